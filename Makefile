@@ -1,0 +1,49 @@
+# Every target is a line or two that also works by hand.
+
+VERSION := $(shell cat VERSION)
+PREFIX  ?= /usr/local
+LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 20s
+
+.PHONY: build demo test race lint fuzz golden bench install clean
+
+build: ## the binary, in bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
+
+demo: build ## two nodes, HAProxy, five faults, half a minute
+	bin/baton demo
+
+test: ## everything; installs the Debian packages that the tests need and that are missing
+	test/prepare
+	CGO_ENABLED=0 go test -count=1 ./...
+
+race: ## everything but the black-box tests, with the race detector
+	go test -race -count=1 $$(go list ./... | grep -v /test)
+
+lint: ## gofmt, vet, staticcheck, shellcheck
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt:'; gofmt -l .; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/p' $$f); do \
+	    echo "$$(dirname $$f) $$t"; go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) $$(dirname $$f) || exit 1; \
+	  done; done
+
+golden: ## write the golden files anew; read the difference before you commit it
+	go test ./internal/config ./vrrp/vrrptest -update
+
+bench: build ## the figures of the README, keepalived beside them; some minutes, root
+	test/prepare
+	go run ./test/bench
+
+install: build ## under PREFIX, or DESTDIR
+	install -D -m 755 bin/baton $(DESTDIR)$(PREFIX)/sbin/baton
+	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton scripts/check-haproxy scripts/check-osc scripts/notify-log
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton configs/*.yaml README.md CHANGELOG.md
+
+clean:
+	rm -rf bin

@@ -1,0 +1,99 @@
+// Command baton keeps a virtual IP, and the services that belong with it, on
+// exactly one healthy host.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"baton/internal/daemon"
+)
+
+// Exit statuses, the same for every command.
+const (
+	exitOK      = 0
+	exitFailed  = 1  // refused, failed, degraded
+	exitMistake = 3  // mistakes in the configuration
+	exitUsage   = 64 // wrong usage
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run executes the command line and returns the exit status.
+func run(args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return exitOK
+	}
+	var mistakes *daemon.ConfigError
+	var usage *usageError
+	switch {
+	case errors.As(err, &mistakes):
+		_, _ = mistakes.Report.WriteTo(os.Stderr)
+		return exitMistake
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "baton: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
+		return exitUsage
+	case !errors.Is(err, errTold):
+		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
+	}
+	return exitFailed
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// errTold is a failure that the command has explained already.
+var errTold = errors.New("failed")
+
+// usage makes the mistakes that cobra finds in arguments usage errors.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "baton",
+		Short:         "Keep a virtual IP, and what belongs with it, on exactly one healthy host",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: usage(func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("there is no command %q", args[0])
+			}
+			return nil
+		}),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(newRunCommand(), newValidateCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "baton", daemon.Version())
+			return err
+		},
+	}
+}

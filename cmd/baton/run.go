@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"baton/internal/daemon"
+)
+
+// defaultConfig is where the package puts the configuration.
+const defaultConfig = "/etc/baton/baton.yaml"
+
+func newRunCommand() *cobra.Command {
+	o := daemon.Options{Log: os.Stderr}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run the daemon in the foreground until SIGTERM or SIGINT.
+
+Leaving as master, it keeps each virtual address until another node has it. A
+second signal lets the addresses go at once.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			// A log whose reader has gone must not end the daemon.
+			signal.Ignore(syscall.SIGPIPE)
+			signals := make(chan os.Signal, 8)
+			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+			o.Signals = signals
+			return daemon.Run(o)
+		},
+	}
+	cmd.Flags().StringVarP(&o.Config, "config", "c", defaultConfig, "configuration file")
+	cmd.Flags().StringVar(&o.Node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
+	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", "/run/baton", "directory for the lock")
+	return cmd
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"baton/internal/config"
+	"baton/internal/daemon"
+)
+
+func newValidateCommand() *cobra.Command {
+	var here bool
+	var node string
+	cmd := &cobra.Command{
+		Use:   "validate [FILE]",
+		Short: "Check a configuration as each of its nodes would read it",
+		Long: `Check a configuration, by default ` + defaultConfig + `, as each of its
+nodes would read it. It needs no privilege, and nothing is started.
+
+With --here it also asks this host: whether its interfaces, commands, users and
+sockets are what the configuration says.`,
+		Args: usage(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := defaultConfig
+			if len(args) == 1 {
+				path = args[0]
+			}
+			return validate(cmd, path, here, node)
+		},
+	}
+	cmd.Flags().BoolVar(&here, "here", false, "ask this host too")
+	cmd.Flags().StringVar(&node, "node", "", "with --here: name of this node in the configuration")
+	return cmd
+}
+
+func validate(cmd *cobra.Command, path string, here bool, node string) error {
+	report := config.Validate(path)
+	if here && report.Errors() == 0 {
+		var cfg *config.Config
+		cfg, report = config.Load(path, config.Options{Node: node})
+		if cfg != nil {
+			report.Add(cfg.CheckHost(daemon.Host{})...)
+		}
+	}
+	if report.Errors() > 0 {
+		return &daemon.ConfigError{Report: report}
+	}
+	if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	if report.Warnings() == 0 {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: no mistakes, as seen by each of %d nodes\n", path, max(1, report.Nodes))
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package health
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"baton/internal/command"
+)
+
+func BenchmarkEvaluate(b *testing.B) {
+	var tracks []Track
+	for i := range 8 {
+		tracks = append(tracks, Track{strconv.Itoa(i), Effect{Kind: EffectKind(i % 3), Weight: 20 * (i%2*2 - 1)}})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		Evaluate(200, tracks, func(string) Verdict { return Pass }, State{}, 0)
+	}
+}
+
+func BenchmarkHAProxyProbe(b *testing.B) {
+	p := NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := probeIn(b, p, time.Second); !a.OK {
+			b.Fatal(a)
+		}
+	}
+}
+
+// Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
+// the CPU they take, in percent of one core: cpu%, children included. In
+// "haproxy" the other side, which HAProxy would do, is in it too.
+func Benchmark500Checks(b *testing.B) {
+	kinds := []struct {
+		name  string
+		probe func(b *testing.B) Probe
+	}{
+		{"nothing", func(*testing.B) Probe {
+			return probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+		}},
+		{"haproxy", func(b *testing.B) Probe { return NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0) }},
+		{"command", func(b *testing.B) Probe {
+			r := newRunner(b)
+			return NewCommandProbe(r, command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+		}},
+	}
+	for _, k := range kinds {
+		b.Run(k.name, func(b *testing.B) {
+			probe := k.probe(b)
+			var checks []Check
+			for i := range 500 {
+				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe})
+			}
+			const lasts = 5 * time.Second
+			for b.Loop() {
+				failed := 0
+				s := NewScheduler(checks, slog.New(slog.DiscardHandler), func(c Change) {
+					if c.To == Fail {
+						failed++
+					}
+				})
+				ctx, cancel := context.WithTimeout(b.Context(), lasts)
+				before := cpu(b)
+				if err := s.Run(ctx); err != nil {
+					b.Error(err)
+				}
+				cancel()
+				b.ReportMetric(100*(cpu(b)-before).Seconds()/lasts.Seconds(), "cpu%")
+				b.ReportMetric(float64(failed), "failed")
+			}
+		})
+	}
+}
+
+func cpu(b *testing.B) time.Duration {
+	var sum time.Duration
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if err := unix.Getrusage(who, &u); err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	return sum
+}

@@ -1,0 +1,40 @@
+package health
+
+import (
+	"context"
+
+	"baton/internal/command"
+)
+
+// NewCommandProbe asks by running a command: exit status 0 is a pass, anything
+// else a failure, in the command's own words. Whatever keeps it from running is
+// a failure too. The program, its path and its user are looked at before each
+// run, so what is mended counts at the next one; problem is what cannot be
+// mended without a reload, and fails every run.
+// Spec.Timeout bounds a run beside the deadline of the probe's context.
+func NewCommandProbe(r *command.Runner, s command.Spec, problem error) Probe {
+	return &commandProbe{r, s, problem}
+}
+
+type commandProbe struct {
+	runner  *command.Runner
+	spec    command.Spec
+	problem error
+}
+
+func (p *commandProbe) Probe(ctx context.Context) Answer {
+	if p.problem != nil {
+		return Answer{Text: p.problem.Error()}
+	}
+	res := p.runner.Run(ctx, p.spec)
+	if res.Left != nil {
+		<-res.Left // no second run beside one that cannot be killed
+	}
+	if !res.OK() {
+		return Answer{Text: res.String()}
+	}
+	if line := res.FirstLine(); line != "" {
+		return Answer{OK: true, Text: line}
+	}
+	return Answer{OK: true, Text: res.String()}
+}

@@ -1,0 +1,264 @@
+package health
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// maxReply bounds what is read from the stats socket: about 8,000 servers.
+	maxReply = 4 << 20
+	// maxNames is how many backends an error lists.
+	maxNames = 8
+)
+
+// NewHAProxyProbe asks HAProxy over its stats socket. It passes when `show info`
+// has a Pid line and says Stopping: 0; with a backend (or listen section), when
+// also at least minUp of its servers are up. A server without a check counts as
+// up, since nothing is known against it; one that drains or is in maintenance
+// does not. The level "user" of the socket suffices.
+func NewHAProxyProbe(socket, backend string, minUp int) Probe {
+	return &haproxyProbe{socket, backend, minUp, sysctl}
+}
+
+type haproxyProbe struct {
+	socket  string
+	backend string
+	minUp   int
+	sysctl  func(name string) string
+}
+
+func (p *haproxyProbe) Probe(ctx context.Context) Answer {
+	pid, a := p.info(ctx)
+	if !a.OK || p.backend == "" {
+		return a
+	}
+	// A second connection: HAProxy closes after each line of commands, and has
+	// not always taken two commands in one line alike.
+	rows, err := p.ask(ctx, "show stat -1 6 -1") // every proxy's backend and servers
+	if err != nil {
+		return p.unreachable(err)
+	}
+	return p.servers(pid, rows)
+}
+
+// info asks for the process. The Answer is complete unless there is a backend.
+func (p *haproxyProbe) info(ctx context.Context) (pid string, a Answer) {
+	reply, err := p.ask(ctx, "show info")
+	if err != nil {
+		return "", p.unreachable(err)
+	}
+	stopping := ""
+	for line := range strings.Lines(string(reply)) {
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "Pid":
+			pid = strings.TrimSpace(value)
+		case "Stopping":
+			stopping = strings.TrimSpace(value)
+		}
+	}
+	switch {
+	case pid == "":
+		return "", Answer{Text: fmt.Sprintf("%s does not answer as HAProxy: %s", p.socket, excerpt(reply))}
+	case stopping == "0":
+		return pid, Answer{OK: true, Text: "pid " + pid + ", not stopping"}
+	case stopping == "":
+		return pid, Answer{Text: fmt.Sprintf("HAProxy (pid %s) does not say whether it is stopping", pid)}
+	}
+	return pid, Answer{Text: fmt.Sprintf("HAProxy (pid %s) is stopping", pid)}
+}
+
+// servers counts the backend's servers in a reply to `show stat`.
+func (p *haproxyProbe) servers(pid string, reply []byte) Answer {
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(reply, []byte("# "))))
+	r.FieldsPerRecord = -1
+	r.LazyQuotes = true
+	r.ReuseRecord = true
+	head, _ := r.Read() // without a head its columns are missing, too
+	column := map[string]int{}
+	for i, name := range head {
+		column[name] = i
+	}
+	var at [4]int
+	for i, name := range []string{"pxname", "svname", "status", "type"} {
+		n, ok := column[name]
+		if !ok {
+			return Answer{Text: fmt.Sprintf("HAProxy (pid %s) lists no servers: %s", pid, excerpt(reply))}
+		}
+		at[i] = n
+	}
+	var (
+		found     bool
+		up, total int
+		backends  []string
+		row       []string
+		err       error
+	)
+	for {
+		if row, err = r.Read(); err != nil {
+			break
+		}
+		if len(row) <= slices.Max(at[:]) {
+			continue // the empty line at the end
+		}
+		name, status, kind := row[at[0]], row[at[2]], row[at[3]]
+		switch kind {
+		case "1": // a backend
+			backends = append(backends, strings.Clone(name))
+			found = found || name == p.backend
+		case "2": // a server
+			if name == p.backend {
+				total++
+				if serverUp(status) {
+					up++
+				}
+			}
+		}
+	}
+	switch {
+	case !errors.Is(err, io.EOF):
+		return Answer{Text: fmt.Sprintf("read the servers of HAProxy (pid %s): %v", pid, err)}
+	case !found:
+		return Answer{Text: fmt.Sprintf("HAProxy (pid %s) has no backend %q; it has %s", pid, p.backend, some(backends))}
+	case up < p.minUp:
+		return Answer{Text: fmt.Sprintf("%d of %d servers UP in %s, fewer than %d", up, total, p.backend, p.minUp)}
+	}
+	return Answer{OK: true, Text: fmt.Sprintf("%d of %d servers UP in %s", up, total, p.backend)}
+}
+
+// serverUp reads a server's status: "UP", "UP 1/3" (going down, still used), "no
+// check"; against "DOWN", "NOLB" (running, but gets nothing new), "DRAIN",
+// "MAINT (via x)".
+func serverUp(status string) bool {
+	return status == "UP" || strings.HasPrefix(status, "UP ") || status == "no check"
+}
+
+// some lists names, not too many.
+func some(names []string) string {
+	switch n := len(names); {
+	case n == 0:
+		return "none"
+	case n > maxNames:
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), n-maxNames)
+	}
+	return strings.Join(names, ", ")
+}
+
+// excerpt is the first line of an unexpected reply, for a log.
+func excerpt(reply []byte) string {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(reply), []byte("\n"))
+	if len(line) == 0 {
+		return "nothing"
+	}
+	return strconv.Quote(string(line[:min(len(line), 80)]))
+}
+
+// ask sends one line of commands and reads the whole reply.
+func (p *haproxyProbe) ask(ctx context.Context, commands string) ([]byte, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", p.socket)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := io.WriteString(conn, commands+"\n"); err != nil {
+		return nil, err
+	}
+	reply, err := io.ReadAll(io.LimitReader(conn, maxReply+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) > maxReply {
+		return nil, fmt.Errorf("the reply to %q is longer than %d MiB", commands, maxReply>>20)
+	}
+	return reply, nil
+}
+
+// unreachable is the failure of a conversation, with what can be done about it.
+func (p *haproxyProbe) unreachable(err error) Answer {
+	a := Answer{Text: fmt.Sprintf("ask %s: %v", p.socket, bare(err))}
+	var op *net.OpError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		a.Text = fmt.Sprintf("%s took the connection but does not answer", p.socket)
+		a.Hint = "HAProxy hangs, or its host is overloaded"
+		return a
+	case errors.As(err, &op) && op.Op == "dial":
+		a.Text = fmt.Sprintf("connect %s: %v", p.socket, bare(err))
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		a.Hint = "HAProxy does not run here: systemctl status haproxy" + p.nonlocal()
+	case errors.Is(err, fs.ErrNotExist):
+		a.Hint = "HAProxy does not run here, or its configuration has no \"stats socket " + p.socket + "\"" + p.nonlocal()
+	case errors.Is(err, fs.ErrPermission):
+		a.Hint = p.group()
+	}
+	return a
+}
+
+// nonlocal says why HAProxy may be unable to start where the VIP is not.
+func (p *haproxyProbe) nonlocal() string {
+	var off []string
+	for _, name := range []string{"net.ipv4.ip_nonlocal_bind", "net.ipv6.ip_nonlocal_bind"} {
+		if p.sysctl(name) == "0" {
+			off = append(off, name+"=1")
+		}
+	}
+	if len(off) == 0 {
+		return ""
+	}
+	return "; it cannot start while a VIP that it binds is not on this host, unless " + strings.Join(off, " and ")
+}
+
+// group says how baton comes to be allowed to use the socket.
+func (p *haproxyProbe) group() string {
+	name, owner := "haproxy", ""
+	if fi, err := os.Stat(p.socket); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			name = strconv.FormatUint(uint64(st.Gid), 10)
+			if g, err := user.LookupGroupId(name); err == nil {
+				name = g.Name
+			}
+			owner = fmt.Sprintf("the socket is for its owner and group %s (%s): ", name, fi.Mode().Perm())
+		}
+	}
+	return owner + "baton must be in that group: SupplementaryGroups=" + name + " in its unit"
+}
+
+// bare is an error without what the net package puts around it.
+func bare(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
+}
+
+// sysctl reads a kernel setting of this network namespace; empty when it cannot.
+func sysctl(name string) string {
+	b, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,92 @@
+// Package health runs checks and turns their verdicts into what the protocol
+// needs: an effective priority and reasons for FAULT.
+//
+// Checks are run by the Scheduler; the rest, Evaluate and Hold, is pure. The
+// package must not know virtual routers, sockets of the protocol or addresses,
+// and does not import vrrp: whoever asks says what role a router has.
+package health
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Verdict is what is held of a check's subject, after rise and fall.
+type Verdict uint8
+
+const (
+	// Unknown is the verdict before the first answer or timeout.
+	Unknown Verdict = iota
+	// Pass means that it is well.
+	Pass
+	// Fail means that it is not, or that nobody could tell.
+	Fail
+)
+
+// String is the word that status and logs show.
+func (v Verdict) String() string {
+	switch v {
+	case Unknown:
+		return "unknown"
+	case Pass:
+		return "pass"
+	case Fail:
+		return "fail"
+	}
+	return fmt.Sprintf("Verdict(%d)", uint8(v))
+}
+
+// Answer is what one run of a check says.
+type Answer struct {
+	OK bool
+	// Text is the check's own words, one line: on failure what was attempted
+	// and how it failed.
+	Text string
+	// Hint says what an administrator can do about a failure; may be empty.
+	Hint string
+}
+
+// Probe asks once. The deadline of ctx is the check's timeout: an answer after
+// it is not counted, but a probe returns only when nothing of it runs any more,
+// since the next run begins only then.
+type Probe interface {
+	Probe(ctx context.Context) Answer
+}
+
+// Check says what to ask, how often, and how many answers change the verdict.
+type Check struct {
+	Name     string
+	Interval time.Duration // from start to start; at least MinInterval
+	Timeout  time.Duration // no answer by then is a failure; 0 means Interval
+	Rise     int           // passes in a row from Fail to Pass; at least 1
+	Fall     int           // failures in a row from Pass to Fail; at least 1
+	Probe    Probe
+}
+
+// MinInterval is the shortest interval of a check.
+const MinInterval = 50 * time.Millisecond
+
+// Change is a new verdict.
+type Change struct {
+	Check    string
+	From, To Verdict
+	Text     string        // of the answer that decided
+	Hint     string        // of that answer
+	Runs     int           // answers alike in a row that decided
+	Took     time.Duration // by the run that decided
+}
+
+// Result is what is known of a check now.
+type Result struct {
+	Check   string
+	Verdict Verdict
+	Since   time.Time     // of the verdict; zero while it is Unknown
+	OK      bool          // the last answer; it can differ from the verdict
+	Text    string        // of the last answer
+	Hint    string        // of the last answer
+	Runs    int           // answers alike in a row, the last one included
+	At      time.Time     // of the last answer; zero before the first
+	Took    time.Duration // by the last answer
+	Hung    bool          // a run is past its deadline and has not ended
+}

@@ -1,0 +1,160 @@
+// Package config reads baton.yaml: the one file that all nodes share, with its includes, becomes the Config of one node.
+//
+// It finds every mistake in one run, each with file, line and column and as each node would see it. It reads files and nothing
+// else: whether an interface, a user or a program exists is the host's matter and is asked through [Host]. It must not start
+// anything, must not keep state, and must never show what an environment file holds.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+)
+
+// Options say who reads a configuration. The zero value is for ordinary use.
+type Options struct {
+	Node      string                       // --node; empty: find out
+	Getenv    func(string) string          // nil: os.Getenv
+	Hostname  func() (string, error)       // nil: os.Hostname
+	HostAddrs func() ([]netip.Addr, error) // nil: net.InterfaceAddrs
+}
+
+// Config is a configuration as one node reads it.
+type Config struct {
+	Path    string   // the main file, as it was named
+	Dir     string   // the folder that it is in
+	Hash    string   // 8 hex digits over the content of all files, the same on every node
+	Node    string   // who this is
+	Nodes   []Node   // in the order of the file; none where it has no `nodes`
+	Checks  []Check  // those that a router of this node tracks, by name
+	Routers []Router // those that this node runs, by name
+	Log     Log
+
+	questions []question
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level slog.Level
+	JSON  bool
+}
+
+// Load reads a configuration for this node. The report is never nil and also has what the other nodes would find; the
+// configuration is nil where the report has errors.
+func Load(path string, o Options) (*Config, *Report) {
+	return load(path, o.withDefaults(), realDisk())
+}
+
+// Validate reads a configuration as every node would read it. It asks the host for nothing but the files.
+func Validate(path string) *Report {
+	return validate(path, realDisk())
+}
+
+func load(path string, o Options, d disk) (*Config, *Report) {
+	c := newCollector()
+	r := newReader(path, d, c)
+	name, err := whoAmI(r.nodes, o)
+	if err != nil && (len(r.nodes) > 0 || r.noNodes) && r.files.readable {
+		at, hint := r.files.root.place, "--node NAME, or BATON_NODE=NAME in the environment"
+		if n := r.files.root.child("nodes"); n != nil {
+			at = n.place
+		}
+		c.errorAt(at, "", hint, "%v", err)
+	}
+	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY")}
+	var mine *Config
+	if len(r.nodes) == 0 {
+		s.needed = true
+		mine = r.as(Node{Name: name}, s)
+	}
+	for _, n := range r.nodes {
+		s.needed = err == nil && n.Name == name
+		if config := r.as(n, s); s.needed {
+			mine = config
+		}
+	}
+	report := c.report(r.nodes)
+	if report.Errors() > 0 {
+		return nil, report
+	}
+	return mine, report
+}
+
+func validate(path string, d disk) *Report {
+	c := newCollector()
+	r := newReader(path, d, c)
+	if len(r.nodes) == 0 {
+		r.as(Node{}, secrets{})
+	}
+	for _, n := range r.nodes {
+		r.as(n, secrets{})
+	}
+	return c.report(r.nodes)
+}
+
+// reader has what is read once for all nodes.
+type reader struct {
+	*collector
+	files   *files
+	nodes   []Node
+	noNodes bool
+}
+
+func newReader(path string, d disk, c *collector) *reader {
+	r := &reader{collector: c, files: readFiles(path, d, c)}
+	w := &walk{collector: c, files: r.files}
+	w.readNodes(r.files.root.child("nodes"))
+	r.nodes, r.noNodes = w.nodes, w.noNodes
+	return r
+}
+
+// as reads everything else as one node does.
+func (r *reader) as(me Node, s secrets) *Config {
+	r.node = me.Name
+	defer func() { r.node = "" }()
+	w := &walk{
+		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, me: me, secrets: s,
+		trackedBy: map[string]bool{},
+		config:    &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
+	}
+	root := r.files.root
+	top := w.fields(root, root.place, topKeys, "top")
+	defaults := w.fields(top.own["defaults"], root.place, defaultsKeys, "defaults")
+	if checks := top.own["checks"]; checks != nil {
+		for _, e := range checks.entries {
+			w.checks = append(w.checks, e.key.text)
+		}
+		slices.Sort(w.checks)
+	}
+	w.config.Log = w.log(top.own["log"])
+	w.readRouters(top.own["virtual_routers"], defaults.own["virtual_router"])
+	w.readChecks(top.own["checks"], defaults.own["check"])
+	return w.config
+}
+
+// entries returns those of a mapping of names, which may be absent.
+func (w *walk) entries(n *node, what string) []entry {
+	if n == nil || n.kind == empty {
+		return nil
+	}
+	if n.kind != mapping {
+		w.errorAt(n.place, n.path, "want "+topKeys.find(what).want, "is %s", n.kind)
+	}
+	return n.entries
+}
+
+func (w *walk) log(n *node) Log {
+	f := w.fields(n, place{}, logKeys, "log")
+	l := Log{JSON: f.oneOf("format", "text", "json") == "json"}
+	switch f.oneOf("level", "debug", "info", "warn", "error") {
+	case "debug":
+		l.Level = slog.LevelDebug
+	case "info":
+		l.Level = slog.LevelInfo
+	case "warn":
+		l.Level = slog.LevelWarn
+	case "error":
+		l.Level = slog.LevelError
+	}
+	return l
+}

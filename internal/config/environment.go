@@ -1,0 +1,108 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// maxSecret bounds a file of secrets, in bytes.
+const maxSecret = 64 << 10
+
+// secrets says where secrets are looked for.
+type secrets struct {
+	credentials string // $CREDENTIALS_DIRECTORY; empty: none
+	needed      bool   // this walk's values will be used: what is absent is an error
+}
+
+// environment reads an environment_file. Only the walk of the node that runs needs it; the others check what is there. The
+// content is never shown.
+func (w *walk) environment(f fields) []string {
+	n := f.scalar("environment_file")
+	if n == nil {
+		return nil
+	}
+	path, text, mode, err := w.secret(n.text)
+	switch {
+	case err != nil && w.secrets.needed:
+		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
+		return nil
+	case err != nil:
+		return nil
+	case mode.Perm()&0o007 != 0:
+		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
+		return nil
+	}
+	env, line, problem := parseEnvironment(string(text))
+	if problem != "" {
+		w.errorAt(n.place, n.path, "", "%s line %d %s", path, line, problem)
+	}
+	return env
+}
+
+// secret reads a file that a key names: as it stands, or in the credentials directory, or beside the configuration.
+func (w *walk) secret(name string) (path string, text []byte, mode fs.FileMode, err error) {
+	if !filepath.IsAbs(name) {
+		if dir := w.secrets.credentials; dir != "" {
+			path = filepath.Join(dir, name)
+			if text, mode, err = w.files.disk.secret(path); !errors.Is(err, fs.ErrNotExist) {
+				return path, text, mode, err
+			}
+		}
+		name = filepath.Join(w.files.dir, name)
+	}
+	text, mode, err = w.files.disk.secret(name)
+	return name, text, mode, err
+}
+
+// readSecret reads a regular file and the permissions of what it has read. It does not wait for a pipe's writer.
+func readSecret(name string) ([]byte, fs.FileMode, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("read %s: not a regular file", name)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(text) > maxSecret {
+		err = fmt.Errorf("read %s: more than %d KiB", name, maxSecret>>10)
+	}
+	return text, info.Mode(), err
+}
+
+// parseEnvironment reads lines NAME=VALUE as systemd does: comments begin with # or ;, a value may stand in quotes.
+func parseEnvironment(text string) (env []string, line int, problem string) {
+	for l := range strings.SplitSeq(text, "\n") {
+		line++
+		l = strings.TrimSpace(l)
+		if l == "" || l[0] == '#' || l[0] == ';' {
+			continue
+		}
+		name, value, ok := strings.Cut(l, "=")
+		if !ok || name == "" || strings.Trim(name, letters+digits+"_") != "" || strings.IndexByte(digits, name[0]) >= 0 {
+			return env, line, "is not NAME=VALUE"
+		}
+		if value = strings.TrimSpace(value); value != "" && (value[0] == '"' || value[0] == '\'') {
+			if len(value) < 2 || value[len(value)-1] != value[0] {
+				return env, line, "has a quote that is not closed"
+			}
+			value = value[1 : len(value)-1]
+		}
+		if strings.ContainsRune(value, 0) {
+			return env, line, "has a NUL character"
+		}
+		env = append(env, name+"="+value)
+	}
+	return env, 0, ""
+}

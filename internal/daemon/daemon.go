@@ -1,0 +1,284 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+
+	"baton/health"
+	"baton/internal/command"
+	"baton/internal/config"
+	"baton/internal/link"
+	"baton/internal/role"
+	"baton/vip"
+)
+
+// Options say what to run.
+type Options struct {
+	Config     string // path of baton.yaml
+	Node       string // which node of it this host is; empty: find out
+	RuntimeDir string // for the lock file; made where it does not exist
+	Log        io.Writer
+	// Signals brings SIGTERM and SIGINT (leave; a second one: at once) and
+	// SIGHUP.
+	Signals <-chan os.Signal
+}
+
+// ConfigError says that the configuration has mistakes.
+type ConfigError struct{ Report *config.Report }
+
+// Error counts the mistakes; the report tells them.
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("%d mistakes in the configuration", e.Report.Errors())
+}
+
+const (
+	// leaveMargin is how much longer than the slowest handover leaving may
+	// take before the daemon ends though an address is still on.
+	leaveMargin = 5 * time.Second
+	// hooksLimit bounds the wait for the hooks that are told of the end; their
+	// own time limits are shorter as a rule.
+	hooksLimit = time.Minute
+	// closeLimit bounds the wait for each part that ends.
+	closeLimit = 5 * time.Second
+)
+
+// Run runs the daemon until a signal ends it. It returns a *ConfigError, with
+// nothing started, where the configuration has mistakes, and a *RunningError
+// where another daemon is there already.
+func Run(o Options) error {
+	cfg, report := config.Load(o.Config, config.Options{Node: o.Node})
+	if cfg == nil {
+		return &ConfigError{report}
+	}
+	if err := missingCapabilities(); err != nil {
+		return err
+	}
+	realtimeErr := Realtime() // may execute the program again
+	out := newLogWriter(o.Log)
+	defer out.close(time.Second)
+	log := newLogger(out, cfg.Log)
+	locks, err := takeLocks(o.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer locks.release()
+	tuneRuntime()
+	lockMemory(log)
+	log.Info("baton starts", "version", Version(), "node", cfg.Node, "configuration", cfg.Path, "hash", cfg.Hash, "routers", len(cfg.Routers))
+	if realtimeErr != nil {
+		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
+	}
+	for _, d := range report.Diagnostics {
+		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
+	}
+	d, err := newDaemon(cfg, log)
+	if err != nil {
+		return err
+	}
+	return d.run(o.Signals)
+}
+
+func newLogger(out io.Writer, cfg config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.JSON {
+		return slog.New(slog.NewJSONHandler(out, options))
+	}
+	return slog.New(slog.NewTextHandler(out, options))
+}
+
+// daemon is the running parts.
+type daemon struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	loop      *loop
+	worker    *vip.Worker
+	monitor   *link.Monitor
+	links     *links
+	runner    *command.Runner
+	scheduler *health.Scheduler
+	queues    []*role.Queue
+
+	ctx    context.Context // of the parts beside the loop
+	cancel context.CancelFunc
+	parts  sync.WaitGroup
+	failed chan error  // the first part that cannot go on
+	left   atomic.Bool // leave has been called
+}
+
+// newDaemon opens all that can fail. Its sockets live in the network
+// namespace of the calling thread.
+func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
+	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1)}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	poller, err := link.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	d.loop = newLoop(poller, log)
+	d.monitor, err = link.NewMonitor(log)
+	if err != nil {
+		return nil, fmt.Errorf("follow the interfaces: %w", err)
+	}
+	d.worker, err = vip.New(vip.Options{Log: log, Report: func(e vip.Event) {
+		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.addressEvent(now, e) })
+	}})
+	if err != nil {
+		d.monitor.Close()
+		return nil, fmt.Errorf("manage addresses: %w", err)
+	}
+	d.runner = command.NewRunner(log)
+	d.loop.node, err = newNode(cfg, log, outlets{
+		send:      d.loop.send,
+		flush:     d.loop.flush,
+		addresses: func(r vip.Router) addresses { return d.worker.Add(r) },
+		hooks:     d.hooks,
+	})
+	if err != nil {
+		d.monitor.Close()
+		d.worker.Close()
+		d.runner.Close()
+		return nil, err
+	}
+	d.links = newLinks(d.monitor, d.loop.node.links, log)
+	d.scheduler = health.NewScheduler(checksOf(cfg, d.runner), log, func(c health.Change) {
+		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
+	})
+	return d, nil
+}
+
+// hooks makes the queue of one router's hooks.
+func (d *daemon) hooks(r role.Router) hooks {
+	q := role.New(r, func(ctx context.Context, h role.Hook, argv, env []string) command.Result {
+		user, err := userOf(h.User)
+		if err != nil {
+			return command.Result{Err: err}
+		}
+		return d.runner.Run(ctx, command.Spec{Argv: argv, Dir: d.cfg.Dir, Env: env, User: user, Timeout: h.Timeout, Kill: hookKill})
+	}, d.log, addressOf(d.cfg))
+	d.queues = append(d.queues, q)
+	return q
+}
+
+// run starts the parts, runs the loop on the calling goroutine, and ends the
+// parts when it has ended.
+func (d *daemon) run(signals <-chan os.Signal) error {
+	l := d.loop
+	now := l.poller.Now()
+	for _, up := range d.links.updates() {
+		l.update(now, up)
+	}
+	d.part("address worker", d.worker.Run)
+	d.part("interface monitor", func(ctx context.Context) error { return d.monitor.Run(ctx, d.links.changed) })
+	d.part("sockets", func(ctx context.Context) error {
+		d.links.run(ctx, func(up linkUpdate) {
+			l.post(ctx, func(now time.Duration) { l.update(now, up) })
+		})
+		return nil
+	})
+	d.part("checks", d.scheduler.Run)
+	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
+	l.node.start(now)
+	d.notify(sd.SdNotifyReady)
+	err := l.run()
+	return errors.Join(err, d.close())
+}
+
+// part starts one part beside the loop. A part that ends by itself with an
+// error ends the daemon: a supervisor starts it anew.
+func (d *daemon) part(name string, run func(context.Context) error) {
+	d.parts.Add(1)
+	go func() {
+		defer d.parts.Done()
+		err := run(d.ctx)
+		if err == nil || d.ctx.Err() != nil {
+			return
+		}
+		err = fmt.Errorf("%s: %w", name, err)
+		d.log.Error("a part of baton cannot go on: leaving", "err", err)
+		select {
+		case d.failed <- err:
+		default:
+		}
+		d.leave()
+	}()
+}
+
+// follow obeys signals.
+func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				d.log.Warn("this version cannot reload: restart baton to apply a changed configuration")
+			case d.left.Load():
+				d.log.Warn("second signal: the addresses go at once", "signal", s.String())
+				d.loop.post(ctx, func(time.Duration) { d.loop.node.let() })
+			default:
+				d.log.Info("baton leaves", "signal", s.String())
+				d.leave()
+			}
+		}
+	}
+}
+
+// leave asks the loop to hand over and end.
+func (d *daemon) leave() {
+	if d.left.Swap(true) {
+		return
+	}
+	d.notify(sd.SdNotifyStopping)
+	d.loop.post(d.ctx, d.loop.leave)
+}
+
+// close ends the parts after the loop: first the hooks, which have been told
+// of the end when it began, then the rest.
+func (d *daemon) close() error {
+	var errs []error
+	if on := d.loop.node.holding(); len(on) > 0 {
+		errs = append(errs, fmt.Errorf("the addresses of %s may still be on this host: the kernel drops them after address_lifetime", strings.Join(on, ", ")))
+	}
+	hooks, cancel := context.WithTimeout(context.Background(), hooksLimit)
+	defer cancel()
+	for _, q := range d.queues {
+		if err := q.Close(hooks); err != nil {
+			d.log.Warn("hooks were cut short", "err", err)
+		}
+	}
+	d.cancel()
+	d.loop.close()
+	ended := make(chan struct{})
+	go func() { d.parts.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(closeLimit):
+		errs = append(errs, errors.New("a part of baton did not end in time"))
+	}
+	d.runner.Close()
+	select {
+	case err := <-d.failed:
+		errs = append(errs, err)
+	default:
+	}
+	return errors.Join(errs...)
+}
+
+// notify tells the service manager, where there is one.
+func (d *daemon) notify(state string) {
+	if _, err := sd.SdNotify(false, state); err != nil {
+		d.log.Warn("the service manager could not be told", "state", state, "err", err)
+	}
+}

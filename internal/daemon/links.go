@@ -1,0 +1,154 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"baton/internal/link"
+)
+
+// reopenAfter is how soon sockets that could not be opened are tried again.
+const reopenAfter = time.Second
+
+// links opens the sockets of the interfaces that routers advertise on, beside
+// the protocol loop, and hands them to it.
+type links struct {
+	monitor *link.Monitor
+	log     *slog.Logger
+	wanted  []*uplink // read only: number, name and vrids
+	current map[*uplink]*opened
+	poke    chan struct{}
+}
+
+// opened is what the loop has been given of one interface.
+type opened struct {
+	index      int
+	generation uint64
+	problem    map[bool]string
+}
+
+// linkUpdate is the newest state of an interface, for the loop.
+type linkUpdate struct {
+	uplink  *uplink
+	state   link.Interface
+	exists  bool
+	problem map[bool]string
+	// gone tells that the sockets which the loop has are of no use any more.
+	gone  bool
+	conns []*conn // new ones
+}
+
+func newLinks(m *link.Monitor, wanted []*uplink, log *slog.Logger) *links {
+	return &links{
+		monitor: m,
+		log:     log,
+		wanted:  wanted,
+		current: make(map[*uplink]*opened),
+		poke:    make(chan struct{}, 1),
+	}
+}
+
+// changed is called by the monitor with each new table.
+func (k *links) changed(*link.Table) {
+	select {
+	case k.poke <- struct{}{}:
+	default:
+	}
+}
+
+// run hands updates to deliver until ctx ends.
+func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
+	retry := time.NewTimer(reopenAfter)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.poke:
+		case <-retry.C:
+			if !k.incomplete() {
+				continue
+			}
+		}
+		for _, u := range k.updates() {
+			deliver(u)
+		}
+		retry.Reset(reopenAfter)
+	}
+}
+
+// incomplete tells whether some sockets could not be opened.
+func (k *links) incomplete() bool {
+	for _, o := range k.current {
+		if len(o.problem) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// updates compares the newest table with what the loop has, and opens what is
+// missing.
+func (k *links) updates() []linkUpdate {
+	table := k.monitor.Table()
+	var all []linkUpdate
+	for _, u := range k.wanted {
+		up := linkUpdate{uplink: u}
+		up.state, up.exists = table.ByName(u.name)
+		o := k.current[u]
+		if o != nil && (!up.exists || o.index != up.state.Index || o.generation != up.state.Generation) {
+			up.gone = true
+			delete(k.current, u)
+			o = nil
+		}
+		if up.exists {
+			if o == nil {
+				o = &opened{index: up.state.Index, generation: up.state.Generation, problem: k.families(u)}
+				k.current[u] = o
+			}
+			up.conns = k.open(u, up.state, o)
+			up.problem = make(map[bool]string)
+			for ipv6, why := range o.problem {
+				up.problem[ipv6] = why
+			}
+		}
+		all = append(all, up)
+	}
+	return all
+}
+
+// families returns the families that are wanted on an interface, each as not
+// open yet.
+func (k *links) families(u *uplink) map[bool]string {
+	wanted := make(map[bool]string)
+	for ipv6 := range u.vrids {
+		wanted[ipv6] = "not open yet"
+	}
+	return wanted
+}
+
+// open opens the sockets that are not open yet.
+func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
+	var conns []*conn
+	for ipv6, before := range o.problem {
+		c, err := link.Open(i, ipv6, k.log)
+		if err == nil {
+			err = c.SetVRIDs(u.vrids[ipv6])
+			if err != nil {
+				_ = c.Close() // the first error is the one to tell
+			}
+		}
+		if err != nil {
+			o.problem[ipv6] = fmt.Sprintf("no sockets: %v", err)
+			if o.problem[ipv6] != before {
+				k.log.Error("sockets of an interface could not be opened", "interface", u.name, "err", err)
+			}
+			continue
+		}
+		delete(o.problem, ipv6)
+		conns = append(conns, &conn{Conn: c, uplink: u, ipv6: ipv6})
+	}
+	return conns
+}

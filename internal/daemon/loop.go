@@ -1,0 +1,259 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"baton/internal/link"
+	"baton/vrrp"
+)
+
+const (
+	// perTurn is how many packets of one socket a turn reads when no timer is
+	// due, so that a flood on one link does not starve the others.
+	perTurn = 32
+	// beforeExpiry is how many it reads before it lets a timer expire: all
+	// that a receive buffer can hold. An advertisement that waits in the
+	// kernel must not become a false takeover.
+	beforeExpiry = 8192
+	// inboxSize is how many messages of the other goroutines may wait.
+	inboxSize = 1024
+)
+
+// loop is the protocol loop: it waits, reads, lets timers expire and sends.
+// It is the only goroutine that touches the node and the sockets.
+type loop struct {
+	node   *node
+	poller *link.Poller
+	log    *slog.Logger
+	inbox  chan func(now time.Duration)
+	conns  []*conn // by the poller's tag / link.ReadyTags; nil where closed
+	// leaveBy is when the loop ends though addresses are still on; Never
+	// before leave.
+	leaveBy time.Duration
+
+	flushAt time.Duration // when messages that the kernel had no room for are tried again
+
+	worst time.Duration // the latest that a timer was served
+}
+
+// conn is the open sockets of one interface and family.
+type conn struct {
+	*link.Conn
+	uplink *uplink
+	ipv6   bool
+	queued bool // something waits for flush
+}
+
+// flushAgain is how soon messages that the kernel had no room for are tried
+// again.
+const flushAgain = time.Millisecond
+
+func newLoop(poller *link.Poller, log *slog.Logger) *loop {
+	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), leaveBy: vrrp.Never, flushAt: vrrp.Never}
+}
+
+// post hands f to the loop, which calls it on its next turn. It waits while
+// the inbox is full, and gives up when ctx ends.
+func (l *loop) post(ctx context.Context, f func(now time.Duration)) {
+	select {
+	case l.inbox <- f:
+		l.poller.Wake()
+	case <-ctx.Done():
+	}
+}
+
+// run takes turns until the node has left, or the time for that is over.
+func (l *loop) run() error {
+	var ready []uint64
+	for !l.done() {
+		var err error
+		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.leaveBy), ready[:0])
+		if err != nil {
+			return fmt.Errorf("wait for packets: %w", err)
+		}
+		l.turn(ready)
+	}
+	return nil
+}
+
+// done tells whether the loop has nothing left to do.
+func (l *loop) done() bool {
+	return l.node.leaving && (len(l.node.holding()) == 0 || l.poller.Now() >= l.leaveBy)
+}
+
+// leave begins the end of the loop: when no address is on any more, or the
+// slowest handover must be over.
+func (l *loop) leave(now time.Duration) {
+	l.leaveBy = now + l.node.leave(now) + leaveMargin
+}
+
+// close closes the sockets, after run.
+func (l *loop) close() {
+	for _, c := range l.conns {
+		if c != nil {
+			_ = c.Close() // the process ends
+		}
+	}
+}
+
+// update takes the newest state of an interface, and its sockets.
+func (l *loop) update(now time.Duration, up linkUpdate) {
+	if up.gone {
+		for i, c := range l.conns {
+			if c != nil && c.uplink == up.uplink {
+				_ = c.Close() // the interface has gone, and all there was to lose
+				l.conns[i] = nil
+			}
+		}
+	}
+	for _, c := range up.conns {
+		i := slices.Index(l.conns, nil)
+		if i < 0 {
+			i = len(l.conns)
+			l.conns = append(l.conns, nil)
+		}
+		if err := c.Watch(l.poller, uint64(i)*link.ReadyTags); err != nil {
+			l.log.Error("sockets of an interface could not be watched", "interface", up.uplink.name, "err", err)
+			up.problem[c.ipv6] = err.Error()
+			continue
+		}
+		l.conns[i] = c
+	}
+	l.node.linkChanged(now, up.uplink, up.state, up.exists, up.problem)
+}
+
+// turn is one round of the loop.
+func (l *loop) turn(ready []uint64) {
+	now := l.poller.Now()
+	l.takeInbox(now)
+	for _, tag := range ready {
+		l.read(now, tag)
+	}
+	now = l.poller.Now()
+	if deadline := l.node.deadline(); deadline <= now {
+		l.worst = max(l.worst, now-deadline)
+		for _, c := range l.conns {
+			if c != nil {
+				l.receive(now, c, beforeExpiry)
+			}
+		}
+		l.node.expire(now)
+	}
+	l.attend(now)
+}
+
+// takeInbox runs what the other goroutines have posted.
+func (l *loop) takeInbox(now time.Duration) {
+	for range inboxSize {
+		select {
+		case f := <-l.inbox:
+			f(now)
+		default:
+			return
+		}
+	}
+}
+
+// read reads the socket that the poller found ready.
+func (l *loop) read(now time.Duration, tag uint64) {
+	c := l.conns[tag/link.ReadyTags]
+	if c == nil {
+		return // closed by a message of this turn
+	}
+	switch tag % link.ReadyTags {
+	case link.ReadyReceive:
+		l.receive(now, c, perTurn)
+	case link.ReadySurvey:
+		l.survey(now, c)
+	case link.ReadyAnnouncements:
+		for _, a := range c.Announcements(perTurn) {
+			l.node.announcement(now, c.uplink, a.Address)
+		}
+	}
+}
+
+// receive hands the packets that wait in the socket to the node, at most
+// limit of them.
+func (l *loop) receive(now time.Duration, c *conn, limit int) {
+	for limit > 0 {
+		packets := c.Receive(perTurn)
+		if len(packets) == 0 {
+			return
+		}
+		for _, p := range packets {
+			l.node.packet(now, c.uplink, p)
+		}
+		limit -= len(packets)
+	}
+}
+
+// survey looks at packets that the kernel's filter refused, so that each
+// refusal has a counted reason.
+func (l *loop) survey(now time.Duration, c *conn) {
+	for _, p := range c.Survey(now, perTurn) {
+		l.node.packet(now, c.uplink, p)
+	}
+}
+
+// send queues an advertisement.
+func (l *loop) send(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool) {
+	for _, c := range l.conns {
+		if c != nil && c.uplink == u && c.ipv6 == ipv6 {
+			c.Send(src, dst, message, urgent)
+			c.queued = true
+			return
+		}
+	}
+}
+
+// flush sends what is queued on every link.
+func (l *loop) flush() {
+	for _, c := range l.conns {
+		if c == nil || !c.queued {
+			continue
+		}
+		if err := c.Flush(); err != nil {
+			l.node.sendFailed(l.poller.Now(), err)
+		}
+		c.queued = c.Pending() > 0
+		if c.queued {
+			l.flushAt = min(l.flushAt, l.poller.Now()+flushAgain)
+		}
+	}
+}
+
+// socketDeadline is when a socket wants attention that the poller will not
+// call for.
+func (l *loop) socketDeadline() time.Duration {
+	at := l.flushAt
+	for _, c := range l.conns {
+		if c == nil {
+			continue
+		}
+		if until, paused := c.SurveyPaused(); paused {
+			at = min(at, until)
+		}
+	}
+	return at
+}
+
+// attend gives sockets the attention that is due.
+func (l *loop) attend(now time.Duration) {
+	if l.flushAt <= now {
+		l.flushAt = vrrp.Never
+		l.flush()
+	}
+	for _, c := range l.conns {
+		if c == nil {
+			continue
+		}
+		if until, paused := c.SurveyPaused(); paused && until <= now {
+			l.survey(now, c)
+		}
+	}
+}

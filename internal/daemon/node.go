@@ -1,0 +1,342 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"baton/health"
+	"baton/internal/config"
+	"baton/internal/link"
+	"baton/internal/role"
+	"baton/vip"
+	"baton/vrrp"
+)
+
+// node is all virtual routers of this host and what they know: the part of
+// the daemon that runs on the protocol loop. It does no I/O of its own and
+// reads no clock, so a test can drive it.
+type node struct {
+	cfg *config.Config
+	log *slog.Logger
+	set *vrrp.Set
+	out outlets
+
+	routers  []*router // by vrrp.ID
+	links    []*uplink // by vrrp link number
+	byCheck  map[string][]*router
+	verdicts map[string]health.Change // newest, by check
+	refused  *refusals
+
+	sendWarned map[string]time.Duration // by interface: when a failed send was logged
+
+	dirty   []*router // to be evaluated before the turn ends
+	buf     []byte    // an advertisement on its way out
+	evalAt  time.Duration
+	leaving bool
+}
+
+// outlets is what the node asks others to do. None of them may block.
+type outlets struct {
+	// send queues an advertisement on a link; flush sends what is queued.
+	send  func(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool)
+	flush func()
+	// addresses is where a router's virtual addresses are wished for.
+	addresses func(r vip.Router) addresses
+	// hooks is who is told of a router's changes.
+	hooks func(r role.Router) hooks
+}
+
+// addresses is the wish for one router's virtual addresses: see vip.Handle.
+type addresses interface {
+	Hold(seq uint64)
+	Release(addrs ...netip.Addr)
+}
+
+// hooks is told what one router has become: see role.Queue.
+type hooks interface {
+	Tell(t role.Transition)
+}
+
+// uplink is an interface that routers advertise on.
+type uplink struct {
+	number int
+	name   string
+	state  link.Interface
+	exists bool
+	// problem says, for each family, why its sockets could not be opened.
+	problem map[bool]string
+	routers []*router
+	vrids   map[bool]link.VRIDs // by whether IPv6
+}
+
+// newNode builds the routers of a configuration, all in INIT.
+func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
+	n := &node{
+		cfg:        cfg,
+		log:        log,
+		set:        vrrp.NewSet(),
+		out:        out,
+		byCheck:    make(map[string][]*router),
+		verdicts:   make(map[string]health.Change),
+		refused:    newRefusals(log),
+		sendWarned: make(map[string]time.Duration),
+		buf:        make([]byte, 0, vrrp.MaxAdvertisementLen),
+		evalAt:     vrrp.Never,
+	}
+	for _, c := range cfg.Routers {
+		r, err := n.newRouter(c)
+		if err != nil {
+			return nil, err
+		}
+		n.routers = append(n.routers, r)
+		for _, t := range c.Track {
+			n.byCheck[t.Check] = append(n.byCheck[t.Check], r)
+		}
+	}
+	return n, nil
+}
+
+// uplink returns the link with the name, new where it is not known yet.
+func (n *node) uplink(name string) *uplink {
+	for _, u := range n.links {
+		if u.name == name {
+			return u
+		}
+	}
+	u := &uplink{
+		number:  len(n.links),
+		name:    name,
+		problem: make(map[bool]string),
+		vrids:   make(map[bool]link.VRIDs),
+	}
+	n.links = append(n.links, u)
+	return u
+}
+
+// start evaluates every router for the first time.
+func (n *node) start(now time.Duration) {
+	n.dirty = append(n.dirty, n.routers...)
+	n.settle(now)
+}
+
+// linkChanged takes the newest state of an uplink.
+func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, exists bool, problem map[bool]string) {
+	u.state, u.exists, u.problem = state, exists, problem
+	for _, r := range u.routers {
+		src := r.source()
+		if src.IsValid() && src != n.set.State(r.id).Local {
+			n.do(now, n.set.Step(now, r.id, vrrp.Event{Kind: vrrp.Readdressed, Addr: src}))
+		}
+	}
+	n.dirty = append(n.dirty, u.routers...)
+	n.settle(now)
+}
+
+// verdict takes a check's changed verdict.
+func (n *node) verdict(now time.Duration, c health.Change) {
+	n.verdicts[c.Check] = c
+	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
+	n.settle(now)
+}
+
+// packet takes a packet of the VRRP protocol from a link.
+func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
+	actions, refusal := n.set.Receive(now, u.number, vrrp.Packet{Src: p.Src, Dst: p.Dst, TTL: p.TTL, Message: p.Payload})
+	n.do(now, actions)
+	if refusal != vrrp.Accepted {
+		n.refused.count(now, u.name, p.Src, refusal)
+	}
+	n.settle(now)
+}
+
+// announcement takes somebody else's claim to an address on a link.
+func (n *node) announcement(now time.Duration, u *uplink, addr netip.Addr) {
+	for _, r := range u.routers {
+		if n.set.State(r.id).Addresses == vrrp.AddressesLent {
+			n.do(now, n.set.Step(now, r.id, vrrp.Event{Kind: vrrp.Announced, Addr: addr}))
+		}
+	}
+	n.settle(now)
+}
+
+// addressEvent takes what the address worker has to say.
+func (n *node) addressEvent(now time.Duration, e vip.Event) {
+	if e.Kind == vip.Stuck {
+		n.log.Error("the kernel does not answer a request for addresses", "after", round(e.After), "err", e.Err)
+		return
+	}
+	i := slices.IndexFunc(n.routers, func(r *router) bool { return r.cfg.Name == e.Router })
+	if i < 0 {
+		return
+	}
+	n.routers[i].addressEvent(now, e)
+	n.settle(now)
+}
+
+// expire handles what is due.
+func (n *node) expire(now time.Duration) {
+	n.do(now, n.set.Expire(now))
+	if now >= n.evalAt {
+		for _, r := range n.routers {
+			if now >= r.evalAt {
+				n.dirty = append(n.dirty, r)
+			}
+		}
+	}
+	n.settle(now)
+}
+
+// deadline is when expire has something to do next.
+func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt) }
+
+// leave takes every router out of the election for good, and returns how long
+// the slowest handover takes at most.
+func (n *node) leave(now time.Duration) time.Duration {
+	n.leaving = true
+	var longest time.Duration
+	for _, r := range n.routers {
+		from := r.role
+		n.do(now, n.set.Step(now, r.id, vrrp.Event{Kind: vrrp.Shutdown}))
+		r.tell(role.Transition{To: role.Stop, From: state(from), Reason: "baton stops"})
+		longest = max(longest, n.set.HandoverBound(r.id))
+	}
+	n.settle(now)
+	return longest
+}
+
+// holding names the routers whose addresses are, or may be, on this host.
+func (n *node) holding() []string {
+	var names []string
+	for _, r := range n.routers {
+		if r.on {
+			names = append(names, r.cfg.Name)
+		}
+	}
+	return names
+}
+
+// let lets every address go now, whether or not a successor was heard.
+func (n *node) let() {
+	for _, r := range n.routers {
+		r.addresses.Release()
+	}
+}
+
+// do carries out actions. Advertisements go first, also before the addresses
+// of other routers: an old master must hear the new one before it sees its
+// announcement.
+func (n *node) do(now time.Duration, actions []vrrp.Action) {
+	sent := false
+	for _, a := range actions {
+		if a.Kind == vrrp.Send {
+			n.send(a)
+			sent = true
+		}
+	}
+	if sent {
+		n.out.flush()
+	}
+	for _, a := range actions {
+		n.routers[a.Router].do(now, a)
+	}
+}
+
+// send queues one advertisement.
+func (n *node) send(a vrrp.Action) {
+	r := n.routers[a.Router]
+	src := n.set.State(a.Router).Local
+	if !src.IsValid() {
+		return // no address to speak from: the router is in FAULT for it
+	}
+	dst := r.family.Group()
+	n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst)
+	n.out.send(r.link, r.cfg.IPv6, src, dst, n.buf, a.Priority == 0)
+}
+
+// sendFailed notes that the kernel refused an advertisement.
+func (n *node) sendFailed(now time.Duration, err error) {
+	var failed *link.SendError
+	name := ""
+	if errors.As(err, &failed) {
+		name = failed.Interface
+	}
+	if last, warned := n.sendWarned[name]; warned && now-last < refusalLogEvery {
+		return
+	}
+	n.sendWarned[name] = now
+	n.log.Warn("advertisement not sent", "err", err)
+}
+
+// settle evaluates the routers for which something has changed, until
+// nothing changes any more: a changed role can change what a check means.
+func (n *node) settle(now time.Duration) {
+	if len(n.dirty) == 0 {
+		return
+	}
+	for len(n.dirty) > 0 {
+		r := n.dirty[len(n.dirty)-1]
+		n.dirty = n.dirty[:len(n.dirty)-1]
+		r.evaluate(now)
+	}
+	n.evalAt = vrrp.Never
+	for _, r := range n.routers {
+		n.evalAt = min(n.evalAt, r.evalAt)
+	}
+}
+
+// nameOf returns the node that an advertisement came from: by its address, or
+// else by a base priority that only one node has, or else the address.
+func (n *node) nameOf(rival vrrp.Rival, r *router) string {
+	if !rival.Addr.IsValid() {
+		return ""
+	}
+	for _, other := range n.cfg.Nodes {
+		if other.Cluster == rival.Addr {
+			return other.Name
+		}
+		for _, addr := range other.Networks {
+			if addr == rival.Addr {
+				return other.Name
+			}
+		}
+	}
+	name := ""
+	for other, priority := range r.cfg.Priorities {
+		if other != n.cfg.Node && priority == rival.Priority {
+			if name != "" {
+				return rival.Addr.String()
+			}
+			name = other
+		}
+	}
+	if name == "" {
+		return rival.Addr.String()
+	}
+	return name
+}
+
+// addressOf is the role.Lookup of this configuration: the address of a node
+// in one of its networks.
+func addressOf(cfg *config.Config) role.Lookup {
+	return func(name, network string) (string, bool) {
+		for _, other := range cfg.Nodes {
+			if other.Name == name {
+				addr, ok := other.Networks[network]
+				return addr.String(), ok
+			}
+		}
+		return "", false
+	}
+}
+
+// round gives a duration as a line in the log shows it.
+func round(d time.Duration) string {
+	if d < time.Millisecond {
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return fmt.Sprint(d.Round(time.Millisecond))
+}

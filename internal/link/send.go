@@ -1,0 +1,265 @@
+package link
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// queueSize is how many messages may wait: a last advert of each of 255 routers
+// fits.
+const queueSize = 256
+
+// usual is how much memory a place in the queue starts with. A place that has
+// held a longer message keeps the memory that it took.
+const usual = 64
+
+// trafficClass is precedence 6, internetwork control (RFC 791 section 3.1).
+const trafficClass = 0xc0
+
+// message waits for Flush.
+type message struct {
+	src, dst netip.Addr
+	payload  []byte
+	urgent   bool
+}
+
+// sender is the queue, and what sendmmsg needs to see of it.
+type sender struct {
+	queue []message // queueSize places
+	n     int       // messages waiting, oldest first
+
+	hdrs     []mmsghdr
+	iovs     []unix.Iovec
+	names4   []unix.RawSockaddrInet4
+	names6   []unix.RawSockaddrInet6
+	control4 []pktinfo4
+	control6 []pktinfo6
+}
+
+// The control messages that choose a packet's source address.
+type (
+	pktinfo4 struct {
+		hdr  unix.Cmsghdr
+		info unix.Inet4Pktinfo
+	}
+	pktinfo6 struct {
+		hdr  unix.Cmsghdr
+		info unix.Inet6Pktinfo
+	}
+)
+
+// setupSend makes the receive socket send as well, with the TTL, the traffic
+// class and the interface that adverts need.
+func (c *Conn) setupSend(fd int) error {
+	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer)
+	options := []option{
+		{unix.IPPROTO_IP, unix.IP_TTL, 255, "IP_TTL"},
+		{unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, 255, "IP_MULTICAST_TTL"},
+		{unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, 0, "IP_MULTICAST_LOOP"},
+		{unix.IPPROTO_IP, unix.IP_TOS, trafficClass, "IP_TOS"},
+	}
+	if c.ipv6 {
+		options = []option{
+			{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 255, "IPV6_UNICAST_HOPS"},
+			{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255, "IPV6_MULTICAST_HOPS"},
+			{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_LOOP, 0, "IPV6_MULTICAST_LOOP"},
+			{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, c.index, "IPV6_MULTICAST_IF"},
+			{unix.IPPROTO_IPV6, unix.IPV6_TCLASS, trafficClass, "IPV6_TCLASS"},
+		}
+	}
+	if err := setOptions(fd, options); err != nil {
+		return err
+	}
+	if !c.ipv6 {
+		err := unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: int32(c.index)})
+		if err != nil {
+			return fmt.Errorf("set IP_MULTICAST_IF: %w", err)
+		}
+	}
+	// The queueing discipline's band for control traffic. After IP_TOS, which
+	// sets it too; above 6 it takes a capability, and is not worth failing for.
+	const control = 7 // TC_PRIO_CONTROL
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, control)
+	c.out.prepare(c.ipv6, c.index)
+	return nil
+}
+
+// prepare fills in what is the same for all messages.
+func (s *sender) prepare(ipv6 bool, index int) {
+	s.queue = make([]message, queueSize)
+	arena := make([]byte, queueSize*usual)
+	for i := range s.queue {
+		s.queue[i].payload = arena[i*usual : i*usual : (i+1)*usual]
+	}
+	s.hdrs = make([]mmsghdr, batch)
+	s.iovs = make([]unix.Iovec, batch)
+	if ipv6 {
+		s.names6 = make([]unix.RawSockaddrInet6, batch)
+		s.control6 = make([]pktinfo6, batch)
+	} else {
+		s.names4 = make([]unix.RawSockaddrInet4, batch)
+		s.control4 = make([]pktinfo4, batch)
+	}
+	for i := range s.hdrs {
+		h := &s.hdrs[i].hdr
+		h.Iov = &s.iovs[i]
+		h.SetIovlen(1)
+		if ipv6 {
+			s.names6[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Scope_id: uint32(index)}
+			h.Name = (*byte)(unsafe.Pointer(&s.names6[i]))
+			h.Namelen = unix.SizeofSockaddrInet6
+			p := &s.control6[i]
+			p.info.Ifindex = uint32(index)
+			p.hdr = unix.Cmsghdr{Level: unix.IPPROTO_IPV6, Type: unix.IPV6_PKTINFO}
+			p.hdr.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
+			h.Control = (*byte)(unsafe.Pointer(p))
+			h.SetControllen(unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+			continue
+		}
+		s.names4[i] = unix.RawSockaddrInet4{Family: unix.AF_INET}
+		h.Name = (*byte)(unsafe.Pointer(&s.names4[i]))
+		h.Namelen = unix.SizeofSockaddrInet4
+		p := &s.control4[i]
+		p.info.Ifindex = int32(index)
+		p.hdr = unix.Cmsghdr{Level: unix.IPPROTO_IP, Type: unix.IP_PKTINFO}
+		p.hdr.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		h.Control = (*byte)(unsafe.Pointer(p))
+		h.SetControllen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+	}
+}
+
+// fill makes the i-th header that of m.
+func (s *sender) fill(i int, m *message) {
+	s.iovs[i].Base = &m.payload[0]
+	s.iovs[i].SetLen(len(m.payload))
+	if s.names6 != nil {
+		s.names6[i].Addr = m.dst.As16()
+		s.control6[i].info.Addr = m.src.As16()
+		return
+	}
+	s.names4[i].Addr = m.dst.As4()
+	s.control4[i].info.Spec_dst = m.src.As4()
+}
+
+// Send queues a copy of payload, a VRRP message, to go from src to dst at the
+// next Flush. An urgent message (priority 0) is never given up for another one:
+// when 256 messages wait, the oldest that is not urgent is dropped, and the new
+// one where all are urgent. Addresses of another family than the Conn's and an
+// empty payload are a mistake of the caller; such a message counts as failed.
+func (c *Conn) Send(src, dst netip.Addr, payload []byte, urgent bool) {
+	if src.Is4() == c.ipv6 || dst.Is4() == c.ipv6 || !src.IsValid() || !dst.IsValid() || len(payload) == 0 {
+		c.stats.SendFailed++
+		return
+	}
+	s := &c.out
+	if s.n == len(s.queue) {
+		c.stats.SendDropped++
+		if !s.dropOldest() {
+			return
+		}
+	}
+	m := &s.queue[s.n]
+	m.src, m.dst, m.urgent = src, dst, urgent
+	m.payload = append(m.payload[:0], payload...)
+	s.n++
+}
+
+// dropOldest makes room by giving up the oldest message that is not urgent.
+func (s *sender) dropOldest() bool {
+	for i := range s.n {
+		if s.queue[i].urgent {
+			continue
+		}
+		for ; i < s.n-1; i++ { // by swapping, so that each place keeps some memory
+			s.queue[i], s.queue[i+1] = s.queue[i+1], s.queue[i]
+		}
+		s.n--
+		return true
+	}
+	return false
+}
+
+// forget takes the first sent messages out of the queue.
+func (s *sender) forget(sent int) {
+	s.n -= sent
+	for i := range s.n {
+		s.queue[i], s.queue[sent+i] = s.queue[sent+i], s.queue[i]
+	}
+}
+
+// SendError is what Flush returns when the kernel refused messages. It tells of
+// the first one.
+type SendError struct {
+	Interface   string
+	Source      netip.Addr
+	Destination netip.Addr
+	Refused     int   // messages that this Flush lost
+	Err         error // a unix.Errno
+}
+
+func (e *SendError) Error() string {
+	text := "send from " + e.Source.String() + " to " + e.Destination.String() + " on " + e.Interface + ": " + e.Err.Error()
+	switch e.Err {
+	case unix.EINVAL, unix.ENETUNREACH: // which one depends on family and kernel
+		text += " (is the interface up, and the source address on it?)"
+	case unix.EPERM:
+		text += " (does a firewall rule forbid it?)"
+	}
+	if e.Refused > 1 {
+		text += " (" + strconv.Itoa(e.Refused) + " messages lost)"
+	}
+	return text
+}
+
+func (e *SendError) Unwrap() error { return e.Err }
+
+// Flush sends what is queued, in the order it was queued, 32 messages with each
+// system call. Messages that the kernel has no room for stay queued (Pending);
+// those that it refuses are dropped and reported in a *SendError, which does not
+// keep the others from being sent.
+func (c *Conn) Flush() error {
+	s := &c.out
+	var failure *SendError
+	done := 0
+sending:
+	for done < s.n {
+		n := min(s.n-done, batch)
+		for i := range n {
+			s.fill(i, &s.queue[done+i])
+		}
+		sent, errno := sendmmsg(c.receive.fd, s.hdrs[:n])
+		switch errno {
+		case 0:
+			c.stats.Sent += uint64(sent)
+			done += sent
+		case unix.EINTR:
+		case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM:
+			c.stats.SendDeferred++
+			break sending
+		default: // the error is that of the first message
+			if failure == nil {
+				m := &s.queue[done]
+				failure = &SendError{Interface: c.name, Source: m.src, Destination: m.dst, Err: errno}
+			}
+			failure.Refused++
+			c.stats.SendFailed++
+			done++
+		}
+	}
+	s.forget(done)
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// Pending is the number of messages that wait for a Flush. When Flush leaves
+// some, the kernel's buffer was full: nothing will say when there is room, so
+// call Flush again after a millisecond or so.
+func (c *Conn) Pending() int {
+	return c.out.n
+}

@@ -1,0 +1,104 @@
+package link
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+// A full queue gives up what is oldest and not urgent, and keeps the order.
+func TestSend_FullQueue(t *testing.T) {
+	src, dst := netip.MustParseAddr("10.0.0.1"), Group(false)
+	c := &Conn{}
+	c.out.prepare(false, 1)
+	// 0 is urgent, then 1 ... 255 ordinary ones but for 2.
+	for n := range queueSize {
+		c.Send(src, dst, []byte{byte(n)}, n == 0 || n == 2)
+	}
+	if c.Stats().SendDropped != 0 || c.Pending() != queueSize {
+		t.Fatalf("%+v, %d pending", c.stats, c.Pending())
+	}
+	c.Send(src, dst, []byte("late 1"), false) // in place of 1
+	c.Send(src, dst, []byte("late 2"), true)  // in place of 3
+	var got []string
+	for _, m := range c.out.queue[:c.Pending()] {
+		got = append(got, string(m.payload))
+	}
+	want := []string{"\x00", "\x02"}
+	for n := 4; n < queueSize; n++ {
+		want = append(want, string([]byte{byte(n)}))
+	}
+	want = append(want, "late 1", "late 2")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("queue (-want +got):\n%s", diff)
+	}
+	if c.stats.SendDropped != 2 {
+		t.Errorf("%+v", c.stats)
+	}
+
+	// With nothing but urgent ones, the new one must go.
+	for range queueSize {
+		c.Send(src, dst, []byte("bye"), true)
+	}
+	before := c.stats.SendDropped
+	c.Send(src, dst, []byte("one more"), true)
+	c.Send(src, dst, []byte("one more"), false)
+	for _, m := range c.out.queue {
+		if !m.urgent || string(m.payload) == "one more" {
+			t.Errorf("%q is in the queue", m.payload)
+		}
+	}
+	if c.stats.SendDropped != before+2 {
+		t.Errorf("%+v", c.stats)
+	}
+}
+
+func TestSend_WrongFamily(t *testing.T) {
+	c := &Conn{}
+	c.out.prepare(false, 1)
+	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fe80::1")
+	c.Send(v6, Group(false), advert(1), false)
+	c.Send(v4, Group(true), advert(1), false)
+	c.Send(netip.Addr{}, Group(false), advert(1), false)
+	c.Send(v4, Group(false), nil, false)
+	if c.Pending() != 0 || c.stats.SendFailed != 4 {
+		t.Errorf("%d pending, %+v", c.Pending(), c.stats)
+	}
+}
+
+// What the kernel has no room for waits, in order, and goes out later.
+func TestFlush_NoRoom(t *testing.T) {
+	l := newLAN(t)
+	must(t, l.a.LinkSetMTU(l.a.link(t, "eth0"), 296))
+	a, i := l.a.open(t, "eth0", false)
+	b, _ := l.b.open(t, "eth0", false)
+	must(t, b.SetVRIDs(VRIDs{}.With(1).With(2).With(3)))
+	src := sourceOf(t, i, false)
+
+	// The fragments of a long message do not fit into the smallest send buffer.
+	must(t, unix.SetsockoptInt(a.receive.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 1))
+	a.Send(src, Group(false), advert(1), false)
+	a.Send(src, Group(false), advert(2, bytes.Repeat([]byte{7}, 4000)...), false)
+	a.Send(src, Group(false), advert(3), true)
+	must(t, a.Flush())
+	if s := a.Stats(); s.Sent != 1 || s.SendDeferred != 1 || a.Pending() != 2 {
+		t.Fatalf("%+v, %d pending", s, a.Pending())
+	}
+	must(t, a.Flush())
+	if s := a.Stats(); s.Sent != 1 || s.SendDeferred != 2 || a.Pending() != 2 {
+		t.Fatalf("%+v, %d pending", s, a.Pending())
+	}
+	must(t, unix.SetsockoptInt(a.receive.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer))
+	must(t, a.Flush())
+	received, _ := collect(t, b, 3)
+	var got []byte
+	for _, p := range received {
+		got = append(got, p.Payload[1])
+	}
+	if !bytes.Equal(got, []byte{1, 2, 3}) || a.Pending() != 0 {
+		t.Errorf("VRIDs %v, %d pending", got, a.Pending())
+	}
+}

@@ -1,0 +1,74 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"baton/test/frame"
+	"baton/test/site"
+)
+
+// TestKeepalivedPeer: a pair of one baton and one keepalived, each of them as the preferred node.
+func TestKeepalivedPeer(t *testing.T) {
+	t.Parallel()
+	for _, count := range []int{1, 200} {
+		for name, ipv6 := range families {
+			for _, kinds := range [][2]site.Kind{{site.Baton, site.Keepalived}, {site.Keepalived, site.Baton}} {
+				t.Run(fmt.Sprintf("%v preferred to %v, %s, %d addresses", kinds[0], kinds[1], name, count), func(t *testing.T) {
+					t.Parallel()
+					withKeepalived(t, kinds[0], kinds[1], site.Addresses(count, ipv6))
+				})
+			}
+		}
+	}
+}
+
+func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
+	s := newSite(t)
+	c := site.Pair(interval, vips...)
+	last := vips[len(vips)-1]
+	a, b := startPair(t, s, kindA, kindB, c)
+
+	// Each of them takes the other's place when it is silent, and gives it back.
+	cut := time.Now()
+	must(t, a.Port.Cut())
+	_, err := b.AwaitRole("web", "MASTER", cut, patience)
+	must(t, err)
+	mend := time.Now()
+	must(t, a.Port.Mend())
+	settled(t, s, "a", c)
+	_, err = s.Wire("client").Wait(mend, patience, func(p frame.Packet) bool {
+		return p.Announces() == site.Address(last) && p.From.String() == a.Port.MAC.String()
+	})
+	must(t, err)
+
+	// A planned move: baton's own loses nothing.
+	end := asking(t, s, last, 0)
+	stop := time.Now()
+	must(t, a.Stop())
+	settled(t, s, "b", c)
+	if n := lost(t, end); n != 0 && kindA == site.Baton {
+		t.Errorf("%d lost when a, a baton, was stopped", n)
+	}
+	for _, r := range c.Routers {
+		_, err := s.AwaitAdvert("a", stop, 0, func(a *frame.Advert) bool { return a.Priority == 0 && int(a.VRID) == r.VRID })
+		if err != nil {
+			t.Errorf("%s: no priority 0: %v", r.Name, err)
+		}
+	}
+	// b goes on announcing for a while, and may not be disturbed by it.
+	end = asking(t, s, last, 0)
+	must(t, a.Start())
+	settled(t, s, "a", c)
+	if n := lost(t, end); n != 0 && kindB == site.Baton {
+		t.Errorf("%d lost when b, a baton, gave the role back", n)
+	}
+	for _, n := range []*site.Node{a, b} {
+		if n.Kind == site.Baton {
+			if role, want := n.Role("web"), map[string]string{"a": "MASTER", "b": "BACKUP"}[n.Name]; role != want {
+				t.Errorf("%s is %s", n.Name, role)
+			}
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package vip
+
+import (
+	"container/heap"
+	"time"
+)
+
+const (
+	// spacing is the time between the announcements of one burst, per address:
+	// long enough that one hiccup does not swallow two, short against the
+	// second or so that a client waits before it gives up.
+	spacing = 50 * time.Millisecond
+	// burst and gap bound what one interface sends: at most burst frames, then
+	// nothing for gap. 1,000 addresses are announced within 31 gaps, 93 ms; a
+	// switch that punts ARP to its CPU sees no more than 32 in a row.
+	burst = 32
+	gap   = 3 * time.Millisecond
+	// resend is when a frame that could not be sent is tried again.
+	resend = 20 * time.Millisecond
+)
+
+// never is later than every deadline.
+const never = time.Duration(1<<63 - 1)
+
+// following returns when the announcement after sent of them is due, given
+// when the first and the last of those were sent; ok is false when there is none.
+func (p Announce) following(sent int, first, last time.Duration) (due time.Duration, ok bool) {
+	count := max(p.Count, 1)
+	switch {
+	case sent < count:
+		return last + spacing, true
+	case p.AgainAfter > 0 && sent == count:
+		return max(first+p.AgainAfter, last+spacing), true
+	case p.AgainAfter > 0 && sent < 2*count:
+		return last + spacing, true
+	case p.Every > 0:
+		return last + p.Every, true
+	}
+	return 0, false
+}
+
+// turn is one address's place in a queue. It is void once the address's
+// announcing has been started anew or stopped, which changes its round.
+type turn struct {
+	address *address
+	round   uint64
+	due     time.Duration
+}
+
+// queue is the announcement schedule of one interface.
+type queue struct {
+	first  []turn        // never announced in this round: these go before all others
+	again  turnHeap      // by due time
+	opened time.Duration // start of the current window of length gap
+	left   int           // frames that may still be sent in it
+}
+
+// start begins to announce a by its router's policy, forgetting what has been
+// announced of it before.
+func (q *queue) start(a *address) {
+	a.round++
+	a.sent = 0
+	q.first = append(q.first, turn{address: a, round: a.round})
+}
+
+// stop ends the announcing of a.
+func (q *queue) stop(a *address) { a.round++ }
+
+// next returns an address that is to be announced now, or nil when none is due
+// or the window is used up. The caller answers with sent, failed or stop.
+func (q *queue) next(now time.Duration) *address {
+	q.drop()
+	if !q.pending(now) {
+		return nil
+	}
+	if now >= q.opened+gap || now < q.opened {
+		q.opened, q.left = now, burst
+	}
+	if q.left == 0 {
+		return nil
+	}
+	q.left--
+	if len(q.first) > 0 {
+		a := q.first[0].address
+		q.first = q.first[1:]
+		return a
+	}
+	return heap.Pop(&q.again).(turn).address
+}
+
+// sent notes that a has been announced.
+func (q *queue) sent(a *address, now time.Duration) {
+	a.sent++
+	if a.sent == 1 {
+		a.began = now
+	}
+	if due, ok := a.router.Announce.following(a.sent, a.began, now); ok {
+		heap.Push(&q.again, turn{address: a, round: a.round, due: due})
+	}
+}
+
+// failed notes that a could not be announced now.
+func (q *queue) failed(a *address, now time.Duration) {
+	heap.Push(&q.again, turn{address: a, round: a.round, due: now + resend})
+}
+
+// deadline returns when next will have something.
+func (q *queue) deadline() time.Duration {
+	q.drop()
+	due := never
+	if len(q.first) > 0 {
+		due = 0
+	} else if len(q.again) > 0 {
+		due = q.again[0].due
+	}
+	if due != never && q.left == 0 {
+		due = max(due, q.opened+gap)
+	}
+	return due
+}
+
+func (q *queue) pending(now time.Duration) bool {
+	return len(q.first) > 0 || len(q.again) > 0 && q.again[0].due <= now
+}
+
+// drop removes void turns from the heads of both lists.
+func (q *queue) drop() {
+	for len(q.first) > 0 && q.first[0].round != q.first[0].address.round {
+		q.first = q.first[1:]
+	}
+	for len(q.again) > 0 && q.again[0].round != q.again[0].address.round {
+		heap.Pop(&q.again)
+	}
+}
+
+// turnHeap orders turns by due time.
+type turnHeap []turn
+
+func (h turnHeap) Len() int           { return len(h) }
+func (h turnHeap) Less(i, j int) bool { return h[i].due < h[j].due }
+func (h turnHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push and Pop are for container/heap.
+func (h *turnHeap) Push(x any) { *h = append(*h, x.(turn)) }
+
+// Pop removes the last element.
+func (h *turnHeap) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return t
+}

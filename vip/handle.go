@@ -1,0 +1,70 @@
+package vip
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// Handle carries the wishes for one router to the worker. Its methods do not
+// block, take no lock that the worker holds while it works, and are for one
+// goroutine at a time. They may be called before, during and after Run.
+type Handle struct {
+	poke   func()
+	index  map[netip.Addr]int // position in Router.Addresses; never changed
+	newest atomic.Pointer[wish]
+}
+
+// wish is one immutable wish: all addresses, less those released.
+type wish struct {
+	held bool
+	seq  uint64
+	off  []uint64 // bit set of released addresses, by position; nil means none
+}
+
+// wants reports whether the wish wants the address at position i on.
+func (w *wish) wants(i int) bool {
+	return w.held && (w.off == nil || w.off[i/64]&(1<<(i%64)) == 0)
+}
+
+func newHandle(r Router, poke func()) *Handle {
+	h := &Handle{poke: poke, index: make(map[netip.Addr]int, len(r.Addresses))}
+	for i, a := range r.Addresses {
+		h.index[a.Prefix.Addr()] = i
+	}
+	return h
+}
+
+// Hold wishes all addresses of the router on. A seq other than that of the
+// Hold before makes the worker announce all of them anew, by the full policy,
+// also when they are on already, and answer with On.
+func (h *Handle) Hold(seq uint64) {
+	h.set(&wish{held: true, seq: seq})
+}
+
+// Release wishes the named addresses off; without arguments, all. An address
+// that is not the router's is ignored.
+func (h *Handle) Release(addrs ...netip.Addr) {
+	old := h.newest.Load()
+	if old == nil {
+		old = &wish{}
+	}
+	next := &wish{seq: old.seq}
+	if old.held && len(addrs) > 0 {
+		next.off = make([]uint64, (len(h.index)+63)/64)
+		copy(next.off, old.off)
+		for _, a := range addrs {
+			if i, ok := h.index[a]; ok {
+				next.off[i/64] |= 1 << (i % 64)
+			}
+		}
+		for _, i := range h.index {
+			next.held = next.held || next.off[i/64]&(1<<(i%64)) == 0
+		}
+	}
+	h.set(next)
+}
+
+func (h *Handle) set(w *wish) {
+	h.newest.Store(w)
+	h.poke()
+}

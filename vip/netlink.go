@@ -1,0 +1,433 @@
+package vip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Kernel constants that golang.org/x/sys/unix lacks.
+const (
+	ifaProto                  = 11 // IFA_PROTO, linux/if_addr.h
+	devconfPromote            = 20 // IPV4_DEVCONF_PROMOTE_SECONDARIES, linux/ip.h; counted from 1
+	devconfForwarding6        = 0  // DEVCONF_FORWARDING, linux/ipv6.h; counted from 0
+	netconfIndex              = 1  // NETCONFA_IFINDEX, linux/netconf.h
+	netconfForwarding         = 2  // NETCONFA_FORWARDING
+	flagAckTLVs               = 0x200
+	forever                   = ^uint32(0)
+	deprecated         uint32 = 0 // preferred lifetime of what is no source address
+)
+
+// answerIn bounds the wait for the kernel's answers. They are in the socket
+// when the send returns, so that a longer wait means that one is lost.
+const answerIn = 2 * time.Second
+
+// errNoAnswer is reported for requests without an answer.
+var errNoAnswer = errors.New("the kernel did not answer")
+
+// kernelError is a refusal by the kernel.
+type kernelError struct {
+	errno syscall.Errno
+	text  string // the kernel's own explanation, often empty
+}
+
+func (e *kernelError) Error() string {
+	if e.text == "" {
+		return e.errno.Error()
+	}
+	return e.errno.Error() + " (" + e.text + ")"
+}
+
+func (e *kernelError) Unwrap() error { return e.errno }
+
+// requests is the rtnetlink socket for requests. The client of
+// vishvananda/netlink makes one system call pair per address; here a batch
+// shares one, with its message types.
+type requests struct {
+	fd  int
+	seq uint32
+	buf []byte
+}
+
+// openNetlink opens an rtnetlink socket that is a member of the groups.
+func openNetlink(receive int, groups ...uint) (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return -1, fmt.Errorf("open rtnetlink socket: %w", err)
+	}
+	// Without privilege the default remains; a full buffer costs a resync.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receive) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receive)
+	}
+	// Both only make answers shorter and clearer; kernels before 4.12 lack them.
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
+	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	for _, g := range groups {
+		if err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g))
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("set up rtnetlink socket: %w", err)
+	}
+	return fd, nil
+}
+
+// exchange sends the messages in one system call and returns the kernel's
+// answer to each, nil for done. The messages ask for acknowledgement.
+func (s *requests) exchange(msgs []*nl.NetlinkRequest) []error {
+	answers := make([]error, len(msgs))
+	for i := range answers {
+		answers[i] = errNoAnswer
+	}
+	first := s.seq + 1
+	s.buf = s.buf[:0]
+	for _, m := range msgs {
+		s.seq++
+		m.Seq = s.seq
+		m.Flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK
+		s.buf = append(s.buf, m.Serialize()...)
+	}
+	if err := unix.Sendto(s.fd, s.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		for i := range answers {
+			answers[i] = err
+		}
+		return answers
+	}
+	for open := len(msgs); open > 0; {
+		batch, err := s.receive()
+		if err != nil {
+			return answers
+		}
+		for _, m := range batch {
+			i := m.Header.Seq - first
+			if m.Header.Type == unix.NLMSG_ERROR && i < uint32(len(msgs)) && errors.Is(answers[i], errNoAnswer) {
+				answers[i] = answer(m)
+				open--
+			}
+		}
+	}
+	return answers
+}
+
+// dump asks for all objects of a kind and calls f for each message. It reports
+// whether they changed meanwhile, so that the answer may be inconsistent.
+func (s *requests) dump(kind int, body nl.NetlinkRequestData, f func(syscall.NetlinkMessage)) (changed bool, err error) {
+	m := nl.NewNetlinkRequest(kind, unix.NLM_F_DUMP)
+	s.seq++
+	m.Seq = s.seq
+	m.AddData(body)
+	if err := unix.Sendto(s.fd, m.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return false, err
+	}
+	for {
+		batch, err := s.receive()
+		if err != nil {
+			return false, err
+		}
+		for _, m := range batch {
+			if m.Header.Seq != s.seq {
+				continue
+			}
+			changed = changed || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+			switch m.Header.Type {
+			case unix.NLMSG_DONE:
+				return changed, nil
+			case unix.NLMSG_ERROR:
+				return changed, answer(m)
+			default:
+				f(m)
+			}
+		}
+	}
+}
+
+// receive returns the next messages, waiting at most answerIn.
+func (s *requests) receive() ([]syscall.NetlinkMessage, error) {
+	var b [65536]byte
+	for {
+		msgs, err := receive(s.fd, b[:])
+		if !errors.Is(err, unix.EAGAIN) {
+			return msgs, err
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, int(answerIn/time.Millisecond))
+		if n == 0 && err == nil {
+			return nil, errNoAnswer
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return nil, err
+		}
+	}
+}
+
+// receive reads one datagram without waiting. The messages point into b.
+func receive(fd int, b []byte) ([]syscall.NetlinkMessage, error) {
+	for {
+		n, from, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, os.NewSyscallError("recvfrom", err)
+		}
+		if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
+			continue // not from the kernel
+		}
+		return syscall.ParseNetlinkMessage(b[:n])
+	}
+}
+
+// answer is the error that an NLMSG_ERROR message carries; nil for an
+// acknowledgement.
+func answer(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		return errNoAnswer
+	}
+	errno := int32(binary.NativeEndian.Uint32(m.Data))
+	if errno == 0 {
+		return nil
+	}
+	e := &kernelError{errno: syscall.Errno(-errno)}
+	if rest := 4 + unix.NLMSG_HDRLEN; m.Header.Flags&flagAckTLVs != 0 && len(m.Data) > rest {
+		if attrs, err := nl.ParseRouteAttr(m.Data[rest:]); err == nil {
+			for _, a := range attrs {
+				if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
+					e.text = unix.ByteSliceToString(a.Value)
+				}
+			}
+		}
+	}
+	return e
+}
+
+// messages encodes a request: one message, or two where the kernel needs it.
+func (q request) messages() []*nl.NetlinkRequest {
+	switch q.kind {
+	case promote:
+		return []*nl.NetlinkRequest{setPromote(q.index)}
+	case remove:
+		del := addressMessage(unix.RTM_DELADDR, q.index, q.prefix)
+		if q.prefix.Addr().Is4() || q.noRoute {
+			return []*nl.NetlinkRequest{del}
+		}
+		// The kernel takes the prefix route off only with a permanent address;
+		// that of one with a lifetime would stay until the lifetime has passed.
+		q.lifetime = 0
+		return []*nl.NetlinkRequest{q.addition(), del}
+	default:
+		return []*nl.NetlinkRequest{q.addition()}
+	}
+}
+
+// addition encodes the installation or renewal of an address.
+func (q request) addition() *nl.NetlinkRequest {
+	m := addressMessage(unix.RTM_NEWADDR, q.index, q.prefix)
+	m.Flags |= unix.NLM_F_CREATE | unix.NLM_F_REPLACE
+	valid := forever
+	if q.lifetime > 0 {
+		valid = uint32((q.lifetime + time.Second - 1) / time.Second)
+	}
+	info := unix.IfaCacheinfo{Valid: valid, Prefered: valid}
+	if q.prefix.Addr().Is6() {
+		// Never chosen as a source address; no duplicate detection, which would
+		// hold it back for a second while the former master may still have it.
+		info.Prefered = deprecated
+		flags := uint32(unix.IFA_F_NODAD)
+		if q.noRoute {
+			flags |= unix.IFA_F_NOPREFIXROUTE
+		}
+		m.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
+	}
+	m.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, (&nl.IfaCacheInfo{IfaCacheinfo: info}).Serialize()))
+	m.AddData(nl.NewRtAttr(ifaProto, nl.Uint8Attr(Protocol)))
+	return m
+}
+
+func addressMessage(kind, index int, p netip.Prefix) *nl.NetlinkRequest {
+	m := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{Len: unix.SizeofNlMsghdr, Type: uint16(kind)}}
+	family := unix.AF_INET
+	if p.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	body := nl.NewIfAddrmsg(family)
+	body.Prefixlen = uint8(p.Bits())
+	body.Index = uint32(index)
+	m.AddData(body)
+	ip := p.Addr().AsSlice()
+	m.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip))
+	m.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip))
+	return m
+}
+
+// setPromote sets net.ipv4.conf.NAME.promote_secondaries, in this socket's
+// network namespace and also where /proc/sys is read-only.
+func setPromote(index int) *nl.NetlinkRequest {
+	m := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{Len: unix.SizeofNlMsghdr, Type: unix.RTM_SETLINK}}
+	body := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	body.Index = int32(index)
+	m.AddData(body)
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(unix.IFLA_INET_CONF, nil)
+	conf.AddRtAttr(devconfPromote, nl.Uint32Attr(1))
+	m.AddData(spec)
+	return m
+}
+
+// parseLink reads an RTM_NEWLINK or RTM_DELLINK message.
+func parseLink(m syscall.NetlinkMessage) (link, error) {
+	if len(m.Data) < unix.SizeofIfInfomsg {
+		return link{}, unix.EBADMSG
+	}
+	info := nl.DeserializeIfInfomsg(m.Data)
+	attrs, err := nl.ParseRouteAttr(m.Data[unix.SizeofIfInfomsg:])
+	if err != nil {
+		return link{}, err
+	}
+	l := link{index: int(info.Index), up: info.Flags&unix.IFF_UP != 0, running: info.Flags&unix.IFF_RUNNING != 0}
+	for _, a := range attrs {
+		switch a.Attr.Type &^ unix.NLA_F_NESTED {
+		case unix.IFLA_WIRELESS: // an event of a driver, which tells nothing else
+			return link{}, unix.ENOMSG
+		case unix.IFLA_IFNAME:
+			l.name = unix.ByteSliceToString(a.Value)
+		case unix.IFLA_ADDRESS:
+			l.ethernet = info.Type == unix.ARPHRD_ETHER && copy(l.mac[:], a.Value) == len(l.mac)
+		case unix.IFLA_AF_SPEC:
+			l.promote = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfPromote-1) != 0
+			l.forward6 = devconf(a.Value, unix.AF_INET6, unix.IFLA_INET6_CONF, devconfForwarding6) != 0
+		}
+	}
+	return l, nil
+}
+
+// devconf returns one per-interface setting of a family from an IFLA_AF_SPEC
+// attribute; 0 when it is not there.
+func devconf(spec []byte, family, conf uint16, index int) uint32 {
+	for _, kind := range []uint16{family, conf} {
+		attrs, err := nl.ParseRouteAttr(spec)
+		if err != nil {
+			return 0
+		}
+		spec = nil
+		for _, a := range attrs {
+			if a.Attr.Type&^unix.NLA_F_NESTED == kind {
+				spec = a.Value
+			}
+		}
+	}
+	if len(spec) < 4*(index+1) {
+		return 0
+	}
+	return binary.NativeEndian.Uint32(spec[4*index:])
+}
+
+// parseAddress reads an RTM_NEWADDR or RTM_DELADDR message.
+func parseAddress(m syscall.NetlinkMessage) (dumped, error) {
+	if len(m.Data) < unix.SizeofIfAddrmsg {
+		return dumped{}, unix.EBADMSG
+	}
+	info := nl.DeserializeIfAddrmsg(m.Data)
+	attrs, err := nl.ParseRouteAttr(m.Data[unix.SizeofIfAddrmsg:])
+	if err != nil {
+		return dumped{}, err
+	}
+	d := dumped{index: int(info.Index), entry: entry{secondary: info.Flags&unix.IFA_F_SECONDARY != 0}}
+	var local, addr netip.Addr
+	for _, a := range attrs {
+		switch a.Attr.Type {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_ADDRESS:
+			addr, _ = netip.AddrFromSlice(a.Value)
+		case ifaProto:
+			if len(a.Value) > 0 {
+				d.proto = a.Value[0]
+			}
+		}
+	}
+	if !local.IsValid() { // as with IPv6; else the other is a peer's
+		local = addr
+	}
+	if d.prefix = netip.PrefixFrom(local, int(info.Prefixlen)); !d.prefix.IsValid() {
+		return dumped{}, unix.EBADMSG
+	}
+	return d, nil
+}
+
+// hear tells the table what a notification says.
+func (t *table) hear(m syscall.NetlinkMessage) {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK:
+		if l, err := parseLink(m); err == nil && !foreign(m) {
+			t.setLink(l)
+		}
+	case unix.RTM_DELLINK:
+		if l, err := parseLink(m); err == nil && !foreign(m) {
+			t.removeLink(l.index)
+		}
+	case unix.RTM_NEWADDR:
+		if a, err := parseAddress(m); err == nil {
+			t.setAddr(a.index, a.entry)
+		}
+	case unix.RTM_DELADDR:
+		if a, err := parseAddress(m); err == nil {
+			t.removeAddr(a.index, a.prefix)
+		}
+	case unix.RTM_NEWNETCONF:
+		if index, on, ok := parseForwarding(m); ok {
+			t.setForwarding(index, on)
+		}
+	}
+}
+
+// foreign reports whether a link message is about something else than the
+// interface as such: a bridge port that leaves its bridge is told as
+// RTM_DELLINK with family AF_BRIDGE.
+func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC }
+
+func (d *dump) link(m syscall.NetlinkMessage) {
+	if l, err := parseLink(m); err == nil && m.Header.Type == unix.RTM_NEWLINK {
+		d.links = append(d.links, l)
+	}
+}
+
+func (d *dump) address(m syscall.NetlinkMessage) {
+	if a, err := parseAddress(m); err == nil && m.Header.Type == unix.RTM_NEWADDR {
+		d.addresses = append(d.addresses, a)
+	}
+}
+
+// parseForwarding reads whether an interface forwards IPv6 from an
+// RTM_NEWNETCONF message; ok is false when it does not tell.
+func parseForwarding(m syscall.NetlinkMessage) (index int, on, ok bool) {
+	const header = 4 // struct netconfmsg: the family, padded
+	if len(m.Data) < header || m.Data[0] != unix.AF_INET6 {
+		return 0, false, false
+	}
+	attrs, err := nl.ParseRouteAttr(m.Data[header:])
+	if err != nil {
+		return 0, false, false
+	}
+	for _, a := range attrs {
+		if len(a.Value) < 4 {
+			continue
+		}
+		v := int32(binary.NativeEndian.Uint32(a.Value))
+		switch a.Attr.Type {
+		case netconfIndex:
+			index = int(v)
+		case netconfForwarding:
+			on, ok = v != 0, true
+		}
+	}
+	return index, on, ok
+}

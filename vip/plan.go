@@ -1,0 +1,327 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// batch is how many addresses are installed, and how many removed, before the
+// worker looks at announcements and new wishes again: with 20 to 30 µs each,
+// the first address of many is announced within a millisecond.
+const batch = 32
+
+// requestKind says what is asked of the kernel.
+type requestKind uint8
+
+const (
+	_       requestKind = iota
+	set                 // put the address on, or renew it
+	remove              // take it off
+	promote             // let secondary addresses outlive their primary
+)
+
+// String returns the kind as the verb of an error message.
+func (k requestKind) String() string {
+	switch k {
+	case set:
+		return "add"
+	case remove:
+		return "remove"
+	case promote:
+		return "set promote_secondaries for"
+	}
+	return fmt.Sprintf("requestKind(%d)", uint8(k))
+}
+
+// request is one change asked of the kernel.
+type request struct {
+	kind     requestKind
+	address  *address // nil for promote, and for what strayed
+	index    int
+	name     string // of the interface, for messages
+	prefix   netip.Prefix
+	lifetime time.Duration // 0: for ever
+	noRoute  bool          // bring no IPv6 prefix route
+	primary  bool          // removing it may take secondary addresses with it
+}
+
+// plan returns the requests that bring the kernel nearer to what is wished: at
+// most batch installations, or renewals when nothing is to be installed, and
+// about batch removals. An address counts as missing when the kernel is known
+// not to have it, so the caller first tells the table all that the kernel said.
+func (t *table) plan(now time.Duration) []request {
+	var p plan
+	p.removals, t.strays = append(p.removals, t.strays...), nil
+	for _, r := range t.routers {
+		if r.dirty || now >= r.due {
+			r.plan(&p, now)
+		}
+	}
+	if len(p.adds) > 0 {
+		for _, q := range p.renewals {
+			q.address.router.dirty = true
+		}
+		p.renewals = nil
+	}
+	return slices.Concat(p.wrong, p.adds, p.removals, p.renewals, t.promotions())
+}
+
+// plan collects requests by kind, in the order in which they are made.
+type plan struct {
+	wrong    []request // removals of what stands in the way of adds
+	adds     []request
+	removals []request
+	renewals []request
+}
+
+// plan adds to p what is to be done now for the router's addresses, as far as
+// there is room, and notes when to look again.
+func (r *router) plan(p *plan, now time.Duration) {
+	r.dirty, r.pending, r.due = false, false, never
+	r.renewals(now)
+	for _, a := range r.addresses {
+		todo := a.step(now)
+		if todo == 0 {
+			continue
+		}
+		if now < a.retryAt {
+			r.due = min(r.due, a.retryAt)
+			continue
+		}
+		r.pending = true
+		switch {
+		case todo == remove && len(p.removals) < batch:
+			p.removals = append(p.removals, a.removals(false)...)
+		case todo == set && a.installed && len(p.renewals) < batch:
+			p.wrong = append(p.wrong, a.removals(true)...)
+			p.renewals = append(p.renewals, a.addition())
+		case todo == set && !a.installed && len(p.adds) < batch:
+			p.wrong = append(p.wrong, a.removals(true)...)
+			p.adds = append(p.adds, a.addition())
+		default:
+			r.dirty = true
+		}
+	}
+}
+
+// promotions returns what protects others' secondary addresses from the end of
+// a primary address of ours, which may come without our doing, by its lifetime.
+func (t *table) promotions() []request {
+	var out []request
+	for _, f := range t.ifaces {
+		if f.promote && f.link.index != 0 && !f.link.promote {
+			out = append(out, request{kind: promote, index: f.link.index, name: f.name})
+		}
+		f.promote = false
+	}
+	return out
+}
+
+// renewals marks the router's addresses for renewal when it is time.
+func (r *router) renewals(now time.Duration) {
+	if r.Lifetime <= 0 {
+		return
+	}
+	renew := now >= r.renewAt
+	if renew {
+		r.renewAt = now + r.Lifetime/3
+	}
+	for _, a := range r.addresses {
+		if a.installed && !a.own {
+			a.renew = a.renew || renew
+			r.due = min(r.due, r.renewAt)
+		}
+	}
+}
+
+// step compares what is wished of the address with what the kernel has, and
+// returns what is to be done when a.retryAt has passed.
+func (a *address) step(now time.Duration) requestKind {
+	f := a.router.iface
+	if f.link.index == 0 {
+		return 0
+	}
+	if !a.wished {
+		if a.remove && len(a.removals(false)) > 0 {
+			return remove
+		}
+		a.remove = false
+		return 0
+	}
+	if a.installed && !a.present() {
+		a.becomeMissing(now)
+	}
+	if a.installed {
+		f.promote = f.promote || a.endangers()
+		if a.renew {
+			return set
+		}
+		return 0
+	}
+	if a.hosts() {
+		a.becomeInstalled(true, now)
+		return 0
+	}
+	if a.given || !f.link.up {
+		return 0
+	}
+	return set
+}
+
+// present reports whether the kernel has the address: with any prefix length
+// where it cannot have two of them (IPv6), or where the host's own will do.
+func (a *address) present() bool {
+	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+		if e.prefix == a.Prefix || e.prefix.Addr().Is6() || a.own {
+			return true
+		}
+	}
+	return false
+}
+
+// hosts reports whether the address is the host's own: of a Native router, and
+// on without the mark of this program. Where the kernel does not know the mark,
+// what an earlier run left counts too; it ends with its lifetime and is then
+// replaced as any other.
+func (a *address) hosts() bool {
+	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+		if a.router.Native && e.proto != Protocol {
+			return true
+		}
+	}
+	return false
+}
+
+// endangers reports whether the end of the address by its lifetime may take
+// other addresses with it: it is an IPv4 primary address of a network.
+func (a *address) endangers() bool {
+	if a.router.Lifetime <= 0 {
+		return false
+	}
+	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+		if e.prefix == a.Prefix && !a.own && !e.assumed && e.primary() {
+			return true
+		}
+	}
+	return false
+}
+
+func (e entry) primary() bool {
+	return e.prefix.Addr().Is4() && !e.prefix.IsSingleIP() && !e.secondary
+}
+
+// primary reports whether any form of the address is a primary one.
+func (a *address) primary() bool {
+	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+		if e.primary() {
+			return true
+		}
+	}
+	return false
+}
+
+// addition is the request that puts the address on or renews it. Where the
+// host has an IPv6 address of its own in the same network, ours brings no
+// prefix route: it would share the host's, and the kernel would give a route
+// that router advertisements keep alive our lifetime.
+func (a *address) addition() request {
+	f := a.router.iface
+	return request{
+		kind: set, address: a, index: f.link.index, name: f.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
+		noRoute: a.Prefix.Addr().Is6() && f.hosts[a.Prefix.Masked()] > 0,
+	}
+}
+
+// removals are the requests that take off what the kernel has of the address,
+// or, with wrong, only what has another prefix length than it should. The
+// host's own is never among them.
+func (a *address) removals(wrong bool) []request {
+	var out []request
+	f := a.router.iface
+	for _, e := range f.seen[a.Prefix.Addr()] {
+		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix {
+			continue
+		}
+		out = append(out, request{
+			kind: remove, address: a, index: f.link.index, name: f.name, prefix: e.prefix,
+			primary: e.primary(), noRoute: f.hosts[e.prefix.Masked()] > 0,
+		})
+	}
+	return out
+}
+
+// done notes the kernel's answer to a request; err is nil when it was done, and
+// otherwise says everything.
+func (t *table) done(q request, err error, now time.Duration) {
+	f := t.iface(q.index)
+	gone := errors.Is(err, unix.ENODEV)
+	switch {
+	case q.kind == promote:
+		if err != nil {
+			t.log.Warn("secondary addresses of others may be lost with a virtual address", "interface", q.name, "err", err)
+		} else {
+			t.log.Info("secondary addresses now outlive their primary", "interface", q.name, "sysctl", "net.ipv4.conf."+q.name+".promote_secondaries=1")
+		}
+		if f != nil {
+			f.link.promote = true // or it would be tried for ever
+		}
+	case f == nil || q.address == nil || gone:
+		// The interface has left; its return starts all over. Until its message
+		// comes there is nothing to do either.
+		if q.address != nil && gone {
+			q.address.retryAt = now + retryFirst
+			q.address.router.dirty = true
+		}
+	case q.kind == remove:
+		q.address.router.dirty = true
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			q.address.failed(err, now)
+			return
+		}
+		f.removeEntry(q.prefix)
+		if q.address.wished {
+			t.log.Warn("address was on with another prefix length", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
+		}
+	case err != nil:
+		q.address.router.dirty = true
+		q.address.failed(err, now)
+	default:
+		f.installed(q, now)
+	}
+}
+
+// installed notes that a set has succeeded.
+func (f *iface) installed(q request, now time.Duration) {
+	a := q.address
+	a.router.dirty, a.renew = true, false
+	if !a.present() {
+		f.setEntry(entry{prefix: q.prefix, proto: Protocol, assumed: true})
+	}
+	if a.installed || !a.wished {
+		a.recovered()
+		return
+	}
+	a.becomeInstalled(false, now)
+}
+
+// deadline returns when the table has something to do of itself.
+func (t *table) deadline() time.Duration {
+	due := never
+	for _, r := range t.routers {
+		if r.dirty {
+			return 0
+		}
+		due = min(due, r.due)
+	}
+	for _, f := range t.ifaces {
+		if f.link.up {
+			due = min(due, f.queue.deadline())
+		}
+	}
+	return due
+}

@@ -1,0 +1,535 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// table is what the worker knows: the wishes, the interfaces, the addresses
+// that the kernel has, and what has been done. It does no I/O and reads no
+// clock. A round of the worker is: tell it what the kernel said and what is
+// wished, take requests from plan, answer each with done, take announcements
+// from the queues, answer each with announced or unannounced, call report.
+type table struct {
+	log     *slog.Logger
+	emit    func(Event)
+	routers []*router
+	ifaces  map[string]*iface
+	strays  []request // to be taken off interfaces that changed their name
+}
+
+// iface is an interface that a router names, whether it exists or not.
+type iface struct {
+	name    string
+	link    link
+	seen    map[netip.Addr][]entry  // addresses the kernel has there
+	hosts   map[netip.Prefix]int    // IPv6 networks of the vips: how many other addresses in each
+	vips    map[netip.Addr]*address // addresses the routers have
+	routers []*router
+	queue   queue
+	promote bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
+}
+
+// link is an interface as the kernel describes it.
+type link struct {
+	index    int // 0: there is none
+	name     string
+	mac      [6]byte
+	ethernet bool // it has Ethernet addresses, so that announcements make sense
+	up       bool // IFF_UP
+	running  bool // IFF_RUNNING: it has a carrier
+	forward6 bool // net.ipv6.conf.NAME.forwarding
+	promote  bool // net.ipv4.conf.NAME.promote_secondaries
+}
+
+// entry is an address that the kernel has on an interface.
+type entry struct {
+	prefix    netip.Prefix // not masked
+	proto     uint8        // IFA_PROTO
+	secondary bool
+	assumed   bool // concluded from an acknowledgement: secondary is not known yet
+}
+
+// router is a Router with what has been wished and done of it.
+type router struct {
+	Router
+	handle    *Handle
+	emit      func(Event)
+	iface     *iface
+	wish      *wish // nil: none yet
+	addresses []*address
+	dirty     bool          // plan has to look at it, whatever the time
+	due       time.Duration // when plan has to look at it
+	renewAt   time.Duration
+	pending   bool // something can be done for it at once
+	onSaid    bool // On has been reported for the present wish
+	offSaid   bool // Off has been reported since an address was last on
+	linkErr   string
+}
+
+// address is one Address of a router with what has been wished and done of it.
+type address struct {
+	Address
+	router    *router
+	wished    bool
+	remove    bool // to be taken off: released, or left by an earlier run
+	installed bool // on, as far as we did or know
+	own       bool // Native, and the host's own: neither installed nor removed by us
+	renew     bool // its lifetime is to be renewed
+	given     bool // removed by somebody else, and Repair is false
+	announced bool // at least once since the last Hold or repair
+
+	// Errors and repairs.
+	err     string // last reported
+	retryAt time.Duration
+	backoff time.Duration
+	missing bool          // removed by somebody else, not yet back
+	noticed time.Duration // since when
+	fights  int           // repairs without a calm between them
+
+	// Announcing; see queue.
+	round uint64
+	sent  int
+	began time.Duration
+}
+
+// Bounds of the repair of an address that somebody removes again and again:
+// the first few at once, then at growing intervals up to one a second.
+const (
+	fightFree  = 5
+	fightFirst = 50 * time.Millisecond
+	fightLast  = time.Second
+	fightCalm  = 10 * time.Second
+)
+
+// Bounds of the retries after an error.
+const (
+	retryFirst = 100 * time.Millisecond
+	retryLast  = 5 * time.Second
+)
+
+var (
+	errNoInterface = errors.New("there is no such interface")
+	errContested   = errors.New("somebody removes the address again and again")
+)
+
+func newTable(log *slog.Logger, emit func(Event)) *table {
+	return &table{log: log, emit: emit, ifaces: make(map[string]*iface)}
+}
+
+// add registers a router. The caller resyncs afterwards, for the interface may
+// be one whose messages were not kept so far.
+func (t *table) add(r Router, h *Handle) {
+	f := t.ifaces[r.Interface]
+	if f == nil {
+		f = &iface{name: r.Interface, seen: make(map[netip.Addr][]entry), hosts: make(map[netip.Prefix]int), vips: make(map[netip.Addr]*address)}
+		t.ifaces[r.Interface] = f
+	}
+	n := &router{Router: r, handle: h, emit: t.emit, iface: f, dirty: true}
+	for _, a := range r.Addresses {
+		na := &address{Address: a, router: n, remove: true}
+		n.addresses = append(n.addresses, na)
+		f.vips[a.Prefix.Addr()] = na
+		if a.Prefix.Addr().Is6() {
+			f.hosts[a.Prefix.Masked()] = 0
+		}
+	}
+	f.routers = append(f.routers, n)
+	t.routers = append(t.routers, n)
+}
+
+// wishes takes each router's newest wish.
+func (t *table) wishes(now time.Duration) {
+	for _, r := range t.routers {
+		if w := r.handle.newest.Load(); w != nil && w != r.wish {
+			r.become(w, now)
+		}
+	}
+}
+
+// become makes w the router's wish.
+func (r *router) become(w *wish, now time.Duration) {
+	anew := w.held && (r.wish == nil || !r.wish.held || w.seq != r.wish.seq)
+	r.wish, r.dirty = w, true
+	if !w.held {
+		r.offSaid = false
+		r.linkErr = ""
+	}
+	if anew {
+		r.onSaid = false
+	}
+	for i, a := range r.addresses {
+		switch {
+		case !w.wants(i) && a.wished:
+			a.becomeReleased()
+		case w.wants(i) && (anew || !a.wished):
+			a.becomeWished()
+		}
+	}
+}
+
+// becomeWished begins a wish for the address.
+func (a *address) becomeWished() {
+	a.wished, a.remove, a.given, a.announced = true, false, false, false
+	a.retryAt, a.backoff, a.err = 0, 0, ""
+	a.missing, a.fights = false, 0
+	if a.installed {
+		a.announce()
+	}
+}
+
+// becomeReleased ends the wish for the address.
+func (a *address) becomeReleased() {
+	a.wished, a.remove = false, true
+	a.installed, a.own, a.renew, a.given, a.announced = false, false, false, false, false
+	a.retryAt, a.backoff, a.err = 0, 0, ""
+	a.missing, a.fights = false, 0
+	a.router.iface.queue.stop(a)
+}
+
+// becomeInstalled notes that the address is on, as the host's own or by us.
+func (a *address) becomeInstalled(own bool, now time.Duration) {
+	r := a.router
+	if r.renewAt <= now {
+		r.renewAt = now + r.Lifetime/3
+	}
+	a.installed, a.own, a.announced = true, own, false
+	r.offSaid = false
+	a.recovered()
+	a.announce()
+}
+
+// becomeMissing notes that the address is not on the interface although it
+// should be and was.
+func (a *address) becomeMissing(now time.Duration) {
+	a.installed, a.own, a.renew, a.announced = false, false, false, false
+	a.router.iface.queue.stop(a)
+	if !a.router.iface.link.up {
+		return // the kernel's doing, with the link
+	}
+	if !a.Repair {
+		a.given = true
+		a.router.say(Event{Kind: Removed, Address: a.Prefix.Addr()})
+		return
+	}
+	if now >= a.noticed+fightCalm {
+		a.fights = 0
+	}
+	a.missing, a.noticed = true, now
+	a.fights++
+	if a.fights <= fightFree {
+		return
+	}
+	a.retryAt = now + min(fightLast, fightFirst<<min(a.fights-fightFree-1, 10))
+	if a.fights == fightFree+1 {
+		a.router.say(Event{Kind: Contested, Address: a.Prefix.Addr(), Err: fmt.Errorf("keep %s on %s: %w", a.Prefix, a.router.Interface, errContested)})
+	}
+}
+
+// becomeGone notes that the interface has gone, with the address on it.
+func (a *address) becomeGone() {
+	a.installed, a.own, a.renew, a.missing, a.announced = false, false, false, false, false
+	a.remove = !a.wished // on an interface that comes, as at start
+	a.retryAt, a.backoff = 0, 0
+	a.router.iface.queue.stop(a)
+}
+
+// announce starts announcing the address, where that makes sense.
+func (a *address) announce() {
+	if f := a.router.iface; f.link.ethernet {
+		f.queue.start(a)
+	} else {
+		a.announced = true
+	}
+}
+
+// failed notes an error in something done for the address.
+func (a *address) failed(err error, now time.Duration) {
+	a.backoff = min(max(2*a.backoff, retryFirst), retryLast)
+	a.retryAt = now + a.backoff
+	if a.err != err.Error() {
+		a.err = err.Error()
+		a.router.say(Event{Kind: Failed, Address: a.Prefix.Addr(), Err: err})
+	}
+}
+
+// recovered notes that something done for the address succeeded.
+func (a *address) recovered() {
+	a.retryAt, a.backoff = 0, 0
+	if a.err != "" {
+		a.err = ""
+		a.router.say(Event{Kind: Recovered, Address: a.Prefix.Addr()})
+	}
+}
+
+// announced notes that an announcement of a was sent.
+func (t *table) announced(a *address, now time.Duration) {
+	a.router.iface.queue.sent(a, now)
+	a.announced = true
+	if a.retryAt == 0 { // else the error is another one
+		a.recovered()
+	}
+	if a.missing {
+		a.missing = false
+		if a.fights <= fightFree {
+			a.router.say(Event{Kind: Repaired, Address: a.Prefix.Addr(), After: now - a.noticed})
+		}
+	}
+}
+
+// unannounced notes that an announcement of a could not be sent.
+func (t *table) unannounced(a *address, err error, now time.Duration) {
+	a.router.iface.queue.failed(a, now)
+	if a.err == "" {
+		a.err = err.Error()
+		a.router.say(Event{Kind: Failed, Address: a.Prefix.Addr(), Err: err})
+	}
+}
+
+// say emits an event of the router.
+func (r *router) say(e Event) {
+	e.Router = r.Name
+	if r.wish != nil {
+		e.Seq = r.wish.seq
+	}
+	r.emit(e)
+}
+
+// report emits what has become true of the routers as wholes.
+func (t *table) report() {
+	for _, r := range t.routers {
+		t.reportRouter(r)
+	}
+}
+
+func (t *table) reportRouter(r *router) {
+	wished, on, busy := 0, 0, r.pending
+	allOn := true
+	for _, a := range r.addresses {
+		if a.wished {
+			wished++
+			allOn = allOn && a.installed && a.announced
+		}
+		if a.installed {
+			on++
+		}
+		busy = busy || a.remove
+	}
+	if r.iface.link.index == 0 {
+		busy = false
+		if wished > 0 && r.linkErr == "" {
+			err := fmt.Errorf("hold addresses on %s: %w", r.Interface, errNoInterface)
+			r.linkErr = err.Error()
+			r.say(Event{Kind: Failed, Err: err})
+		}
+	} else if r.linkErr != "" {
+		r.linkErr = ""
+		r.say(Event{Kind: Recovered})
+	}
+	switch {
+	case wished > 0 && allOn && !r.onSaid:
+		r.onSaid = true
+		r.say(Event{Kind: On})
+	case on == 0 && !busy && !r.offSaid:
+		r.offSaid, r.onSaid = true, false
+		r.say(Event{Kind: Off})
+	}
+}
+
+// setLink notes that an interface exists, or has changed.
+func (t *table) setLink(l link) {
+	for _, f := range t.ifaces {
+		if f.link.index == l.index && f.name != l.name {
+			t.strayed(f)
+		}
+	}
+	f := t.ifaces[l.name]
+	if f == nil {
+		return
+	}
+	old := f.link
+	if old.index != l.index {
+		f.becomeAbsent()
+	}
+	f.link = l
+	for _, r := range f.routers {
+		r.dirty = true
+	}
+	// Neighbours have to be told anew when frames for us have to go another way,
+	// or may have been lost.
+	if old.index == l.index && (old.mac != l.mac || l.up && !old.up || l.running && !old.running) {
+		for _, r := range f.routers {
+			for _, a := range r.addresses {
+				a.retryAt, a.backoff = 0, 0
+				if a.installed {
+					a.announce()
+				}
+			}
+		}
+	}
+}
+
+// setForwarding notes whether an interface forwards IPv6, which announcements
+// from now on repeat.
+func (t *table) setForwarding(index int, on bool) {
+	if f := t.iface(index); f != nil && index != 0 {
+		f.link.forward6 = on
+	}
+}
+
+// strayed notes that an interface now has another name: what we put there has
+// to be taken off, since nobody would renew or release it.
+func (t *table) strayed(f *iface) {
+	for _, r := range f.routers {
+		for _, a := range r.addresses {
+			if a.installed && !a.own {
+				t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.name, prefix: a.Prefix, primary: a.primary()})
+			}
+		}
+	}
+	f.becomeAbsent()
+}
+
+// removeLink notes that an interface is gone.
+func (t *table) removeLink(index int) {
+	for _, f := range t.ifaces {
+		if f.link.index == index {
+			f.becomeAbsent()
+		}
+	}
+}
+
+// becomeAbsent forgets everything that belonged to the interface's former self.
+func (f *iface) becomeAbsent() {
+	f.link, f.promote = link{}, false
+	f.forget()
+	for _, r := range f.routers {
+		r.dirty = true
+		for _, a := range r.addresses {
+			a.becomeGone()
+		}
+	}
+}
+
+// forget forgets the addresses that the kernel had.
+func (f *iface) forget() {
+	clear(f.seen)
+	for p := range f.hosts {
+		f.hosts[p] = 0
+	}
+}
+
+// iface returns the interface with that index, or nil when no router names it.
+func (t *table) iface(index int) *iface {
+	for _, f := range t.ifaces {
+		if f.link.index == index {
+			return f
+		}
+	}
+	return nil
+}
+
+// setAddr notes that an address is on an interface, or has changed.
+func (t *table) setAddr(index int, e entry) {
+	if f := t.iface(index); f != nil {
+		f.setEntry(e)
+	}
+}
+
+func (f *iface) setEntry(e entry) {
+	ip := e.prefix.Addr()
+	f.removeEntry(e.prefix)
+	f.seen[ip] = append(f.seen[ip], e)
+	a := f.vips[ip]
+	if a != nil {
+		a.router.dirty = true
+	} else {
+		f.countHost(ip, 1)
+	}
+}
+
+// countHost notes that an address of the host's own has come or gone. Its
+// prefix length does not matter: one that DHCPv6 gave has /128, and its network
+// a route by router advertisements.
+func (f *iface) countHost(ip netip.Addr, n int) {
+	for p := range f.hosts {
+		if p.Contains(ip) {
+			f.hosts[p] += n
+		}
+	}
+}
+
+// removeAddr notes that an address is no longer on an interface.
+func (t *table) removeAddr(index int, p netip.Prefix) {
+	if f := t.iface(index); f != nil {
+		f.removeEntry(p)
+	}
+}
+
+func (f *iface) removeEntry(p netip.Prefix) {
+	ip := p.Addr()
+	list := f.seen[ip]
+	for i, e := range list {
+		if e.prefix != p {
+			continue
+		}
+		if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {
+			delete(f.seen, ip)
+		} else {
+			f.seen[ip] = list
+		}
+		if a := f.vips[ip]; a != nil {
+			a.router.dirty = true
+		} else {
+			f.countHost(ip, -1)
+		}
+		return
+	}
+}
+
+// dump is the kernel's state as a whole.
+type dump struct {
+	links     []link
+	addresses []dumped
+}
+
+// dumped is one address of a dump.
+type dumped struct {
+	index int
+	entry
+}
+
+// resync replaces all that is known of the kernel.
+func (t *table) resync(d dump) {
+	there := make(map[string]bool, len(d.links))
+	for _, l := range d.links {
+		there[l.name] = true
+		t.setLink(l)
+	}
+	for _, f := range t.ifaces {
+		if f.link.index != 0 && !there[f.name] {
+			f.becomeAbsent()
+		}
+	}
+	byIndex := make(map[int]*iface, len(t.ifaces))
+	for _, f := range t.ifaces {
+		f.forget()
+		byIndex[f.link.index] = f
+		for _, r := range f.routers {
+			r.dirty = true
+		}
+	}
+	delete(byIndex, 0)
+	for _, e := range d.addresses {
+		if f := byIndex[e.index]; f != nil {
+			f.setEntry(e.entry)
+		}
+	}
+}
+
+// hardware returns the interface's Ethernet address.
+func (f *iface) hardware() net.HardwareAddr { return f.link.mac[:] }

@@ -1,0 +1,386 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// watchBuffer holds some 10,000 notifications: what comes while a batch is
+	// under way. An overrun costs a resync, nothing else.
+	watchBuffer = 8 << 20
+	// requestBuffer holds the answers to one batch, many times over.
+	requestBuffer = 1 << 20
+	// stuckAfter is when a request without an answer is reported. The kernel
+	// takes 20 µs; a lock that others hold (RTNL) can take long.
+	stuckAfter = time.Second
+	// staleRetry is the time between attempts to read the kernel's state.
+	staleRetry = 100 * time.Millisecond
+)
+
+// Worker owns all virtual addresses of the process. Its sockets live in the
+// network namespace of the thread that called New, whatever thread Run is on.
+type Worker struct {
+	log    *slog.Logger
+	report func(Event)
+	saying sync.Mutex // held while report is called
+
+	requests requests
+	watch    int      // rtnetlink socket with the kernel's notifications
+	packet   int      // packet socket, not bound: sends on any interface, receives nothing
+	bell     *os.File // eventfd that ends wait
+	bellFD   int
+	rung     atomic.Bool
+	stuck    *time.Timer
+
+	adding sync.Mutex // guards added; held for an append only
+	added  []addition
+
+	table *table
+	stale bool // what the table knows of the kernel may be wrong
+	buf   []byte
+}
+
+// addition is a router that Run has not taken over yet.
+type addition struct {
+	router Router
+	handle *Handle
+}
+
+// New opens the worker's sockets in the calling thread's network namespace. The
+// error names the capability where one is missing. Either Run or Close frees
+// them.
+//
+// The packet socket is not one of mdlayher/packet, which is bound to one
+// interface and would have to be opened again, in this namespace, for each
+// interface that comes; here one serves all.
+func New(o Options) (_ *Worker, err error) {
+	w := &Worker{log: o.Log, report: o.Report, watch: -1, packet: -1, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.table = newTable(w.log, w.emit)
+	defer func() {
+		if err != nil {
+			w.Close()
+		}
+	}()
+	if w.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return nil, fmt.Errorf("open packet socket for announcements: %w", missing(err, "CAP_NET_RAW"))
+	}
+	if w.requests.fd, err = openNetlink(requestBuffer); err != nil {
+		return nil, err
+	}
+	w.watch, err = openNetlink(watchBuffer, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_NETCONF)
+	if err != nil {
+		return nil, err
+	}
+	// Blocking, so that os.File keeps it out of the runtime's poller: a write
+	// blocks only on a counter of 2^64-2, and is refused, not misdirected, when
+	// the file is closed.
+	if w.bellFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("open eventfd: %w", err)
+	}
+	w.bell = os.NewFile(uintptr(w.bellFD), "eventfd")
+	// A removal from no interface fails in any case; without privilege it fails
+	// with EPERM before the kernel looks at it.
+	probe := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{Len: unix.SizeofNlMsghdr, Type: unix.RTM_DELADDR}}
+	probe.AddData(nl.NewIfAddrmsg(unix.AF_INET))
+	if err = w.requests.exchange([]*nl.NetlinkRequest{probe})[0]; errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("change addresses: %w", missing(err, "CAP_NET_ADMIN"))
+	}
+	w.stuck = time.AfterFunc(time.Hour, func() {
+		w.emit(Event{Kind: Stuck, Err: fmt.Errorf("change addresses: %w", errNoAnswer), After: stuckAfter})
+	})
+	w.stuck.Stop()
+	return w, nil
+}
+
+// missing adds the capability's name to an error for want of it.
+func missing(err error, capability string) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("%w: %s is missing", err, capability)
+	}
+	return err
+}
+
+// Close frees the sockets of a worker that is not run. Run does it by itself.
+func (w *Worker) Close() {
+	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.packet} {
+		if *fd >= 0 {
+			_ = unix.Close(*fd)
+		}
+		*fd = -1
+	}
+	if w.bell != nil {
+		_ = w.bell.Close()
+	}
+}
+
+// Add registers a router, before Run or during it. What an earlier run left of
+// its addresses is removed first of all, unless Hold is called before the
+// worker comes to it: then the addresses are taken over as they are.
+func (w *Worker) Add(r Router) *Handle {
+	h := newHandle(r, w.ring)
+	w.adding.Lock()
+	w.added = append(w.added, addition{r, h})
+	w.adding.Unlock()
+	w.ring()
+	return h
+}
+
+// ring wakes the worker.
+func (w *Worker) ring() {
+	if w.rung.CompareAndSwap(false, true) {
+		_, _ = w.bell.Write([]byte{1, 0, 0, 0, 0, 0, 0, 0}) // any number but zero, in either byte order
+	}
+}
+
+// Run does the work until ctx ends, and then leaves the addresses as they are.
+// It is called once. It fails only when the kernel's state cannot be read at
+// the start.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.Close()
+	defer context.AfterFunc(ctx, w.ring)()
+	w.take()
+	if err := w.resync(); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		if w.take() {
+			w.stale = true
+		}
+		w.table.wishes(now())
+		w.listen()
+		if requests := w.table.plan(now()); len(requests) > 0 {
+			w.do(requests)
+			w.listen()
+		}
+		w.announce()
+		w.table.report()
+		if err := w.wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take moves newly added routers into the table and reports whether there were any.
+func (w *Worker) take() bool {
+	w.adding.Lock()
+	added := w.added
+	w.added = nil
+	w.adding.Unlock()
+	for _, a := range added {
+		w.table.add(a.router, a.handle)
+	}
+	return len(added) > 0
+}
+
+// wait returns when there is something to do.
+func (w *Worker) wait() error {
+	timeout := never
+	if due := w.table.deadline(); due != never {
+		timeout = max(0, due-now())
+	}
+	if w.stale {
+		timeout = min(timeout, staleRetry)
+	}
+	fds := []unix.PollFd{
+		{Fd: int32(w.bellFD), Events: unix.POLLIN},
+		{Fd: int32(w.watch), Events: unix.POLLIN},
+	}
+	var until *unix.Timespec
+	if timeout != never {
+		t := unix.NsecToTimespec(int64(timeout))
+		until = &t
+	}
+	if _, err := unix.Ppoll(fds, until, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("wait for work: %w", err)
+	}
+	if fds[0].Revents&unix.POLLIN != 0 {
+		var b [8]byte
+		_, _ = w.bell.Read(b[:])
+		w.rung.Store(false)
+	}
+	return nil
+}
+
+// listen tells the table all that the kernel has said so far. The kernel says
+// it before it answers the request that caused it, so that after a batch and
+// listen the table knows of the batch's own effects.
+func (w *Worker) listen() {
+	for {
+		msgs, err := receive(w.watch, w.buf)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			if w.stale {
+				if err := w.resync(); err != nil {
+					w.log.Error("kernel state not read, will be tried again", "err", err)
+				}
+			}
+			return
+		case err != nil: // ENOBUFS: some were lost
+			w.stale = true
+			w.log.Info("address notifications lost, reading all", "err", err)
+			continue
+		}
+		for _, m := range msgs {
+			w.table.hear(m)
+		}
+	}
+}
+
+// resync reads the kernel's whole state into the table.
+func (w *Worker) resync() error {
+	w.stale = true
+	w.stuck.Reset(stuckAfter)
+	defer w.stuck.Stop()
+	const attempts = 5 // others may change addresses all the time; notifications mend the rest
+	var d dump
+	for range attempts {
+		d = dump{}
+		changedLinks, err := w.requests.dump(unix.RTM_GETLINK, nl.NewIfInfomsg(unix.AF_UNSPEC), d.link)
+		if err != nil {
+			return fmt.Errorf("read interfaces: %w", err)
+		}
+		changed, err := w.requests.dump(unix.RTM_GETADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC), d.address)
+		if err != nil {
+			return fmt.Errorf("read addresses: %w", err)
+		}
+		if !changedLinks && !changed {
+			break
+		}
+	}
+	w.table.resync(d)
+	w.stale = false
+	return nil
+}
+
+// do has the kernel carry out the requests, in order.
+func (w *Worker) do(requests []request) {
+	w.stuck.Reset(stuckAfter)
+	defer w.stuck.Stop()
+	refused := w.protect(requests)
+	var msgs []*nl.NetlinkRequest
+	last := make([]int, len(requests)) // position of each request's last message
+	for i, q := range requests {
+		if refused[q.index] == nil || !q.primary {
+			msgs = append(msgs, q.messages()...)
+		}
+		last[i] = len(msgs) - 1
+	}
+	var answers []error
+	if len(msgs) > 0 {
+		answers = w.requests.exchange(msgs)
+	}
+	at := now()
+	for i, q := range requests {
+		err := refused[q.index]
+		if err == nil || !q.primary {
+			err = answers[last[i]]
+		}
+		w.table.done(q, q.explain(err), at)
+	}
+}
+
+// protect makes the interfaces on which a primary IPv4 address is to be removed
+// keep the secondary ones, which may be somebody else's. It returns the errors
+// by interface: there the address must stay.
+func (w *Worker) protect(requests []request) map[int]error {
+	var refused map[int]error
+	asked := make(map[int]bool)
+	for _, q := range requests {
+		if !q.primary || asked[q.index] {
+			continue
+		}
+		asked[q.index] = true
+		err := w.requests.exchange([]*nl.NetlinkRequest{setPromote(q.index)})[0]
+		if err != nil {
+			if refused == nil {
+				refused = make(map[int]error)
+			}
+			refused[q.index] = fmt.Errorf("spare the secondary addresses of its network: %w", err)
+		}
+	}
+	return refused
+}
+
+// announce sends what is due.
+func (w *Worker) announce() {
+	for _, f := range w.table.ifaces {
+		if !f.link.up {
+			continue
+		}
+		for {
+			a := f.queue.next(now())
+			if a == nil {
+				break
+			}
+			err := w.send(f, a)
+			switch {
+			case err == nil:
+				w.table.announced(a, now())
+			case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EAGAIN):
+				// The link's own message says so, or the socket is full.
+				f.queue.failed(a, now())
+			default:
+				w.table.unannounced(a, fmt.Errorf("announce %s on %s: %w", a.Prefix.Addr(), f.name, err), now())
+			}
+		}
+	}
+}
+
+func (w *Worker) send(f *iface, a *address) error {
+	b, err := frame(a.Prefix.Addr(), f.hardware(), f.link.forward6)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(w.packet, b, 0, &unix.SockaddrLinklayer{Ifindex: f.link.index})
+}
+
+// emit hands an event to the owner.
+func (w *Worker) emit(e Event) {
+	if w.report == nil {
+		return
+	}
+	w.saying.Lock()
+	defer w.saying.Unlock()
+	w.report(e)
+}
+
+// now reads CLOCK_BOOTTIME.
+func now() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic("clock_gettime: " + err.Error()) // Linux has had it since 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
+// explain makes the kernel's refusal of q one that a person can act on.
+func (q request) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	what := fmt.Sprintf("%s %s on %s", q.kind, q.prefix, q.name)
+	if q.kind == promote {
+		what = fmt.Sprintf("%s %s", q.kind, q.name)
+	}
+	switch {
+	case q.kind != promote && q.prefix.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) && q.kind == set):
+		return fmt.Errorf("%s: %w: net.ipv6.conf.%s.disable_ipv6 is 1, or CAP_NET_ADMIN is missing", what, err, q.name)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%s: %w", what, missing(err, "CAP_NET_ADMIN"))
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,74 @@
+package vrrp
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// maxPeers bounds what is remembered of who advertises a VRID: a link has a
+// handful of nodes, and a flood of forged sources must not cost memory.
+const maxPeers = 8
+
+// Peer is another node that has advertised one of our virtual routers.
+type Peer struct {
+	Addr      netip.Addr
+	Priority  uint8
+	Interval  time.Duration
+	Checksum  Checksum      // form of its last advertisement
+	Heard     [2]uint64     // advertisements heard, by Checksum
+	LastHeard time.Duration // reading of the Set's clock
+
+	differs [NoteEqualPriority + 1]bool // notes that have been given
+}
+
+// peers remembers the last few nodes heard. The zero value is empty.
+type peers struct {
+	known []Peer
+}
+
+// heard notes who sent a, and what about it differs from our configuration:
+// each difference once, until it has gone. None of them is a reason to drop
+// an advertisement (sections 7.1 and 8.3.2).
+func (p *peers) heard(r *router, now time.Duration, a *Advertisement, src netip.Addr) {
+	peer := p.find(src)
+	peer.LastHeard = now
+	peer.Interval = a.Interval
+	peer.Checksum = a.Checksum
+	peer.Heard[a.Checksum]++
+	if a.Priority == 0 {
+		return // says nothing but that it leaves
+	}
+	peer.Priority = a.Priority
+	differs := func(n Note, yes bool) {
+		if yes && !peer.differs[n] {
+			r.act(Action{Kind: Notice, Note: n, Rival: Rival{Addr: src, Priority: a.Priority}})
+		}
+		peer.differs[n] = yes
+	}
+	differs(NoteInterval, a.Interval != r.cfg.Interval)
+	differs(NoteAddresses, !slices.Equal(a.Addresses, r.cfg.Addresses))
+	differs(NoteChecksum, r.cfg.Family == IPv4 && a.Checksum != r.cfg.Checksum)
+	differs(NoteOwners, a.Priority == 255 && r.priority == 255)
+	differs(NoteEqualPriority, a.Priority == r.priority && a.Priority != 255)
+}
+
+// find returns the peer with the address; a new one takes the place of the
+// one not heard for longest.
+func (p *peers) find(addr netip.Addr) *Peer {
+	oldest := 0
+	for i := range p.known {
+		if p.known[i].Addr == addr {
+			return &p.known[i]
+		}
+		if p.known[i].LastHeard < p.known[oldest].LastHeard {
+			oldest = i
+		}
+	}
+	if len(p.known) < maxPeers {
+		p.known = append(p.known, Peer{Addr: addr})
+		return &p.known[len(p.known)-1]
+	}
+	p.known[oldest] = Peer{Addr: addr}
+	return &p.known[oldest]
+}

@@ -1,0 +1,108 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// receive handles an advertisement that passed all checks and is not ours.
+func (r *router) receive(now time.Duration, a *Advertisement, src netip.Addr) {
+	rival := Rival{Addr: src, Priority: a.Priority}
+	r.peers.heard(r, now, a, src)
+	if a.Priority > 0 && r.grip == lent {
+		r.heard(now)
+	}
+	switch r.role {
+	case Backup:
+		r.receiveBackup(now, a, rival)
+	case Master:
+		r.receiveMaster(now, a, rival)
+	case Fault:
+		if a.Priority > 0 {
+			r.follow(now, a, rival)
+		} else {
+			r.master = Rival{}
+		}
+	}
+}
+
+// follow takes a rival for the master and its interval for the one that
+// counts (section 6.4.2).
+func (r *router) follow(now time.Duration, a *Advertisement, rival Rival) {
+	r.master, r.masterAt = rival, now
+	r.masterInterval = a.Interval
+	r.listen(now)
+}
+
+// listen starts the master down interval anew.
+func (r *router) listen(now time.Duration) {
+	r.accepted = now
+	r.timer = now + r.downInterval()
+}
+
+// receiveBackup is the Backup part of section 6.4.2.
+func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival) {
+	r.relistened = false
+	switch {
+	case a.Priority == 0:
+		if r.left.Addr.IsValid() {
+			return // the skew runs already: a flood of them must not put it off
+		}
+		r.left, r.leftAt = rival, now
+		r.master = Rival{}
+		r.timer = now + skew(r.priority, r.masterInterval)
+	case a.Priority >= r.priority || !r.preempts():
+		r.settled = true
+		r.left = Rival{}
+		r.follow(now, a, rival)
+	default:
+		// Discarded; the running timer is not touched, so preemption takes
+		// at most the master down interval.
+		r.settled = true
+		r.master, r.masterAt = rival, now
+	}
+}
+
+func (r *router) preempts() bool { return r.cfg.Preempt || r.priority == 255 }
+
+// receiveMaster is the Active part of section 6.4.3. Preempt_Mode is not
+// consulted there.
+func (r *router) receiveMaster(now time.Duration, a *Advertisement, rival Rival) {
+	if r.stalled(now) {
+		r.relisten(now) // what waited in the socket while we stood still is read first
+	}
+	switch {
+	case a.Priority == 0:
+		if r.quiet == speaking && r.mayAnswer(now) {
+			r.send(now, r.priority)
+			r.timer = r.nextAdvertisement(now)
+		}
+	case a.Priority > r.priority:
+		r.yieldTo(now, a, Action{Cause: CauseBetter, Rival: rival})
+	case a.Priority == r.priority && r.local.Less(rival.Addr):
+		r.yieldTo(now, a, Action{Cause: CauseTie, Rival: rival})
+	case r.quiet == relistening && !r.preempts():
+		// We were away for longer than the peers' patience: this one has
+		// taken over, and we do not take the role back.
+		r.yieldTo(now, a, Action{Cause: CauseStalled, Rival: rival, Elapsed: now - r.sent})
+	default:
+		r.beat(now, a, rival)
+	}
+}
+
+// yieldTo makes way for a better master. The addresses are lent, and go one
+// by one as the successor announces them.
+//
+// It says a last word: where the two were masters side by side (a link that
+// was cut and heals) and the winner spoke first, it would never know that
+// there was another, and never mend the neighbours' caches. A winner that has
+// just taken over sees an advertisement that crossed its own.
+func (r *router) yieldTo(now time.Duration, a *Advertisement, why Action) {
+	if r.quiet == speaking && now-r.since >= crossing && r.mayAnswer(now) {
+		r.send(now, r.priority)
+	}
+	r.lend(now, releaseAfter)
+	r.heir = true
+	r.becomeBackup(now, why)
+	r.follow(now, a, why.Rival)
+}

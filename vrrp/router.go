@@ -1,0 +1,360 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ID names a router within its Set.
+type ID uint32
+
+// Config is what stays the same for a virtual router while it exists.
+type Config struct {
+	// Link is the caller's number for the interface that advertisements are
+	// heard and sent on.
+	Link   int
+	Family Family
+	VRID   uint8 // 1 to 255
+	// Priority at the start: 1 to 254, or 255 for the address owner. It is
+	// changed by Reprioritised.
+	Priority uint8
+	// Interval between advertisements, MinInterval to MaxInterval in steps of
+	// 10 ms (Advertisement_Interval, section 6.1).
+	Interval time.Duration
+	// Preempt lets this router take the role from a master of lower priority
+	// (Preempt_Mode, section 6.1). An owner always does.
+	Preempt bool
+	// Addresses are the virtual addresses, in the order in which they are
+	// advertised (section 5.2.9): 1 to 255, all of the family.
+	Addresses []netip.Addr
+	// Checksum is the form that is sent; both are accepted.
+	Checksum Checksum
+	// BestRival is the highest priority that any other node can reach, and
+	// SlowestRival the lowest; 0 where that is not known.
+	BestRival, SlowestRival uint8
+}
+
+// Times of our own, beside those of the RFC.
+const (
+	// releaseAfter is how long a master that was replaced keeps an address
+	// that its successor has not announced, counted from the successor's first
+	// advertisement. keepalived announces the last of 200 addresses hundreds
+	// of milliseconds after its advertisement.
+	releaseAfter = time.Second
+	// handoverMargin is added to the slowest successor's skew and interval:
+	// FRR's first IPv6 advertisement comes 1.6 s after it took over.
+	handoverMargin = 2 * time.Second
+	// reannounceEvery is how often a master announces again while a rival
+	// that it beats goes on advertising.
+	reannounceEvery = 5 * time.Second
+	// crossing is how old our own mastership must be before a losing
+	// advertisement counts as a conflict and not as one that crossed our first.
+	crossing = 50 * time.Millisecond
+	// answersPerInterval bounds the advertisements that a flood of losing ones,
+	// or of priority 0, draws from a master.
+	answersPerInterval = 64
+)
+
+// grip is how the router holds its virtual addresses.
+type grip uint8
+
+const (
+	released grip = iota // not on this host by our wish
+	held                 // the role's own
+	lent                 // no longer master; kept until the successor has them
+)
+
+// router is the state machine of one virtual router (RFC 9568 section 6).
+type router struct {
+	id       ID
+	cfg      Config
+	local    netip.Addr // source address of our advertisements
+	priority uint8      // effective
+	phase    time.Duration
+
+	role Role
+	// since is when the role began.
+	since time.Duration
+	// timer is Adver_Timer in MASTER, Active_Down_Timer in BACKUP, the hold
+	// by an unelectable rival in INIT, and in FAULT the time at which the link
+	// counts as vacant.
+	timer time.Duration
+	// settled is true once an advertisement has been accepted or the router
+	// has been master, and stays so: from then on an unelectable rival does not
+	// hold it, or a packet could switch it off after each FAULT.
+	settled bool
+	stopped bool // Shutdown has been seen
+	deaf    bool // FAULT because of the own link
+
+	// masterInterval is Active_Adver_Interval (section 6.1).
+	masterInterval time.Duration
+	accepted       time.Duration // when listening began, or an advertisement began it anew
+	left           Rival         // who sent priority 0 since then; zero: nobody
+	leftAt         time.Duration
+	master         Rival // who holds the role, as far as was heard; zero: unknown, or ourselves
+	masterAt       time.Duration
+	relistened     bool // this silence has been listened to twice
+
+	// MASTER only.
+	sent       time.Duration // when the last advertisement was sent
+	quiet      quiet         // why no advertisement is sent until timer
+	quietSince time.Duration
+	conflict   conflict
+
+	grip    grip
+	heir    bool // a successor has been heard
+	lentTil time.Duration
+	gone    []bool // by index of cfg.Addresses: released while lent
+	goneN   int
+
+	peers peers
+
+	set      *Set
+	deadline time.Duration
+	position int // in the set's heap
+}
+
+// quiet is why a master does not advertise.
+type quiet uint8
+
+const (
+	speaking    quiet = iota
+	yielding          // our priority fell: whoever is best now may speak first
+	relistening       // we were late by more than the peers' patience
+)
+
+// skew is Skew_Time (section 6.1), exact: the RFC's centiseconds would make
+// all skews equal at an interval of 10 ms.
+func skew(priority uint8, interval time.Duration) time.Duration {
+	return time.Duration(256-int(priority)) * interval / 256
+}
+
+// downInterval is Active_Down_Interval (section 6.1).
+func (r *router) downInterval() time.Duration {
+	return 3*r.masterInterval + skew(r.priority, r.masterInterval)
+}
+
+// yieldTime is how long a master whose priority fell to the present value is
+// silent: its own skew, so that every better peer speaks first, less half a
+// priority step, so that no worse one does; and 1 ms below the skew as FRR
+// cuts it, to 10 ms.
+func (r *router) yieldTime() time.Duration {
+	s := skew(r.priority, r.cfg.Interval)
+	return max(0, min(s-r.cfg.Interval/512, s.Truncate(10*time.Millisecond)-time.Millisecond))
+}
+
+// step handles one event of this host.
+func (r *router) step(now time.Duration, e Event) {
+	switch e.Kind {
+	case Startup:
+		if r.role == Init && !r.stopped && r.timer == Never {
+			r.startup(now, CauseStartup)
+		}
+	case Shutdown:
+		r.shutdown(now)
+	case Faulty:
+		r.faulty(now, e)
+	case Recovered:
+		if r.role == Fault {
+			r.startup(now, CauseRecovered)
+		}
+	case Reprioritised:
+		r.reprioritise(now, e.Priority)
+	case Readdressed:
+		r.local = e.Addr.WithZone("")
+	case Announced:
+		r.announced(now, e.Addr)
+	case Unelectable:
+		r.unelectable(now, e)
+	}
+}
+
+// startup leaves INIT or FAULT (section 6.4.1).
+func (r *router) startup(now time.Duration, cause Cause) {
+	if r.priority == 255 {
+		r.becomeMaster(now, Action{Cause: CauseOwner})
+		return
+	}
+	r.becomeBackup(now, Action{Cause: cause})
+}
+
+// shutdown leaves for good: a master says so with priority 0 and keeps its
+// addresses until it has a successor (section 6.4.3), a backup is silent
+// (6.4.2).
+func (r *router) shutdown(now time.Duration) {
+	if r.stopped {
+		return
+	}
+	r.stopped = true
+	if r.role == Master {
+		r.send(now, 0)
+		r.lend(now, r.handoverBound())
+	}
+	if r.role == Init {
+		r.timer = Never // an unelectable rival may have held it
+		return
+	}
+	r.becomeInit(now, Action{Cause: CauseShutdown})
+}
+
+// faulty takes the router out of the election.
+func (r *router) faulty(now time.Duration, e Event) {
+	if r.stopped {
+		return
+	}
+	if r.role == Master && !e.Deaf {
+		r.send(now, 0)
+		r.lend(now, r.handoverBound())
+	}
+	if e.Deaf {
+		r.release() // nobody can be heard, so no successor would ever be known
+	}
+	switch {
+	case r.role != Fault:
+		r.becomeFault(now, Action{Cause: CauseFault, Reason: e.Reason})
+	case r.deaf && !e.Deaf:
+		r.listen(now) // what was not heard until now says nothing of the link
+	}
+	r.deaf = e.Deaf
+}
+
+// reprioritise changes the effective priority. A backup's running timer moves
+// with its skew; a master whose priority falls yields.
+func (r *router) reprioritise(now time.Duration, priority uint8) {
+	old := r.priority
+	if priority == 0 || priority == old {
+		return
+	}
+	r.priority = priority
+	switch r.role {
+	case Backup, Fault:
+		r.timer += skew(priority, r.masterInterval) - skew(old, r.masterInterval)
+	case Master:
+		switch {
+		case r.quiet == yielding:
+			r.timer = r.quietSince + r.yieldTime()
+		case r.quiet == speaking && priority < old && r.mayMove():
+			r.send(now, 0)
+			r.quiet, r.quietSince = yielding, now
+			r.timer = now + r.yieldTime()
+		}
+	}
+}
+
+// mayMove tells whether any other node can be better than we are now; an equal
+// one would hear us before its own skew is over. Without knowledge of the
+// nodes it always may.
+func (r *router) mayMove() bool {
+	return r.cfg.BestRival == 0 || r.cfg.BestRival > r.priority
+}
+
+// expire handles what is due at now.
+func (r *router) expire(now time.Duration) {
+	if now >= r.timer {
+		late := now - r.timer
+		switch r.role {
+		case Init:
+			r.timer = Never
+			r.startup(now, CauseStartup)
+		case Backup:
+			r.expireBackup(now, late)
+		case Master:
+			r.expireMaster(now)
+		case Fault:
+			r.timer = now + r.downInterval()
+			r.master = Rival{}
+			if !r.deaf {
+				r.master = Rival{}
+				r.act(Action{Kind: Vacant, Elapsed: now - r.accepted})
+			}
+		}
+	}
+	if r.role == Master && r.conflict.since != 0 && now >= r.conflict.until {
+		c := r.conflict
+		r.conflict = conflict{}
+		r.act(Action{Kind: Announce})
+		r.act(Action{Kind: Reassert, Rival: c.rival, Elapsed: c.last - c.since})
+	}
+	if r.grip == lent && now >= r.lentTil {
+		r.release()
+	}
+}
+
+// expireBackup is the expiry of Active_Down_Timer (section 6.4.2).
+func (r *router) expireBackup(now, late time.Duration) {
+	if late > r.masterInterval && !r.relistened {
+		// A whole interval late: perhaps the host stood still, and the master
+		// advertised to nobody. It is heard within one interval if it lives.
+		r.relistened = true
+		r.timer = now + r.masterInterval + skew(r.priority, r.masterInterval)
+		r.act(Action{Kind: Notice, Note: NoteLate, Elapsed: late})
+		return
+	}
+	why := Action{Cause: CauseSilence, Rival: r.master, Elapsed: now - r.accepted}
+	switch {
+	case r.left.Addr.IsValid():
+		why = Action{Cause: CauseLeft, Rival: r.left, Elapsed: now - r.leftAt}
+	case r.master.Addr.IsValid() && r.master.Priority < r.priority && now-r.masterAt <= 2*r.masterInterval:
+		why = Action{Cause: CausePreempt, Rival: r.master}
+	}
+	r.becomeMaster(now, why)
+}
+
+// expireMaster is the expiry of Adver_Timer (section 6.4.3), or the end of a
+// silence of ours.
+func (r *router) expireMaster(now time.Duration) {
+	switch {
+	case r.stalled(now):
+		r.relisten(now)
+		return
+	case r.quiet == yielding:
+		r.act(Action{Kind: Yielded, Elapsed: now - r.quietSince})
+	}
+	r.quiet = speaking
+	r.send(now, r.priority)
+	r.timer = r.nextAdvertisement(now)
+}
+
+// stalled tells whether a master has been silent for longer than the fastest
+// peer waits, without meaning to: somebody else may serve by now.
+func (r *router) stalled(now time.Duration) bool {
+	return r.quiet == speaking && now-r.sent > 3*r.cfg.Interval
+}
+
+// relisten makes a stalled master listen for one interval before it speaks:
+// who took over is heard within that.
+func (r *router) relisten(now time.Duration) {
+	r.quiet, r.quietSince = relistening, now
+	r.timer = now + r.cfg.Interval
+	r.act(Action{Kind: Notice, Note: NoteLate, Elapsed: now - r.sent - r.cfg.Interval})
+}
+
+// nextAdvertisement is when Adver_Timer expires next. Routers of one link
+// share a phase so that their advertisements leave in one batch; that may
+// shorten an interval, never lengthen it.
+func (r *router) nextAdvertisement(now time.Duration) time.Duration {
+	next := now + r.cfg.Interval
+	return next - (next-r.phase)%r.cfg.Interval
+}
+
+func (r *router) send(now time.Duration, priority uint8) {
+	r.sent = now
+	r.act(Action{Kind: Send, Priority: priority})
+}
+
+func (r *router) act(a Action) {
+	a.Router = r.id
+	r.set.actions = append(r.set.actions, a)
+}
+
+// next is the earliest time at which expire has something to do.
+func (r *router) next() time.Duration {
+	d := r.timer
+	if r.grip == lent {
+		d = min(d, r.lentTil)
+	}
+	if r.role == Master && r.conflict.since != 0 {
+		d = min(d, r.conflict.until)
+	}
+	return d
+}

@@ -1,0 +1,281 @@
+package vrrp
+
+import (
+	"container/heap"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Routers of one link advertise in bursts of at most burst, burstGap apart:
+// one batch costs a tenth of what as many single packets cost, and a default
+// receive buffer holds 256 small advertisements.
+const (
+	burst    = 32
+	burstGap = time.Millisecond
+)
+
+// Set is many virtual routers with one clock. It is for one goroutine. The
+// slices of actions that its methods return are valid until the next call.
+type Set struct {
+	routers []*router // by ID
+	lookup  map[network]*[256]*router
+	bursts  map[int][]int // by link: how many routers each burst has
+	queue   queue
+	actions []Action
+	heard   Advertisement // reused for each packet
+}
+
+// network is where a VRID is unique (section 5.2.3).
+type network struct {
+	link   int
+	family Family
+}
+
+// NewSet returns an empty set.
+func NewSet() *Set {
+	return &Set{
+		lookup: make(map[network]*[256]*router),
+		bursts: make(map[int][]int),
+	}
+}
+
+// Add puts a router in the set, in INIT. It fails where the configuration is
+// out of its documented ranges, or the VRID is taken on its link and family.
+func (s *Set) Add(cfg Config) (ID, error) {
+	if err := cfg.check(); err != nil {
+		return 0, fmt.Errorf("add router VRID %d %s: %w", cfg.VRID, cfg.Family, err)
+	}
+	n := network{cfg.Link, cfg.Family}
+	if s.lookup[n] == nil {
+		s.lookup[n] = new([256]*router)
+	}
+	if s.lookup[n][cfg.VRID] != nil {
+		return 0, fmt.Errorf("add router VRID %d %s: the VRID is taken on this link", cfg.VRID, cfg.Family)
+	}
+	cfg.Addresses = slices.Clone(cfg.Addresses)
+	r := &router{
+		id:             ID(len(s.routers)),
+		cfg:            cfg,
+		priority:       cfg.Priority,
+		masterInterval: cfg.Interval,
+		timer:          Never,
+		lentTil:        Never,
+		gone:           make([]bool, len(cfg.Addresses)),
+		deadline:       Never,
+		set:            s,
+	}
+	r.phase = s.join(cfg.Link) % cfg.Interval
+	s.routers = append(s.routers, r)
+	s.lookup[n][cfg.VRID] = r
+	heap.Push(&s.queue, r)
+	return r.id, nil
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Family != IPv4 && c.Family != IPv6:
+		return fmt.Errorf("no family")
+	case c.VRID == 0:
+		return fmt.Errorf("VRID 0 is not in 1 to 255")
+	case c.Priority == 0:
+		return fmt.Errorf("priority 0 is not in 1 to 255")
+	case c.Interval < MinInterval || c.Interval > MaxInterval || c.Interval%centisecond != 0:
+		return fmt.Errorf("interval %s is not in %s to %s in steps of %s", c.Interval, MinInterval, MaxInterval, centisecond)
+	case len(c.Addresses) == 0 || len(c.Addresses) > 255:
+		return fmt.Errorf("%d addresses are not in 1 to 255", len(c.Addresses))
+	}
+	for _, a := range c.Addresses {
+		if !a.IsValid() || a.Is4() != (c.Family == IPv4) || a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("address %s is not plain %s", a, c.Family)
+		}
+	}
+	return nil
+}
+
+// join finds the first burst of the link with room and returns its phase.
+// Links are spread over the millisecond, or all of them would speak at once.
+func (s *Set) join(link int) time.Duration {
+	counts := s.bursts[link]
+	slot := 0
+	for slot < len(counts) && counts[slot] >= burst {
+		slot++
+	}
+	if slot == len(counts) {
+		counts = append(counts, 0)
+	}
+	counts[slot]++
+	s.bursts[link] = counts
+	spread := time.Duration(link%16) * burstGap / 16
+	return time.Duration(slot)*burstGap + spread
+}
+
+// Packet is a VRRP message with what the IP header said of it.
+type Packet struct {
+	Src, Dst netip.Addr // of one family
+	TTL      uint8      // TTL or hop limit
+	Message  []byte     // without the IP header
+}
+
+// Receive handles a packet from a link. It returns Accepted and what is to be
+// done, or why the packet was refused. A refused packet changes nothing, with
+// one exception: a router that is just starting waits while it is refused a
+// voice by a holder of its addresses (see Unelectable).
+func (s *Set) Receive(now time.Duration, link int, p Packet) ([]Action, Refusal) {
+	s.actions = s.actions[:0]
+	if p.TTL != 255 {
+		return nil, RefusedTTL // section 5.1.1.3 and 5.1.2.3
+	}
+	p.Src = p.Src.WithZone("") // the link is known, and addresses are compared
+	n := network{link, IPv6}
+	if p.Src.Is4() {
+		n.family = IPv4
+	}
+	r, refusal := s.read(n, p)
+	if refusal != Accepted {
+		s.foreign(now, n, p, refusal)
+		return s.actions, refusal
+	}
+	r.receive(now, &s.heard, p.Src)
+	s.requeue(r)
+	return s.actions, Accepted
+}
+
+// read parses a packet into s.heard and finds the router that it speaks to.
+func (s *Set) read(n network, p Packet) (*router, Refusal) {
+	if refusal := s.heard.Parse(p.Message, p.Src, p.Dst); refusal != Accepted {
+		return nil, refusal
+	}
+	routers := s.lookup[n]
+	if routers == nil || routers[s.heard.VRID] == nil {
+		return nil, RefusedVRID
+	}
+	r := routers[s.heard.VRID]
+	if p.Src == r.local {
+		return nil, RefusedOwn
+	}
+	return r, Accepted
+}
+
+// Step handles an event of this host for one router.
+func (s *Set) Step(now time.Duration, id ID, e Event) []Action {
+	s.actions = s.actions[:0]
+	r := s.routers[id]
+	r.step(now, e)
+	s.requeue(r)
+	return s.actions
+}
+
+// Deadline is the earliest time at which Expire has something to do, or
+// Never.
+func (s *Set) Deadline() time.Duration {
+	if len(s.queue) == 0 {
+		return Never
+	}
+	return s.queue[0].deadline
+}
+
+// Expire handles every timer that is due at now. The caller drains its
+// sockets before it calls: an advertisement that waits in the kernel must not
+// become a false takeover.
+func (s *Set) Expire(now time.Duration) []Action {
+	s.actions = s.actions[:0]
+	for len(s.queue) > 0 && s.queue[0].deadline <= now {
+		r := s.queue[0]
+		r.expire(now)
+		s.requeue(r)
+	}
+	return s.actions
+}
+
+// AppendAdvertisement appends the router's advertisement with the priority to
+// b, for a packet from its own address to dst.
+func (s *Set) AppendAdvertisement(b []byte, id ID, priority uint8, dst netip.Addr) []byte {
+	r := s.routers[id]
+	a := Advertisement{
+		VRID:      r.cfg.VRID,
+		Priority:  priority,
+		Interval:  r.cfg.Interval,
+		Addresses: r.cfg.Addresses,
+		Checksum:  r.cfg.Checksum,
+	}
+	return a.AppendTo(b, r.local, dst)
+}
+
+// State is what a router is at this moment.
+type State struct {
+	Role     Role
+	Since    time.Duration // when the role began
+	Priority uint8         // effective
+	Local    netip.Addr    // where its advertisements come from
+	// Master is who holds the role, as far as was heard; zero where that is
+	// this node or not known.
+	Master    Rival
+	Addresses AddressState
+}
+
+// AddressState is how a router holds its virtual addresses.
+type AddressState uint8
+
+// The address states. Lent: this node is not master any more, and keeps them
+// until its successor has them.
+const (
+	AddressesOff  = AddressState(released)
+	AddressesHeld = AddressState(held)
+	AddressesLent = AddressState(lent)
+)
+
+// State returns what the router is now.
+func (s *Set) State(id ID) State {
+	r := s.routers[id]
+	return State{Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master, Addresses: AddressState(r.grip)}
+}
+
+// HandoverBound is how long the router, when it leaves as master, keeps its
+// addresses at most while no successor is heard.
+func (s *Set) HandoverBound(id ID) time.Duration { return s.routers[id].handoverBound() }
+
+// Peers returns the nodes that have advertised the router, at most the last
+// eight.
+func (s *Set) Peers(id ID) []Peer {
+	return append([]Peer(nil), s.routers[id].peers.known...)
+}
+
+func (s *Set) requeue(r *router) {
+	if d := r.next(); d != r.deadline {
+		r.deadline = d
+		heap.Fix(&s.queue, r.position)
+	}
+}
+
+// queue is a heap of routers by deadline, then by ID so that a run can be
+// repeated.
+type queue []*router
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	if q[i].deadline != q[j].deadline {
+		return q[i].deadline < q[j].deadline
+	}
+	return q[i].id < q[j].id
+}
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].position, q[j].position = i, j
+}
+
+func (q *queue) Push(x any) {
+	r := x.(*router)
+	r.position = len(*q)
+	*q = append(*q, r)
+}
+
+func (q *queue) Pop() any {
+	old := *q
+	r := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return r
+}
