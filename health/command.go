@@ -13,11 +13,11 @@ import (
 // mended without a reload, and fails every run.
 // Spec.Timeout bounds a run beside the deadline of the probe's context.
 func NewCommandProbe(r *command.Runner, s command.Spec, problem error) Probe {
-	return &commandProbe{r, s, problem}
+	return &commandProbe{r.Run, s, problem}
 }
 
 type commandProbe struct {
-	runner  *command.Runner
+	run     func(context.Context, command.Spec) command.Result
 	spec    command.Spec
 	problem error
 }
@@ -26,7 +26,7 @@ func (p *commandProbe) Probe(ctx context.Context) Answer {
 	if p.problem != nil {
 		return Answer{Text: p.problem.Error()}
 	}
-	res := p.runner.Run(ctx, p.spec)
+	res := p.run(ctx, p.spec)
 	if res.Left != nil {
 		<-res.Left // no second run beside one that cannot be killed
 	}

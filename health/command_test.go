@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"baton/internal/command"
@@ -45,6 +46,29 @@ func TestCommandProbe(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A probe lasts as long as its process, or the next run would stand beside it.
+func TestCommandProbe_Unkillable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := make(chan struct{})
+		p := &commandProbe{run: func(context.Context, command.Spec) command.Result {
+			return command.Result{TimedOut: true, Timeout: time.Second, Left: left}
+		}}
+		answer := make(chan Answer)
+		go func() { answer <- p.Probe(t.Context()) }()
+		synctest.Wait()
+		select {
+		case a := <-answer:
+			t.Errorf("it ended before its process: %+v", a)
+			return
+		default:
+		}
+		close(left)
+		if want, got := (Answer{Text: "timed out after 1s and cannot be killed"}), <-answer; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
 }
 
 // What an administrator mends counts at the next run.

@@ -92,8 +92,9 @@ func TestEvaluate_Several(t *testing.T) {
 		{"majority", Effect{Kind: Fault}},
 		{"osc", Effect{Kind: Fault, When: Master, Grace: 30 * time.Second}},
 		{"osc-db", Effect{Kind: Fault, When: Master, Grace: 20 * time.Second}},
+		{"osc-ui", Effect{Kind: Fault, When: Master, Grace: 40 * time.Second}},
 	}
-	verdicts := map[string]Verdict{"haproxy": Fail, "link": Fail, "fast": Pass, "slow": Fail, "keystone": Fail, "majority": Fail, "osc": Fail, "osc-db": Fail}
+	verdicts := map[string]Verdict{"haproxy": Fail, "link": Fail, "fast": Pass, "slow": Fail, "keystone": Fail, "majority": Fail, "osc": Fail, "osc-db": Fail, "osc-ui": Fail}
 	got := Evaluate(200, tracks, func(c string) Verdict { return verdicts[c] }, State{Master: true, Since: time.Second}, 2*time.Second)
 	want := Outcome{
 		Priority: 1, // 200 - 150 + 20 - 100 is -30

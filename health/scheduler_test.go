@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,14 @@ type watched struct {
 
 // watch runs checks within a synctest bubble; the bubble must call end.
 func watch(t *testing.T, checks ...Check) *watched {
-	w := &watched{start: time.Now(), ended: make(chan error, 1)}
+	w := &watched{}
+	w.run(t, checks...)
+	return w
+}
+
+// run is watch for probes that write notes themselves.
+func (w *watched) run(t *testing.T, checks ...Check) {
+	w.start, w.ended = time.Now(), make(chan error, 1)
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.Scheduler = NewScheduler(checks, log, func(c Change) {
 		w.note("%s %v to %v after %d: %s", c.Check, c.From, c.To, c.Runs, c.Text)
@@ -41,7 +49,6 @@ func watch(t *testing.T, checks ...Check) *watched {
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel
 	go func() { w.ended <- w.Run(ctx) }()
-	return w
 }
 
 func (w *watched) note(format string, args ...any) {
@@ -113,7 +120,7 @@ func TestScheduler_RiseAndFall(t *testing.T) {
 
 func TestScheduler_FirstRunsAtOnceThenSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w *watched
+		w := &watched{}
 		var checks []Check
 		for i := range 4 {
 			checks = append(checks, Check{Name: fmt.Sprint(i), Interval: 400 * time.Millisecond, Probe: probeFunc(func(context.Context) Answer {
@@ -123,7 +130,7 @@ func TestScheduler_FirstRunsAtOnceThenSpread(t *testing.T) {
 			})})
 		}
 		var starts = map[string][]time.Duration{}
-		w = watch(t, checks...)
+		w.run(t, checks...)
 		w.until(950 * time.Millisecond)
 		w.end(t)
 		for _, line := range w.lines {
@@ -141,17 +148,17 @@ func TestScheduler_FirstRunsAtOnceThenSpread(t *testing.T) {
 
 func TestScheduler_Hung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w *watched
-		runs, alive := 0, 0
+		w := &watched{}
+		var runs, alive atomic.Int32
 		release := make(chan struct{})
-		w = watch(t, Check{Name: "c", Interval: time.Second, Timeout: 600 * time.Millisecond, Rise: 2, Fall: 3, Probe: probeFunc(func(context.Context) Answer {
-			if runs++; alive > 0 {
+		w.run(t, Check{Name: "c", Interval: time.Second, Timeout: 600 * time.Millisecond, Rise: 2, Fall: 3, Probe: probeFunc(func(context.Context) Answer {
+			n := runs.Add(1)
+			if alive.Add(1) > 1 {
 				t.Error("two runs at a time")
 			}
-			alive++
-			defer func() { alive-- }()
-			w.note("run %d", runs)
-			if runs == 2 {
+			defer alive.Add(-1)
+			w.note("run %d", n)
+			if n == 2 {
 				<-release // whatever the context says
 				return Answer{OK: true, Text: "far too late"}
 			}
@@ -162,8 +169,8 @@ func TestScheduler_Hung(t *testing.T) {
 			t.Errorf("after the first timeout: %+v", r)
 		}
 		w.until(4100 * time.Millisecond)
-		if runs != 2 {
-			t.Errorf("%d runs while one hangs", runs)
+		if runs.Load() != 2 {
+			t.Errorf("%d runs while one hangs", runs.Load())
 		}
 		w.until(4300 * time.Millisecond) // within the run that starts at 4s
 		close(release)
@@ -185,10 +192,9 @@ func TestScheduler_Hung(t *testing.T) {
 // start when timeout and interval are equal. That run must not be lost.
 func TestScheduler_TimeoutIsInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w *watched
-		runs := 0
-		w = watch(t, Check{Name: "c", Interval: time.Second, Fall: 3, Rise: 1, Probe: probeFunc(func(ctx context.Context) Answer {
-			if runs++; runs > 1 {
+		var runs atomic.Int32
+		w := watch(t, Check{Name: "c", Interval: time.Second, Fall: 3, Rise: 1, Probe: probeFunc(func(ctx context.Context) Answer {
+			if runs.Add(1) > 1 {
 				<-ctx.Done()
 				time.Sleep(time.Millisecond)
 				return Answer{Text: "timed out, says the probe"}
@@ -196,8 +202,8 @@ func TestScheduler_TimeoutIsInterval(t *testing.T) {
 			return Answer{OK: true}
 		})})
 		w.until(4002*time.Millisecond + 500*time.Microsecond)
-		if r := w.Results()[0]; r.Text != "no answer within 1s" || runs != 4 {
-			t.Errorf("%d runs, %+v", runs, r)
+		if r := w.Results()[0]; r.Text != "no answer within 1s" || runs.Load() != 4 {
+			t.Errorf("%d runs, %+v", runs.Load(), r)
 		}
 		w.until(4100 * time.Millisecond)
 		if r := w.Results()[0]; r.Text != "timed out, says the probe" || r.Hung || r.Runs != 3 {
@@ -221,18 +227,55 @@ func TestScheduler_AnswerAtDeadline(t *testing.T) {
 	})
 }
 
+// The two coincidences in which the order of events is the runtime's choice.
+func TestScheduler_Coincidences(t *testing.T) {
+	tests := map[string]struct {
+		cancelled bool
+		at        time.Duration // of the answer, after the deadline
+		want      Verdict
+	}{
+		"answer before its deadline":     {false, -1, Pass},
+		"answer at its deadline":         {false, 0, Fail},
+		"answer when told to end":        {true, -1, Unknown},
+		"late answer, when told to end":  {true, 1, Unknown},
+		"late answer, deadline not seen": {false, 1, Fail},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := NewScheduler([]Check{{Name: "c"}}, slog.New(slog.DiscardHandler), func(Change) {})
+			c := s.checks[0]
+			s.queue = byTime{c}
+			now := time.Now()
+			c.running, c.alive, c.cancel, c.start, c.slot, c.next = true, true, func() {}, now, now, now.Add(time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tt.cancelled {
+				cancel()
+			}
+			s.returned(ctx, ended{c, Answer{OK: true}}, c.next.Add(tt.at))
+			if got := s.Results()[0].Verdict; got != tt.want {
+				t.Errorf("verdict %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 // A run longer than the interval delays the next one; it does not overlap it.
 func TestScheduler_TimeoutBeyondInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var w *watched
-		w = watch(t, Check{Name: "c", Interval: 100 * time.Millisecond, Timeout: time.Second, Probe: probeFunc(func(context.Context) Answer {
+		w := &watched{}
+		n := 0
+		w.run(t, Check{Name: "c", Interval: 100 * time.Millisecond, Timeout: time.Second, Probe: probeFunc(func(context.Context) Answer {
 			w.note("run")
-			time.Sleep(250 * time.Millisecond)
+			if n++; n < 3 {
+				time.Sleep(250 * time.Millisecond)
+			}
 			return Answer{OK: true}
 		})})
-		w.until(700 * time.Millisecond)
+		w.until(750 * time.Millisecond)
 		w.end(t)
-		w.expect(t, "0s run", "250ms c unknown to pass after 1: ", "250ms run", "500ms run")
+		// The slots missed meanwhile are not made up for.
+		w.expect(t, "0s run", "250ms c unknown to pass after 1: ", "250ms run", "500ms run", "600ms run", "700ms run")
 	})
 }
 

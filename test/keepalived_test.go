@@ -58,7 +58,8 @@ func keepalivedPair(t *testing.T, vips []string) {
 	must(t, s.Holders.Await("a", patience, addrs...))
 	time.Sleep(interval)
 	r := p.Between(stop, stopped)
-	if r.Lost == 0 || r.Lost > 2000 {
+	// A prober that was late may have asked nothing in between.
+	if r.Lost > 2000 || r.Lost == 0 && r.Late < 20*time.Millisecond {
 		t.Errorf("a keepalived pair lost %d of %d at a planned stop", r.Lost, r.Sent)
 	}
 	t.Logf("planned stop: lost %d, gap %v; late %v", r.Lost, r.Gap, r.Late)

@@ -70,9 +70,6 @@ func newSite(t *testing.T) *site.Site {
 // add puts a daemon on a host, which is not started yet.
 func add(t *testing.T, s *site.Site, name string, kind site.Kind, c site.Config) *site.Node {
 	t.Helper()
-	if os.Getenv("STANDIN") != "" {
-		kind = site.Keepalived
-	}
 	if kind == site.Keepalived {
 		need(t, "keepalived")
 	}

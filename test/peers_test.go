@@ -48,11 +48,11 @@ func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
 	stop := time.Now()
 	must(t, a.Stop())
 	settled(t, s, "b", c)
-	if n := lost(t, end); n != 0 && kindA == site.Baton {
+	if n := lost(t, end); n > announcedEarly(kindB, last) && kindA == site.Baton {
 		t.Errorf("%d lost when a, a baton, was stopped", n)
 	}
 	for _, r := range c.Routers {
-		_, err := s.AwaitAdvert("a", stop, 0, func(a *frame.Advert) bool { return a.Priority == 0 && int(a.VRID) == r.VRID })
+		_, err := s.AwaitAdvert("a", stop, time.Second, func(a *frame.Advert) bool { return a.Priority == 0 && int(a.VRID) == r.VRID })
 		if err != nil {
 			t.Errorf("%s: no priority 0: %v", r.Name, err)
 		}
@@ -61,7 +61,7 @@ func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
 	end = asking(t, s, last, 0)
 	must(t, a.Start())
 	settled(t, s, "a", c)
-	if n := lost(t, end); n != 0 && kindB == site.Baton {
+	if n := lost(t, end); n > announcedEarly(kindA, last) && kindB == site.Baton {
 		t.Errorf("%d lost when b, a baton, gave the role back", n)
 	}
 	for _, n := range []*site.Node{a, b} {
@@ -71,4 +71,13 @@ func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
 			}
 		}
 	}
+}
+
+// announcedEarly returns how many questions may be lost for a reason that is the successor's own: the kernel puts an
+// IPv6 address into use some time after it has accepted it, and keepalived announces it at once.
+func announcedEarly(successor site.Kind, prefix string) int {
+	if successor == site.Keepalived && site.Address(prefix).Is6() {
+		return 50
+	}
+	return 0
 }

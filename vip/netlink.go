@@ -51,9 +51,10 @@ func (e *kernelError) Unwrap() error { return e.errno }
 // vishvananda/netlink makes one system call pair per address; here a batch
 // shares one, with its message types.
 type requests struct {
-	fd  int
-	seq uint32
-	buf []byte
+	fd     int
+	seq    uint32
+	out    []byte
+	answer [64 << 10]byte // more than the kernel puts into one datagram
 }
 
 // openNetlink opens an rtnetlink socket that is a member of the groups.
@@ -90,14 +91,14 @@ func (s *requests) exchange(msgs []*nl.NetlinkRequest) []error {
 		answers[i] = errNoAnswer
 	}
 	first := s.seq + 1
-	s.buf = s.buf[:0]
+	s.out = s.out[:0]
 	for _, m := range msgs {
 		s.seq++
 		m.Seq = s.seq
 		m.Flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK
-		s.buf = append(s.buf, m.Serialize()...)
+		s.out = append(s.out, m.Serialize()...)
 	}
-	if err := unix.Sendto(s.fd, s.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(s.fd, s.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		for i := range answers {
 			answers[i] = err
 		}
@@ -151,11 +152,11 @@ func (s *requests) dump(kind int, body nl.NetlinkRequestData, f func(syscall.Net
 	}
 }
 
-// receive returns the next messages, waiting at most answerIn.
+// receive returns the next messages, waiting at most answerIn. They are valid
+// until the next call.
 func (s *requests) receive() ([]syscall.NetlinkMessage, error) {
-	var b [65536]byte
 	for {
-		msgs, err := receive(s.fd, b[:])
+		msgs, err := receive(s.fd, s.answer[:])
 		if !errors.Is(err, unix.EAGAIN) {
 			return msgs, err
 		}
@@ -221,6 +222,7 @@ func (q request) messages() []*nl.NetlinkRequest {
 		}
 		// The kernel takes the prefix route off only with a permanent address;
 		// that of one with a lifetime would stay until the lifetime has passed.
+		// Three times as dear as the removal alone, hence only for the last.
 		q.lifetime = 0
 		return []*nl.NetlinkRequest{q.addition(), del}
 	default:

@@ -20,18 +20,25 @@ type table struct {
 	routers []*router
 	ifaces  map[string]*iface
 	strays  []request // to be taken off interfaces that changed their name
+	room    int       // how many addresses the next plan may put on
 }
 
 // iface is an interface that a router names, whether it exists or not.
 type iface struct {
-	name    string
-	link    link
-	seen    map[netip.Addr][]entry  // addresses the kernel has there
-	hosts   map[netip.Prefix]int    // IPv6 networks of the vips: how many other addresses in each
-	vips    map[netip.Addr]*address // addresses the routers have
-	routers []*router
-	queue   queue
-	promote bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
+	name     string
+	link     link
+	seen     map[netip.Addr][]entry    // addresses the kernel has there
+	networks map[netip.Prefix]*network // the IPv6 networks of the vips
+	vips     map[netip.Addr]*address   // addresses the routers have
+	routers  []*router
+	queue    queue
+	promote  bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
+}
+
+// network says how many addresses of an IPv6 network the kernel has.
+type network struct {
+	hosts int // that no router has, with whatever prefix length
+	vips  int // that one has
 }
 
 // link is an interface as the kernel describes it.
@@ -118,7 +125,7 @@ var (
 )
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
-	return &table{log: log, emit: emit, ifaces: make(map[string]*iface)}
+	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst}
 }
 
 // add registers a router. The caller resyncs afterwards, for the interface may
@@ -126,7 +133,7 @@ func newTable(log *slog.Logger, emit func(Event)) *table {
 func (t *table) add(r Router, h *Handle) {
 	f := t.ifaces[r.Interface]
 	if f == nil {
-		f = &iface{name: r.Interface, seen: make(map[netip.Addr][]entry), hosts: make(map[netip.Prefix]int), vips: make(map[netip.Addr]*address)}
+		f = &iface{name: r.Interface, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
 		t.ifaces[r.Interface] = f
 	}
 	n := &router{Router: r, handle: h, emit: t.emit, iface: f, dirty: true}
@@ -135,7 +142,7 @@ func (t *table) add(r Router, h *Handle) {
 		n.addresses = append(n.addresses, na)
 		f.vips[a.Prefix.Addr()] = na
 		if a.Prefix.Addr().Is6() {
-			f.hosts[a.Prefix.Masked()] = 0
+			f.networks[a.Prefix.Masked()] = &network{}
 		}
 	}
 	f.routers = append(f.routers, n)
@@ -418,8 +425,8 @@ func (f *iface) becomeAbsent() {
 // forget forgets the addresses that the kernel had.
 func (f *iface) forget() {
 	clear(f.seen)
-	for p := range f.hosts {
-		f.hosts[p] = 0
+	for _, nw := range f.networks {
+		*nw = network{}
 	}
 }
 
@@ -444,21 +451,23 @@ func (f *iface) setEntry(e entry) {
 	ip := e.prefix.Addr()
 	f.removeEntry(e.prefix)
 	f.seen[ip] = append(f.seen[ip], e)
-	a := f.vips[ip]
-	if a != nil {
-		a.router.dirty = true
-	} else {
-		f.countHost(ip, 1)
-	}
+	f.count(ip, 1)
 }
 
-// countHost notes that an address of the host's own has come or gone. Its
-// prefix length does not matter: one that DHCPv6 gave has /128, and its network
-// a route by router advertisements.
-func (f *iface) countHost(ip netip.Addr, n int) {
-	for p := range f.hosts {
+// count notes that the kernel has an address more or less. Of the host's own
+// the prefix length does not matter: one that DHCPv6 gave has /128, and its
+// network a route by router advertisements.
+func (f *iface) count(ip netip.Addr, n int) {
+	if a := f.vips[ip]; a != nil {
+		a.router.dirty = true
+		if ip.Is6() {
+			f.networks[a.Prefix.Masked()].vips += n
+		}
+		return
+	}
+	for p, nw := range f.networks {
 		if p.Contains(ip) {
-			f.hosts[p] += n
+			nw.hosts += n
 		}
 	}
 }
@@ -482,11 +491,7 @@ func (f *iface) removeEntry(p netip.Prefix) {
 		} else {
 			f.seen[ip] = list
 		}
-		if a := f.vips[ip]; a != nil {
-			a.router.dirty = true
-		} else {
-			f.countHost(ip, -1)
-		}
+		f.count(ip, -1)
 		return
 	}
 }

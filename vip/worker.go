@@ -162,7 +162,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.table.wishes(now())
 		w.listen()
 		if requests := w.table.plan(now()); len(requests) > 0 {
+			start := now()
 			w.do(requests)
+			w.table.paced(requests, now()-start)
 			w.listen()
 		}
 		w.announce()

@@ -24,7 +24,7 @@ import (
 const (
 	// settle is how long Run waits, after SIGKILL, for the usual case that the
 	// process is gone at once, so that its result is whole.
-	settle = 10 * time.Millisecond
+	settle = 50 * time.Millisecond
 	// patience is how long a killed process may linger before the log says so.
 	patience = time.Second
 	// maxLeftOpen bounds the pipes that are kept open for processes which a

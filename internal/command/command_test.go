@@ -222,7 +222,7 @@ func TestRun_KillGrace(t *testing.T) {
 		s := sh("trap '' TERM; while :; do sleep 0.01; done")
 		s.Timeout, s.Kill = 100*time.Millisecond, 200*time.Millisecond
 		res := r.Run(t.Context(), s)
-		if !res.TimedOut || res.Signal != "SIGKILL" || res.Took < 300*time.Millisecond {
+		if !res.TimedOut || (res.Signal != "SIGKILL" && res.Left == nil) || res.Took < 300*time.Millisecond {
 			t.Errorf("got %+v", res)
 		}
 	})
@@ -372,6 +372,12 @@ func TestRun_NoLeaks(t *testing.T) {
 
 // The child has its three descriptors and none of the daemon's.
 func TestRun_ChildDescriptors(t *testing.T) {
+	// One that the daemon got from its parent, as a careless one leaves them.
+	fd, err := unix.Open("/etc/passwd", unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
 	r, _ := newRunner(t)
 	res := r.Run(t.Context(), Spec{Argv: []string{"ls", "/proc/self/fd"}, Timeout: time.Second})
 	if got := strings.Fields(string(res.Output)); !cmp.Equal(got, []string{"0", "1", "2", "3"}) { // 3: the listing itself

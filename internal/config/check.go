@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -110,6 +111,7 @@ func (w *walk) readChecks(n, defaults *node) {
 			w.config.Checks = append(w.config.Checks, check)
 		}
 	}
+	slices.SortFunc(w.config.Checks, func(a, b Check) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // check reads one check. absent names the key that has no value on this node, if there is one.

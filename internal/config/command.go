@@ -327,6 +327,8 @@ func isLetter(r rune) bool { return strings.ContainsRune(letters+"_", r) }
 // one command's words.
 func (w *walk) hookCommands(n *node) []Command {
 	switch {
+	case n.kind == list && len(n.items) == 0: // takes a default out
+		return nil
 	case n.kind == list && slices.ContainsFunc(n.items, func(i *node) bool { return i.kind == mapping || i.kind == list }):
 		var all []Command
 		for _, item := range n.items {

@@ -175,7 +175,14 @@ func brokenLine(text []byte, lines int) int {
 	if ends[len(ends)-1] != len(text) {
 		ends = append(ends, len(text))
 	}
-	good := func(k int) bool { _, problem := parse(text[:ends[k]]); return problem == "" }
+	budget := 32 << 20 // bytes to parse: about two seconds; a larger file gets a line less exact
+	good := func(k int) bool {
+		if budget -= ends[k]; budget < 0 {
+			return false
+		}
+		_, problem := parse(text[:ends[k]])
+		return problem == ""
+	}
 	const span = 40
 	low, high := 0, len(ends)-1 // low is good, high is not
 	for high-low > 1 {

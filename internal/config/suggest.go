@@ -12,7 +12,7 @@ func nearest(word string, candidates []string) string {
 	if len(runes) > 40 {
 		return ""
 	}
-	best, least := "", 1+min(3, (len(runes)+2)/3)
+	best, least := "", 1+min(3, (len(runes)+1)/3)
 	for _, c := range candidates {
 		if d := distance(runes, []rune(strings.ToLower(c))); d < least {
 			best, least = c, d

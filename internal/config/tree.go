@@ -145,7 +145,11 @@ func (b *builder) mapping(n *node, y *yaml.Node) {
 			b.c.errorAt(at, n.path, "`defaults` and `include` do that", "YAML merge keys (<<) are not part of the language")
 			continue
 		case yk.Kind != yaml.ScalarNode:
-			b.c.errorAt(at, n.path, "", "a key is a name, this is no single value")
+			hint := ""
+			if yk.Kind == yaml.MappingNode {
+				hint = "{{ }}: a template that was not filled in?"
+			}
+			b.c.errorAt(at, n.path, hint, "a key is a name, this is no single value")
 			continue
 		}
 		if at1, twice := first[yk.Value]; twice {

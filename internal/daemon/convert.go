@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"time"
-
 	"baton/health"
 	"baton/internal/command"
 	"baton/internal/config"
@@ -88,20 +86,16 @@ func checksOf(cfg *config.Config, runner *command.Runner) []health.Check {
 }
 
 func commandProbe(c config.Check, dir string, runner *command.Runner) health.Probe {
-	user, err := userOf(c.Command.User)
 	return health.NewCommandProbe(runner, command.Spec{
-		Argv: c.Command.Argv, Dir: dir, Env: c.Command.Env, User: user, Timeout: c.Command.Timeout,
-	}, err)
+		Argv: c.Command.Argv, Dir: dir, Env: c.Command.Env, User: userNamed(c.Command.User), Timeout: c.Command.Timeout,
+	}, nil)
 }
 
-// userOf returns the user that a command runs as; nil is the daemon's own.
-func userOf(name string) (*command.User, error) {
+// userNamed is the user that a command runs as, looked up at each run; nil is
+// the daemon's own.
+func userNamed(name string) *command.User {
 	if name == "" {
-		return nil, nil
+		return nil
 	}
-	return command.LookupUser(name)
+	return &command.User{Name: name}
 }
-
-// hookKill is how long a hook that was told to end at its time limit has
-// until it is killed.
-const hookKill = 2 * time.Second

@@ -159,13 +159,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
 
 // hooks makes the queue of one router's hooks.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, func(ctx context.Context, h role.Hook, argv, env []string) command.Result {
-		user, err := userOf(h.User)
-		if err != nil {
-			return command.Result{Err: err}
-		}
-		return d.runner.Run(ctx, command.Spec{Argv: argv, Dir: d.cfg.Dir, Env: env, User: user, Timeout: h.Timeout, Kill: hookKill})
-	}, d.log, addressOf(d.cfg))
+	q := role.New(r, role.Exec(d.runner, d.cfg.Dir), d.log, addressOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -191,7 +185,10 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
-	return errors.Join(err, d.close())
+	if err = errors.Join(err, d.close()); err == nil {
+		d.log.Info("baton has left")
+	}
+	return err
 }
 
 // part starts one part beside the loop. A part that ends by itself with an

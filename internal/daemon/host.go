@@ -26,7 +26,10 @@ func (Host) Command(argv []string, user string) error {
 	if err != nil {
 		return err
 	}
-	u, err := userOf(user)
+	if user == "" {
+		return command.Verify(path)
+	}
+	u, err := command.LookupUser(user)
 	if err != nil {
 		return err
 	}

@@ -306,7 +306,7 @@ func (n *node) nameOf(rival vrrp.Rival, r *router) string {
 	}
 	name := ""
 	for other, priority := range r.cfg.Priorities {
-		if other != n.cfg.Node && priority == rival.Priority {
+		if other != n.cfg.Node && priority == n.priorityOf(rival, r) {
 			if name != "" {
 				return rival.Addr.String()
 			}
@@ -317,6 +317,18 @@ func (n *node) nameOf(rival vrrp.Rival, r *router) string {
 		return rival.Addr.String()
 	}
 	return name
+}
+
+// priorityOf is the rival's priority; of one that leaves, the last before.
+func (n *node) priorityOf(rival vrrp.Rival, r *router) uint8 {
+	if rival.Priority == 0 {
+		for _, p := range n.set.Peers(r.id) {
+			if p.Addr == rival.Addr {
+				return p.Priority
+			}
+		}
+	}
+	return rival.Priority
 }
 
 // addressOf is the role.Lookup of this configuration: the address of a node

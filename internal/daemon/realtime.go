@@ -42,7 +42,10 @@ func Realtime() error {
 		}
 		return fmt.Errorf("set real-time scheduling: %w", err)
 	}
-	err := unix.Exec("/proc/self/exe", os.Args, os.Environ())
+	path, err := os.Executable() // not /proc/self/exe: the process would be named exe
+	if err == nil {
+		err = unix.Exec(path, os.Args, os.Environ())
+	}
 	return fmt.Errorf("execute again with real-time scheduling: %w", err)
 }
 

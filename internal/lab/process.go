@@ -168,8 +168,12 @@ func (p *Process) Stop(timeout time.Duration) error {
 func (p *Process) Wait(timeout time.Duration) (status int, err error) {
 	select {
 	case <-p.exited:
-	case <-time.After(timeout):
-		return 0, fmt.Errorf("%s did not end within %v", p.Name, timeout)
+	default:
+		select {
+		case <-p.exited:
+		case <-time.After(timeout):
+			return 0, fmt.Errorf("%s did not end within %v", p.Name, timeout)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

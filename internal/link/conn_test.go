@@ -246,6 +246,24 @@ func TestConn_OtherInterface(t *testing.T) {
 	})
 }
 
+// Groups that other programs joined are none of the sockets' business.
+func TestConn_OtherGroup(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		l := newLAN(t)
+		c, _ := l.a.open(t, "eth0", ipv6)
+		packet, other, group := func(dst string) []byte { return packet4(dst, 255, 0, advert(51)...) }, "224.0.0.1", "224.0.0.18"
+		if ipv6 {
+			packet, other, group = func(dst string) []byte { return header6(dst, 255, advert(51)...) }, "ff02::1", "ff02::12"
+		}
+		l.sendPacket(t, packet(other), 0)
+		l.sendPacket(t, packet(group), 0)
+		_, surveyed := collect(t, c, 1)
+		if len(surveyed) != 1 || surveyed[0].Dst != group {
+			t.Errorf("surveyed %v", surveyed)
+		}
+	})
+}
+
 func TestConn_SourcePerMessage(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		l := newLAN(t)
@@ -538,6 +556,15 @@ func TestConn_Announcements(t *testing.T) {
 		}
 		l.sendFrame(t, other)
 		l.sendFrame(t, claim(own, 5))
+		onBehalf := claim(own, 5) // its sender's Ethernet address is another one
+		copy(onBehalf[6:12], macB[:])
+		l.sendFrame(t, onBehalf)
+		l.a.do(t, func() { // what this host sends itself
+			tap := openTap(t, i.Index)
+			defer unix.Close(tap)
+			_, err := unix.Write(tap, claim(macB, 5))
+			must(t, err)
+		})
 		l.sendFrame(t, claim(macB, 6))
 		l.sendFrame(t, claim(macA, 7))
 		var got []Announcement
@@ -552,11 +579,16 @@ func TestConn_Announcements(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if s := c.Stats(); s.Announcements != 2 || s.AnnouncementsOwn != 1 {
+		if s := c.Stats(); s.Announcements != 2 || s.AnnouncementsOwn != 2 {
 			t.Errorf("%+v", s)
 		}
 
 		// Turned off, nothing comes, and nothing waits for the time after.
+		l.sendFrame(t, claim(macB, 8))
+		eventually(t, "a waiting announcement", func() bool {
+			_, _, err := unix.Recvfrom(c.frames.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			return err == nil
+		})
 		must(t, c.SetAnnouncements(false))
 		l.sendFrame(t, claim(macB, 8))
 		must(t, c.SetAnnouncements(true))

@@ -160,8 +160,7 @@ func (m *Monitor) Run(ctx context.Context, changed func(*Table)) error {
 			continue
 		}
 		failed = 0
-		before := m.Table()
-		if t.equal(before) {
+		if t.equal(m.Table()) {
 			clear(m.gone)
 			continue
 		}

@@ -148,22 +148,42 @@ func TestMonitor_RenameDeleteRecreate(t *testing.T) {
 	must(t, l.a.LinkDel(l.a.link(t, "wan0")))
 	w.until(t, "deletion", func(t *Table) bool { _, ok := t.ByName("wan0"); return !ok })
 
-	// With the same index, and so fast that no Table without it need exist.
-	make := func() {
-		must(t, l.a.LinkAdd(&netlink.Veth{
-			LinkAttrs: netlink.LinkAttrs{Name: "eth0", Index: first.Index},
-			PeerName:  "eth0", PeerNamespace: netlink.NsFd(l.b.fd),
-		}))
-	}
-	make()
+	l.addEth0(t, first.Index)
 	table = w.until(t, "the interface again", on("eth0", func(Interface) bool { return true }))
-	second, _ := table.ByName("eth0")
-	if second.Index != first.Index || second.Generation == first.Generation {
+	if second, _ := table.ByName("eth0"); second.Index != first.Index || second.Generation == first.Generation {
 		t.Errorf("made again: %+v, before: %+v", second, first)
 	}
+}
+
+// addEth0 makes the LAN's link again, down, under an index.
+func (l *lan) addEth0(t testing.TB, index int) {
+	t.Helper()
+	must(t, l.a.LinkAdd(&netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: "eth0", Index: index},
+		PeerName:  "eth0", PeerNamespace: netlink.NsFd(l.b.fd),
+	}))
+}
+
+// An interface that was deleted and made again between two Tables is another one,
+// although it looks the same.
+func TestMonitor_RecreatedAtOnce(t *testing.T) {
+	l := newLAN(t)
+	m := l.a.monitor(t)
+	defer m.Close()
+	first, _ := m.Table().ByName("eth0")
 	must(t, l.a.LinkDel(l.a.link(t, "eth0")))
-	make()
-	w.until(t, "another generation", on("eth0", func(i Interface) bool { return i.Generation != second.Generation }))
+	l.addEth0(t, first.Index)
+	must(t, m.discard())
+	table, err := m.dump()
+	must(t, err)
+	second, ok := table.ByName("eth0")
+	if !ok || second.Index != first.Index || second.Generation == first.Generation {
+		t.Errorf("made again: %+v, before: %+v", second, first)
+	}
+	m.publish(table)
+	if table, err = m.dump(); err != nil || !table.equal(m.Table()) {
+		t.Errorf("another generation without a reason: %+v, %v", table, err)
+	}
 }
 
 func TestMonitor_Addresses(t *testing.T) {
@@ -294,6 +314,19 @@ func TestMonitor_RunEnds(t *testing.T) {
 	for range 50 {
 		w := watch(t, n.monitor(t))
 		w.stop(t)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 200 {
+		done := make(chan error)
+		m := n.monitor(t)
+		go func() { done <- m.Run(ended, func(*Table) {}) }()
+		select {
+		case err := <-done:
+			must(t, err)
+		case <-time.After(patience):
+			t.Fatal("Run does not see that its context has ended before")
+		}
 	}
 }
 

@@ -141,6 +141,14 @@ func (n *namespace) state(t testing.TB, name string) Interface {
 	return i
 }
 
+// ready tells whether eth0 is up and has the address that the kernel gives it.
+func (n *namespace) ready(t testing.TB) bool {
+	t.Helper()
+	i := n.state(t, "eth0")
+	_, ok := i.Source(true, nil)
+	return i.Up && ok
+}
+
 func (n *namespace) monitor(t testing.TB) *Monitor {
 	t.Helper()
 	var m *Monitor
@@ -210,15 +218,19 @@ func newLAN(t testing.TB) *lan {
 	l.b.addAddress(t, "eth0", "10.0.0.2/24")
 	l.macA = l.a.link(t, "eth0").Attrs().HardwareAddr
 	l.macB = l.b.link(t, "eth0").Attrs().HardwareAddr
-	eventually(t, "the link", func() bool { return l.a.state(t, "eth0").Up && l.b.state(t, "eth0").Up })
-	l.b.do(t, func() {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		must(t, err)
-		must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: l.b.link(t, "eth0").Attrs().Index}))
-		l.tap = fd
-	})
+	eventually(t, "the link and its addresses", func() bool { return l.a.ready(t) && l.b.ready(t) })
+	l.b.do(t, func() { l.tap = openTap(t, l.b.link(t, "eth0").Attrs().Index) })
 	t.Cleanup(func() { unix.Close(l.tap) })
 	return l
+}
+
+// openTap opens a socket that sends frames, in the namespace of the thread.
+func openTap(t testing.TB, index int) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index}))
+	return fd
 }
 
 // sendFrame puts a frame on the link from b.

@@ -132,16 +132,16 @@ func (p *Poller) Wake() {
 
 // Wait sleeps until something is ready, the deadline (a reading of Now, or Never)
 // has come, or Wake was called. It appends the tags of what is ready to ready[:0];
-// with none the reason was another. It may return early for no reason. Some 60
-// tags come at once; the others come next time.
+// with none the reason was another. Some 60 tags come at once; the others come
+// next time.
 func (p *Poller) Wait(deadline time.Duration, ready []uint64) ([]uint64, error) {
 	ready = ready[:0]
 	if err := p.arm(deadline); err != nil {
 		return ready, err
 	}
 	n, err := unix.EpollWait(p.epoll, p.events[:], -1)
-	if err == unix.EINTR {
-		return ready, nil
+	for err == unix.EINTR { // the Go runtime interrupts threads by signal
+		n, err = unix.EpollWait(p.epoll, p.events[:], -1)
 	}
 	if err != nil {
 		return ready, fmt.Errorf("wait for sockets: %w", err)

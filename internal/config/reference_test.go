@@ -1,0 +1,102 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// Each example that ships is silent, and loads on each of its nodes.
+func TestConfigs_Load(t *testing.T) {
+	paths, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(paths) < 5 {
+		t.Fatalf("%d files, err %v", len(paths), err)
+	}
+	for _, path := range paths {
+		c := newCollector()
+		nodes := newReader(path, realDisk(), c).nodes
+		if len(nodes) == 0 {
+			t.Errorf("%s names no node", path)
+		}
+		for _, n := range nodes {
+			if got := mustLoad(t, path, someone(n.Name)); len(got.Routers) == 0 {
+				t.Errorf("%s: %s runs no router", path, n.Name)
+			}
+		}
+	}
+}
+
+// The reference has every key that the parser knows, with the default that the parser takes.
+func TestConfigs_Reference(t *testing.T) {
+	const path = "../../configs/reference.yaml"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newReader(path, realDisk(), newCollector()).files.root
+	type seen struct {
+		table  keys
+		within []*node // the mappings that have these keys
+	}
+	tables := map[string]*seen{}
+	add := func(name string, table keys, n *node) {
+		if tables[name] == nil {
+			tables[name] = &seen{table: table}
+		}
+		if n != nil && n.kind == mapping {
+			tables[name].within = append(tables[name].within, n)
+		}
+	}
+	add("top", topKeys, root)
+	add("log", logKeys, root.child("log"))
+	add("defaults", defaultsKeys, root.child("defaults"))
+	for _, e := range root.child("checks").entries {
+		table := append(keys{}, checkKeys...)
+		add(e.value.child("type").text, append(table, map[string]keys{"command": commandCheckKeys, "haproxy": haproxyCheckKeys}[e.value.child("type").text]...), e.value)
+	}
+	for _, e := range root.child("virtual_routers").entries {
+		add("router", routerKeys, e.value)
+		add("announce", announceKeys, e.value.child("announce"))
+		add("notify", notifyKeys, e.value.child("notify"))
+		for _, item := range e.value.child("addresses").items {
+			add("address", addressKeys, item)
+		}
+		if track := e.value.child("track"); track != nil {
+			for _, c := range track.entries {
+				add("track", trackKeys, c.value)
+			}
+		}
+		if notify := e.value.child("notify"); notify != nil {
+			for _, c := range notify.entries {
+				add("hook", commandKeys, c.value)
+			}
+		}
+	}
+	if len(tables) != 11 {
+		t.Errorf("%d kinds of mappings", len(tables))
+	}
+	for name, s := range tables {
+		for _, k := range s.table {
+			present, asDefault := false, k.def == "" || name == "haproxy" && checkKeys.find(k.name) != nil
+			for _, n := range s.within {
+				v := n.child(k.name)
+				if v == nil {
+					continue
+				}
+				present = true
+				if v.kind == mapping && k.perNode {
+					v = v.child("default")
+				}
+				asDefault = asDefault || v != nil && v.text == k.def
+			}
+			switch commented := regexp.MustCompile(`(?m)^ +# ` + k.name + `: `).Match(text); {
+			case name == "haproxy" && checkKeys.find(k.name) != nil: // shown with the other check
+			case !present && !commented:
+				t.Errorf("%s: %s is not in the reference", name, k.name)
+			case !asDefault:
+				t.Errorf("%s: %s is not shown with its default, %s", name, k.name, k.def)
+			}
+		}
+	}
+}
