@@ -15,8 +15,10 @@ const (
 	// switch that punts ARP to its CPU sees no more than 32 in a row.
 	burst = 32
 	gap   = 3 * time.Millisecond
-	// resend is when a frame that could not be sent is tried again.
-	resend = 20 * time.Millisecond
+	// resend is when a frame that could not be sent is tried again, then after
+	// twice that, and so on up to resendLast.
+	resend     = 20 * time.Millisecond
+	resendLast = time.Second
 )
 
 // never is later than every deadline.
@@ -59,7 +61,7 @@ type queue struct {
 // announced of it before.
 func (q *queue) start(a *address) {
 	a.round++
-	a.sent = 0
+	a.sent, a.unsent = 0, 0
 	q.first = append(q.first, turn{address: a, round: a.round})
 }
 
@@ -91,6 +93,7 @@ func (q *queue) next(now time.Duration) *address {
 // sent notes that a has been announced.
 func (q *queue) sent(a *address, now time.Duration) {
 	a.sent++
+	a.unsent = 0
 	if a.sent == 1 {
 		a.began = now
 	}
@@ -101,7 +104,8 @@ func (q *queue) sent(a *address, now time.Duration) {
 
 // failed notes that a could not be announced now.
 func (q *queue) failed(a *address, now time.Duration) {
-	heap.Push(&q.again, turn{address: a, round: a.round, due: now + resend})
+	heap.Push(&q.again, turn{address: a, round: a.round, due: now + min(resendLast, resend<<min(a.unsent, 10))})
+	a.unsent++
 }
 
 // deadline returns when next will have something.

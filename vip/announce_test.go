@@ -138,14 +138,18 @@ func TestQueue_FailedIsSentLater(t *testing.T) {
 	var q queue
 	a := queued(1, Announce{})[0]
 	q.start(a)
-	if q.next(time.Hour) != a {
-		t.Fatal("nothing to announce")
+	at := time.Hour
+	for _, want := range []time.Duration{resend, 2 * resend, 4 * resend, 8 * resend, 16 * resend, 32 * resend, resendLast, resendLast} {
+		if q.next(at) != a {
+			t.Fatal("nothing to announce")
+		}
+		q.failed(a, at)
+		if got := q.deadline() - at; got != want {
+			t.Errorf("tried again after %v, want %v", got, want)
+		}
+		at = q.deadline()
 	}
-	q.failed(a, time.Hour)
-	if due := q.deadline(); due != time.Hour+resend {
-		t.Errorf("deadline %v, want %v later", due, resend)
-	}
-	if at := drain(&q, time.Hour, time.Hour+time.Second); len(at[a]) != 1 {
-		t.Errorf("sent at %v, want once", at[a])
+	if got := drain(&q, at, at+time.Minute); len(got[a]) != 1 {
+		t.Errorf("sent at %v, want once", got[a])
 	}
 }

@@ -222,6 +222,18 @@ func (l *lab) expect(k EventKind) Event {
 	return e
 }
 
+// expectUp waits for Recovered, after the interface has perhaps been seen down.
+func (l *lab) expectUp() {
+	l.t.Helper()
+	e := l.event()
+	if e.Kind == Failed && errors.Is(e.Err, errLinkDown) {
+		e = l.event()
+	}
+	if e.Kind != Recovered {
+		l.t.Fatalf("event %+v, want recovered", e)
+	}
+}
+
 // until polls a condition on the kernel's state.
 func (l *lab) until(what string, f func() bool) {
 	l.t.Helper()

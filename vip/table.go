@@ -72,10 +72,10 @@ type router struct {
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
 	renewAt   time.Duration
-	pending   bool // something can be done for it at once
-	onSaid    bool // On has been reported for the present wish
-	offSaid   bool // Off has been reported since an address was last on
-	linkErr   string
+	pending   bool  // something can be done for it at once
+	onSaid    bool  // On has been reported for the present wish
+	offSaid   bool  // Off has been reported since an address was last on
+	linkErr   error // what of the interface has been reported
 }
 
 // address is one Address of a router with what has been wished and done of it.
@@ -99,9 +99,10 @@ type address struct {
 	fights  int           // repairs without a calm between them
 
 	// Announcing; see queue.
-	round uint64
-	sent  int
-	began time.Duration
+	round  uint64
+	sent   int
+	unsent int // attempts that failed since
+	began  time.Duration
 }
 
 // Bounds of the repair of an address that somebody removes again and again:
@@ -121,6 +122,7 @@ const (
 
 var (
 	errNoInterface = errors.New("there is no such interface")
+	errLinkDown    = errors.New("the interface is down")
 	errContested   = errors.New("somebody removes the address again and again")
 )
 
@@ -164,7 +166,7 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		r.linkErr = ""
+		r.linkErr = nil
 	}
 	if anew {
 		r.onSaid = false
@@ -314,29 +316,22 @@ func (t *table) report() {
 }
 
 func (t *table) reportRouter(r *router) {
-	wished, on, busy := 0, 0, r.pending
-	allOn := true
+	wished, on, allIn, allOn, busy := 0, 0, true, true, r.pending
 	for _, a := range r.addresses {
 		if a.wished {
 			wished++
+			allIn = allIn && a.installed
 			allOn = allOn && a.installed && a.announced
 		}
 		if a.installed {
 			on++
 		}
-		busy = busy || a.remove
+		busy = busy || a.remove || a.missing
 	}
 	if r.iface.link.index == 0 {
 		busy = false
-		if wished > 0 && r.linkErr == "" {
-			err := fmt.Errorf("hold addresses on %s: %w", r.Interface, errNoInterface)
-			r.linkErr = err.Error()
-			r.say(Event{Kind: Failed, Err: err})
-		}
-	} else if r.linkErr != "" {
-		r.linkErr = ""
-		r.say(Event{Kind: Recovered})
 	}
+	r.reportLink(wished > 0 && !allIn)
 	switch {
 	case wished > 0 && allOn && !r.onSaid:
 		r.onSaid = true
@@ -345,6 +340,26 @@ func (t *table) reportRouter(r *router) {
 		r.offSaid, r.onSaid = true, false
 		r.say(Event{Kind: Off})
 	}
+}
+
+// reportLink emits whether the interface keeps something wished from being on.
+func (r *router) reportLink(waiting bool) {
+	var reason error
+	switch {
+	case waiting && r.iface.link.index == 0:
+		reason = errNoInterface
+	case waiting && !r.iface.link.up:
+		reason = errLinkDown
+	}
+	if reason == r.linkErr {
+		return
+	}
+	r.linkErr = reason
+	if reason == nil {
+		r.say(Event{Kind: Recovered})
+		return
+	}
+	r.say(Event{Kind: Failed, Err: fmt.Errorf("hold addresses on %s: %w", r.Interface, reason)})
 }
 
 // setLink notes that an interface exists, or has changed.

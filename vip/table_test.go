@@ -405,11 +405,12 @@ func TestTable_LinkChanges(t *testing.T) {
 	s.journal = nil
 
 	change(s, up(false))
+	s.want()
 	s.lose("2001:db8::1/64") // the kernel does
 	s.settle()
-	s.want()
+	s.want("web: failed")
 	change(s, up(true))
-	s.want("add 2001:db8::1/64", "announce 10.0.0.1", "announce 2001:db8::1")
+	s.want("add 2001:db8::1/64", "announce 10.0.0.1", "announce 2001:db8::1", "web: recovered")
 	change(s, func(l *link) { l.mac[5]++ })
 	s.want("announce 10.0.0.1", "announce 2001:db8::1")
 	change(s, func(l *link) { l.running = false })

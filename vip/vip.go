@@ -83,8 +83,9 @@ const (
 	// On: all wished addresses are on and each has been announced. Once per Hold.
 	On
 	// Off: none of the router's addresses is on. Once after start, when what an
-	// earlier run left has been removed; once per Release that leaves none; and
-	// when the interface has taken the last one away with it.
+	// earlier run left has been removed (unless Hold came first); once per
+	// Release that leaves none; and when the last one has gone with the interface
+	// or, its Repair being false, otherwise. Then On follows when they are back.
 	Off
 	// Failed: something wished cannot be done; Err says what and why. Once per
 	// change of the error; it is tried again until it succeeds or the wish is

@@ -320,11 +320,15 @@ func TestWorker_LinkDownAndUp(t *testing.T) {
 	h[1].Hold(1)
 	l.expect(On)
 	l.check(l.kernel.LinkSetDown(l.link("left")))
+	if e := l.expect(Failed); e.Router != "six" || !errors.Is(e.Err, errLinkDown) {
+		t.Errorf("event %+v, want six's link down", e)
+	}
 	if e := l.expect(Off); e.Router != "six" {
 		t.Errorf("event %+v, want off of six, which the kernel flushes", e)
 	}
 	l.silence()
 	l.check(l.kernel.LinkSetUp(l.link("left")))
+	l.expect(Recovered)
 	if e := l.expect(On); e.Router != "six" {
 		t.Errorf("event %+v, want on of six", e)
 	}
@@ -355,12 +359,18 @@ func TestWorker_InterfaceGoneAndBack(t *testing.T) {
 	h.Hold(1)
 	l.expect(On)
 	l.check(l.kernel.LinkDel(l.link("left")))
-	if e := l.expect(Failed); !errors.Is(e.Err, errNoInterface) || e.Address.IsValid() {
-		t.Errorf("event %+v, want no interface", e)
+	for off, gone := false, false; !off || !gone; { // it goes down first, which may be seen
+		switch e := l.event(); {
+		case e.Kind == Off:
+			off = true
+		case e.Kind == Failed && errors.Is(e.Err, errNoInterface):
+			gone = true
+		case e.Kind != Failed || !errors.Is(e.Err, errLinkDown):
+			t.Errorf("event %+v, want no interface", e)
+		}
 	}
-	l.expect(Off)
 	l.veth()
-	l.expect(Recovered)
+	l.expectUp()
 	l.expect(On)
 	if len(l.on("left")) != 2 {
 		t.Errorf("on: %v, want both addresses", l.on("left"))
@@ -375,9 +385,11 @@ func TestWorker_InterfaceMissingAtStart(t *testing.T) {
 	l.check(l.kernel.LinkDel(l.link("left")))
 	h := l.start(Router{Name: "web", Interface: "left", Addresses: addresses("10.0.0.100/24")})[0]
 	h.Hold(1)
-	l.expect(Failed)
+	if e := l.expect(Failed); !errors.Is(e.Err, errNoInterface) || e.Address.IsValid() {
+		t.Errorf("event %+v, want no interface", e)
+	}
 	l.veth()
-	l.expect(Recovered)
+	l.expectUp()
 	l.expect(On)
 }
 
@@ -393,6 +405,9 @@ func TestWorker_InterfaceRenamed(t *testing.T) {
 	l.expect(Off)
 	l.until("no address is left behind", func() bool { return len(l.on("elsewhere")) == 0 })
 	l.check(l.kernel.LinkSetName(left, "left"))
+	if e := l.expect(Failed); !errors.Is(e.Err, errLinkDown) {
+		t.Errorf("event %+v, want the link down", e)
+	}
 	l.check(l.kernel.LinkSetUp(left))
 	l.expect(Recovered)
 	l.expect(On)
@@ -724,6 +739,16 @@ func TestNew_NamesMissingCapability(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestWorker_ReportsStuckKernel(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	w.stuck.Reset(0) // as when a request has been under way for stuckAfter
+	if e := l.expect(Stuck); !errors.Is(e.Err, errNoAnswer) || e.After != stuckAfter {
+		t.Errorf("event %+v", e)
 	}
 }
 

@@ -94,7 +94,7 @@ func TestConflict_EndsWithTheRole(t *testing.T) {
 			n := newMaster(t)
 			n.after(300*ms).hear(lower, 50)
 			l.do(n)
-			for n.state().Role != vrrp.Master && n.set.Deadline() < n.now+3*second {
+			for end := n.now + 3*second; n.set.Deadline() < end; {
 				for _, a := range n.expire() {
 					if a == "announce" {
 						t.Error("announced without the role")

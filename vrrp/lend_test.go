@@ -67,7 +67,7 @@ func TestLend_ReleasedAsAnnounced(t *testing.T) {
 			n.holds(vrrp.AddressesLent)
 			check(t, n.step(vrrp.Event{Kind: vrrp.Announced, Addr: vip}), "release 192.0.2.100")
 			n.holds(vrrp.AddressesOff)
-			for n.set.Deadline() < n.now+5*second {
+			for end := n.now + 5*second; n.set.Deadline() < end; {
 				for _, a := range n.expire() {
 					if a == "release all" {
 						t.Error("released twice")

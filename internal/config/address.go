@@ -158,21 +158,10 @@ func (rr *routerReader) family(f fields, r *reading, here bool) {
 		}
 	}
 	for i, a := range r.Addresses {
-		for _, node := range rr.nodes {
-			if p, runs := r.Priorities[node.Name]; runs && p != 255 && ownedBy(node, a.Prefix.Addr()) {
-				w.warnAt(r.addressAt[i], n.path, "a virtual address is nobody's own, unless its owner has priority 255", "%s is an address of %s itself in `nodes`: two hosts would hold it", a.Prefix.Addr(), node.Name)
-			}
+		if node, owned := rr.shared.owners[a.Prefix.Addr()]; owned && r.Priorities[node] != owner {
+			w.warnAt(r.addressAt[i], n.path, "a virtual address is nobody's own, unless its owner has priority 255", "%s is an address of %s itself in `nodes`: two hosts would hold it", a.Prefix.Addr(), node)
 		}
 	}
-}
-
-func ownedBy(n Node, a netip.Addr) bool {
-	for _, own := range n.addresses() {
-		if own == a {
-			return true
-		}
-	}
-	return false
 }
 
 func (rr *routerReader) source(n *node, r Router) {
@@ -182,7 +171,7 @@ func (rr *routerReader) source(n *node, r Router) {
 		w.errorAt(n.place, n.path, "the address of this node from which advertisements are sent", "%s is of another family than the router's addresses", r.Source)
 	case r.IPv6 && !r.Source.IsLinkLocalUnicast():
 		w.errorAt(n.place, n.path, "leave it out: baton takes the link-local address of the interface", "%s is not link-local: IPv6 advertisements come from such an address", r.Source)
-	case r.Priority != 255:
+	case r.Priority != owner:
 		for _, a := range r.Addresses {
 			if a.Prefix.Addr() == r.Source {
 				w.errorAt(n.place, n.path, "an address that this node always has", "%s is a virtual address of this router", r.Source)

@@ -192,7 +192,7 @@ func shellHint(command string) string {
 }
 
 // expand replaces the variables of a word that are known at load. In a hook the role's variables stay as they are, and so does
-// $$, until [Command.Expand]; elsewhere $$ becomes $.
+// $$, until the hook is run; elsewhere $$ becomes $.
 func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 	var b strings.Builder
 	ok := true
@@ -248,30 +248,6 @@ func (w *walk) variable(at place, path string, s scope, name, network string) (s
 		return w.me.address(network).String(), true
 	}
 	return "$" + name + "." + network, true
-}
-
-// Expand returns the command's words with the variables of the role replaced, each by what value gives for its name: master,
-// master.NETWORK, previous_master, previous_master.NETWORK, router, role. It is meant for the commands of a router's Notify; the
-// words of checks have no variables left.
-func (c *Command) Expand(value func(name string) string) []string {
-	argv := make([]string, len(c.Argv))
-	for i, wd := range c.Argv {
-		var b strings.Builder
-		eachVariable(wd, func(literal string) { b.WriteString(literal) }, func(name, network string, _ int) {
-			switch {
-			case name == "$":
-				b.WriteByte('$')
-			case name == "{":
-				b.WriteString("${")
-			case network != "":
-				b.WriteString(value(name + "." + network))
-			default:
-				b.WriteString(value(name))
-			}
-		})
-		argv[i] = b.String()
-	}
-	return argv
 }
 
 // eachVariable takes a word apart. variable is called with the name and the network of $name.network, with "$" for $$ and with

@@ -68,7 +68,7 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		mine = r.as(Node{Name: name}, s)
 	}
 	for _, n := range r.nodes {
-		s.needed = err == nil && n.Name == name
+		s.needed = n.Name == name
 		if config := r.as(n, s); s.needed {
 			mine = config
 		}
@@ -98,6 +98,13 @@ type reader struct {
 	files   *files
 	nodes   []Node
 	noNodes bool
+	shared  *shared
+}
+
+// shared is what is the same for every node that reads, and is worked out once.
+type shared struct {
+	owners    map[netip.Addr]string // of the nodes' own addresses
+	elections map[*node]election    // of each router
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -105,6 +112,12 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}}
+	for _, n := range r.nodes {
+		for _, a := range n.addresses() {
+			r.shared.owners[a] = n.Name
+		}
+	}
 	return r
 }
 
@@ -113,7 +126,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	r.node = me.Name
 	defer func() { r.node = "" }()
 	w := &walk{
-		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, me: me, secrets: s,
+		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, shared: r.shared, me: me, secrets: s,
 		trackedBy: map[string]bool{},
 		config:    &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
 	}

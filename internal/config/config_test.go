@@ -125,7 +125,7 @@ func TestLoad_Everything(t *testing.T) {
 						{Argv: []string{"client", "--master", "$master.cluster", "--was", "$previous_master"}, Timeout: 5 * time.Second, User: "daemon"},
 						{Argv: []string{"/bin/true"}, Timeout: 30 * time.Second},
 					},
-					Reassert: []Command{{Argv: []string{"/bin/true"}, Timeout: 30 * time.Second}},
+					Reassert: []Command{{Argv: []string{"/bin/true", "$$HOME", "lb2", "$$$role", "5$"}, Timeout: 30 * time.Second}},
 				},
 			},
 			{
@@ -336,10 +336,16 @@ func TestValidate_TooManyAdvertisements(t *testing.T) {
 	}
 }
 
-type fakeHost struct{ absent map[string]error }
+type fakeHost struct {
+	absent map[string]error
+	hooks  *int // how often it was asked for the hook of the defaults
+}
 
 func (h fakeHost) Interface(name string) error { return h.absent[name] }
 func (h fakeHost) Command(argv []string, user string) error {
+	if h.hooks != nil && argv[0] == "/etc/baton/notify.sh" {
+		*h.hooks++
+	}
 	return h.absent[strings.Join(argv, " ")+" as "+user]
 }
 func (h fakeHost) Socket(path string) error   { return h.absent[path] }
@@ -358,8 +364,12 @@ func TestCheckHost(t *testing.T) {
 		absent[what] = fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	}
 	var got []string
-	for _, d := range c.CheckHost(fakeHost{absent}) {
+	hooks := 0
+	for _, d := range c.CheckHost(fakeHost{absent, &hooks}) {
 		got = append(got, fmt.Sprintf("%d:%d %s %s: %s; %s", d.Line, d.Column, d.Severity, d.Path, d.Message, d.Hint))
+	}
+	if hooks != 1 {
+		t.Errorf("asked %d times for one value of the defaults", hooks)
 	}
 	want := []string{
 		"13:19 error defaults.virtual_router.notify.any: /etc/baton/notify.sh as : file does not exist; the hook is not run until this is mended",

@@ -189,6 +189,14 @@ func (c *collector) add(f finding) {
 	by[c.node] = true
 }
 
+// asAll reports what f finds as seen by every node.
+func (c *collector) asAll(f func()) {
+	me := c.node
+	c.node = ""
+	defer func() { c.node = me }()
+	f()
+}
+
 func (c *collector) errorAt(at place, path, hint, format string, args ...any) {
 	c.add(finding{at, Error, path, fmt.Sprintf(format, args...), hint})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // owner is the priority of a node that has the router's addresses for its own. No weight changes it.
@@ -17,6 +16,17 @@ const (
 	preferStep  = 10
 	preferMost  = preferFirst / preferStep
 )
+
+// election is who takes part in a router's, and with which base priority.
+type election struct {
+	nodes      []Node
+	priorities map[string]uint8
+}
+
+func (rr *routerReader) elect(f fields) election {
+	nodes := rr.runners(f)
+	return election{nodes, rr.priorities(f, nodes)}
+}
 
 // preferences reports what is wrong with prefer and priority, whichever there is.
 func (rr *routerReader) preferences(f fields) {
@@ -60,8 +70,8 @@ func (rr *routerReader) preferences(f fields) {
 		}
 		seen = append(seen, name.text)
 	}
-	if count := len(rr.runners(f)); count > preferMost {
-		w.errorAt(n.place, n.path, "priority: {NODE: NUMBER, ...}", "gives at most %d nodes a priority, %d run this router", preferMost, count)
+	if count := len(rr.nodes); count > preferMost && len(rr.runners(f)) > preferMost {
+		w.errorAt(n.place, n.path, "priority: {NODE: NUMBER, ...}", "gives at most %d nodes a priority, %d run this router", preferMost, len(rr.runners(f)))
 	}
 }
 
@@ -155,11 +165,11 @@ func (rr *routerReader) lintPriorities(f fields, r reading, nodes []Node) {
 		by[p] = append(by[p], n.Name)
 	}
 	if owners := by[owner]; len(owners) > 1 {
-		w.errorAt(at, path, "one node owns the addresses, or none", "%s all have priority 255: they would all be master", strings.Join(owners, " and "))
+		w.errorAt(at, path, "one node owns the addresses, or none", "%s all have priority 255: they would all be master", several(owners))
 	}
 	for _, n := range nodes {
 		if same := by[r.Priorities[n.Name]]; len(same) > 1 && same[0] == n.Name && r.Priorities[n.Name] != owner && len(rr.nodes) > 0 {
-			w.warnAt(at, path, "prefer: "+n.Name, "%s have the same priority, %d: their addresses decide between them", strings.Join(same, " and "), r.Priorities[n.Name])
+			w.warnAt(at, path, "prefer: "+n.Name, "%s have the same priority, %d: their addresses decide between them", several(same), r.Priorities[n.Name])
 			break
 		}
 	}

@@ -132,11 +132,17 @@ func (rr *routerReader) router(e entry) {
 	f.require("interface", "")
 	f.require("vrid", "")
 	f.require("addresses", "addresses: [10.0.0.100/24]")
-	nodes := rr.runners(f)
 	rr.preferences(f)
-	r.Priorities = rr.priorities(f, nodes)
+	el, known := w.shared.elections[e.value]
+	if !known {
+		el = rr.elect(f)
+		w.shared.elections[e.value] = el
+	}
+	r.Priorities = el.priorities
 	r.Priority = r.Priorities[w.me.Name]
-	rr.lintPriorities(f, r, nodes)
+	if !known { // what is wrong with it, every node sees
+		w.asAll(func() { rr.lintPriorities(f, r, el.nodes) })
+	}
 	if n := f.raw("source_address"); n != nil && !here && lacks(f, w.me.Name) == "source_address" {
 		w.warnAt(n.place, n.path, "write one for every node that shall run it, or none at all", "a node without a value does not run this router")
 	}

@@ -96,4 +96,13 @@ func enumerate(words []string) string {
 	}
 }
 
+// several writes "a and b", and of many names the first.
+func several(words []string) string {
+	const most = 4
+	if n := len(words); n > most {
+		return strings.Join(words[:most], ", ") + " and " + itoa(n-most) + " others"
+	}
+	return strings.Join(words, " and ")
+}
+
 func itoa(n int) string { return strconv.Itoa(n) }

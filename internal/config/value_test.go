@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestParseDuration(t *testing.T) {
@@ -34,20 +32,26 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
-	values := map[string]string{"master": "lb1", "master.cluster": "10.0.0.1", "previous_master": "", "previous_master.st-2": "10.1.0.2", "router": "web", "role": "MASTER"}
-	c := Command{Argv: []string{
-		"/bin/x", "$master", "a${b}", "$$master", "$$$master", "$master.cluster:80", "$previous_master.", "$previous_master.st-2-", "$router.log", "$role$role", "5$", "$1", "",
-	}}
-	want := []string{"/bin/x", "lb1", "a${b}", "$master", "$lb1", "10.0.0.1:80", ".", "10.1.0.2-", "web.log", "MASTERMASTER", "5$", "$1", ""}
-	if diff := cmp.Diff(want, c.Expand(func(name string) string {
-		v, ok := values[name]
-		if !ok {
-			t.Errorf("asked for %q", name)
+func TestEachVariable(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "plain": "plain", "5$": "5$", "$1": "$1", "$": "$", "$-$": "$-$",
+		"$node": "<node>", "a$node,": "a<node>,", "$$node": "<$>node", "$$$node": "<$><node>", "${node}": "<{>node}",
+		"$node.cluster:80": "<node.cluster>:80", "$master.": "<master>.", "$master.7": "<master>.7", "$previous_master.st-2-": "<previous_master.st-2>-",
+		"$router.log": "<router>.log", "$role$role": "<role><role>", "ä$nodeä": "ä<node>ä",
+	} {
+		var b strings.Builder
+		eachVariable(text, func(s string) { b.WriteString(s) }, func(name, network string, i int) {
+			if []rune(text)[i] != '$' {
+				t.Errorf("%s: no dollar sign at %d", text, i)
+			}
+			if network != "" {
+				name += "." + network
+			}
+			b.WriteString("<" + name + ">")
+		})
+		if got := b.String(); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
-		return v
-	})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

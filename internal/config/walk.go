@@ -14,7 +14,8 @@ type walk struct {
 	files     *files
 	nodes     []Node // all of them; none where the file has no `nodes`
 	noNodes   bool   // there is no `nodes` at all, rather than a broken one
-	me        Node   // who reads; without `nodes` only a name, or not even that
+	shared    *shared
+	me        Node // who reads; without `nodes` only a name, or not even that
 	secrets   secrets
 	config    *Config
 	checks    []string        // the names of all checks of the file, well formed or not: what track may name

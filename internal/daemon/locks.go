@@ -37,23 +37,20 @@ type locks struct {
 
 // takeLocks takes both locks or fails with a RunningError. It creates the
 // runtime directory where it does not exist.
-func takeLocks(dir string) (l *locks, err error) {
+func takeLocks(dir string) (*locks, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("create the runtime directory: %w", err)
 	}
-	l = &locks{socket: -1}
-	defer func() {
-		if err != nil {
-			l.release()
-		}
-	}()
-	if l.file, err = lockDirectory(dir); err != nil {
+	file, err := lockDirectory(dir)
+	if err != nil {
 		return nil, err
 	}
-	if l.socket, err = lockNamespace(); err != nil {
+	socket, err := lockNamespace()
+	if err != nil {
+		_ = file.Close() // the lock goes with it
 		return nil, err
 	}
-	return l, nil
+	return &locks{file: file, socket: socket}, nil
 }
 
 // lockDirectory locks a file that holds our PID.
@@ -115,10 +112,6 @@ func lockNamespace() (int, error) {
 }
 
 func (l *locks) release() {
-	if l.file != nil {
-		_ = l.file.Close() // gives the lock back, whatever it says
-	}
-	if l.socket >= 0 {
-		_ = unix.Close(l.socket)
-	}
+	_ = l.file.Close() // gives the lock back, whatever it says
+	_ = unix.Close(l.socket)
 }

@@ -39,11 +39,11 @@ func (w *logWriter) Write(line []byte) (int, error) {
 func (w *logWriter) run() {
 	defer close(w.done)
 	for line := range w.lines {
-		if line == nil {
-			return
-		}
 		if n := w.dropped.Swap(0); n > 0 {
 			_, _ = fmt.Fprintf(w.out, "baton: %d log lines dropped: the log was not read\n", n)
+		}
+		if line == nil {
+			return
 		}
 		_, _ = w.out.Write(line) // there is nobody left to tell
 	}

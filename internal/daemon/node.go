@@ -200,7 +200,7 @@ func (n *node) leave(now time.Duration) time.Duration {
 	var longest time.Duration
 	for _, r := range n.routers {
 		from := r.role
-		n.do(now, n.set.Step(now, r.id, vrrp.Event{Kind: vrrp.Shutdown}))
+		r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
 		r.tell(role.Transition{To: role.Stop, From: state(from), Reason: "baton stops"})
 		longest = max(longest, n.set.HandoverBound(r.id))
 	}
@@ -336,7 +336,11 @@ func (n *node) priorityOf(rival vrrp.Rival, r *router) uint8 {
 func addressOf(cfg *config.Config) role.Lookup {
 	return func(name, network string) (string, bool) {
 		for _, other := range cfg.Nodes {
-			if other.Name == name {
+			switch {
+			case other.Name != name:
+			case network == "cluster":
+				return other.Cluster.String(), true
+			default:
 				addr, ok := other.Networks[network]
 				return addr.String(), ok
 			}

@@ -49,7 +49,7 @@ type router struct {
 	on      bool   // addresses are, or may be, on this host
 	holds   uint64 // sequence of Hold: a new number announces again
 	pending *role.Transition
-	master  vrrp.Rival // who held the role last, other than this node
+	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
 // newRouter puts a configured router in the set.
@@ -265,7 +265,12 @@ func terms(base uint8, out health.Outcome) string {
 	return b.String()
 }
 
+// step hands an event to the state machine. What that knows of a master ends
+// with the role it was learned in, and the hooks ask for it.
 func (r *router) step(now time.Duration, e vrrp.Event) {
+	if m := r.node.set.State(r.id).Master; m.Addr.IsValid() {
+		r.master = m
+	}
 	r.node.do(now, r.node.set.Step(now, r.id, e))
 }
 
@@ -321,9 +326,11 @@ func (r *router) changed(now time.Duration, a vrrp.Action) {
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(a.Cause)
-		if a.Rival.Addr.IsValid() {
-			r.master = a.Rival
+		if !a.Rival.Addr.IsValid() {
+			a.Rival = r.master
 		}
+		t.PreviousMaster = r.nameOf(a.Rival)
+		r.master = vrrp.Rival{}
 		r.pending = &t // told when the addresses are on
 	case vrrp.Backup, vrrp.Fault:
 		if a.Rival.Addr.IsValid() {
@@ -336,19 +343,16 @@ func (r *router) changed(now time.Duration, a vrrp.Action) {
 // tell completes a transition and hands it to the hooks.
 func (r *router) tell(t role.Transition) {
 	n := r.node
-	t.Priority = int(n.set.State(r.id).Priority)
-	self := n.set.State(r.id).Local.String()
-	other, otherAddr := r.nameOf(r.master), ""
-	if r.master.Addr.IsValid() {
-		otherAddr = r.master.Addr.String()
-	}
+	st := n.set.State(r.id)
+	t.Priority = int(st.Priority)
 	switch {
 	case t.To == role.Master:
-		t.Master, t.MasterAddress, t.PreviousMaster = n.cfg.Node, self, other
-	case t.From == role.Master:
-		t.Master, t.MasterAddress, t.PreviousMaster = other, otherAddr, n.cfg.Node
-	default:
-		t.Master, t.MasterAddress = other, otherAddr
+		t.Master, t.MasterAddress = n.cfg.Node, st.Local.String()
+	case r.master.Addr.IsValid():
+		t.Master, t.MasterAddress = r.nameOf(r.master), r.master.Addr.String()
+	}
+	if t.From == role.Master && t.To != role.Master {
+		t.PreviousMaster = n.cfg.Node
 	}
 	r.hooks.Tell(t)
 }
@@ -410,10 +414,17 @@ func (r *router) notice(a vrrp.Action) {
 	}
 }
 
-// addressEvent takes what the address worker says of this router.
+// addressEvent takes what the address worker says of this router. Off and what
+// follows a Hold may come late: what belongs to an earlier one says nothing of
+// this one.
 func (r *router) addressEvent(now time.Duration, e vip.Event) {
+	if e.Seq != r.holds {
+		return
+	}
 	switch e.Kind {
 	case vip.On:
+		r.on = true // also again: an interface that was made anew had taken them away
+		clear(r.broken)
 		r.tellPending()
 	case vip.Off:
 		r.on = false

@@ -21,6 +21,7 @@ import (
 // The demo's little network.
 const (
 	ifname   = "eth0"
+	socket   = "/run/haproxy.sock"
 	settling = time.Second // after which a question without an answer is lost
 	bound    = 5 * time.Second
 )
@@ -158,10 +159,36 @@ func (d *demo) startHAProxy(n *node) (err error) {
 		if err != nil {
 			return err
 		}
-		argv = []string{self, "demo", "stand-in", "/run/haproxy.sock", ":80"}
+		argv = []string{self, "demo", "stand-in", socket, ":80"}
 	}
 	n.haproxy, err = n.host.Start(argv, lab.StartOptions{})
 	return err
+}
+
+// startAll starts both nodes, once their HAProxy answers.
+func (d *demo) startAll() error {
+	for _, n := range d.nodes {
+		if err := d.startHAProxy(n); err != nil {
+			return err
+		}
+	}
+	limit := time.Now().Add(bound)
+	for _, n := range d.nodes {
+		for {
+			_, err := os.Stat(n.host.Path(socket))
+			if err == nil {
+				break
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("HAProxy on %s does not start: %w\n%s", n.name, err, n.haproxy.Output())
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := d.startBaton(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // haproxy is where HAProxy is installed, or empty.
@@ -186,16 +213,14 @@ type step struct {
 
 // play shows the steps.
 func (d *demo) play(ctx context.Context) error {
-	a, b := d.nodes["a"], d.nodes["b"]
+	a := d.nodes["a"]
 	service := "HAProxy"
 	if haproxy() == "" {
 		service = "A small server (HAProxy is not installed: apt-get install haproxy)"
 	}
 	d.printf("%s on a (preferred) or b, adverts every 1s; %s behind it; a client asks every millisecond.\n", address.Addr(), service)
 	steps := []step{
-		{0, "start a, b", func() error {
-			return errors.Join(d.startHAProxy(a), d.startHAProxy(b), d.startBaton(a), d.startBaton(b))
-		}, "a", tellMaster("")},
+		{0, "start a, b", d.startAll, "a", tellMaster("")},
 		{6 * time.Second, "stop HAProxy on a", func() error { return a.haproxy.Kill() }, "b", tellFault},
 		{9 * time.Second, "start HAProxy on a", func() error { return d.startHAProxy(a) }, "a", tellMaster("b answered until a had the address")},
 		{14 * time.Second, "cut the link of a", a.cutLink, "b", tellMaster("")},

@@ -77,7 +77,7 @@ func TestProberCountsWhatIsLost(t *testing.T) {
 			r, err := p.Stop()
 			must(t, err)
 			if len(r.Windows) != 1 || r.Lost != r.Windows[0].Lost || r.Pending != 0 {
-				t.Fatalf("%+v", r)
+				t.Fatalf("%d windows, %+v", len(r.Windows), r)
 			}
 			w := r.Windows[0]
 			if w.From.Before(cut.Add(-5*time.Millisecond)) || w.To.Before(mend) || r.Gap < w.To.Sub(w.From) {
@@ -106,6 +106,7 @@ func TestProberAsksAService(t *testing.T) {
 			}))
 			p, err := a.Host.Probe(ProbeOptions{To: addr})
 			must(t, err)
+			defer func() { t.Logf("%+v", p.Between(time.Time{}, time.Now())) }()
 			eventually(t, "500 answers", func() bool { r := p.Between(time.Time{}, time.Now()); return r.Sent-r.Pending-r.Lost >= 500 })
 			if r := p.Between(time.Time{}, time.Now()); r.Lost != 0 {
 				t.Errorf("lost while the service ran: %+v", r)

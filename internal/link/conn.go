@@ -171,11 +171,11 @@ func (c *Conn) setupRaw(fd, buffer int, refused bool) error {
 	}
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, buffer)
 
-	// Without this a socket gets the groups that any other socket joined.
+	// Without IP_MULTICAST_ALL off a socket gets the groups that others joined. A
+	// raw IPv6 socket gets them anyway; those packets are the survey's.
 	options := []option{{unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL"}}
 	if c.ipv6 {
 		options = []option{
-			{unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL"},
 			{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT"},
 			{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"},
 		}
@@ -214,7 +214,7 @@ func (c *Conn) join(fd int) error {
 
 // openPacket opens the socket that sees the announcements of others. Its
 // protocol is given only when it is bound, so that nothing reaches it before the
-// filter.
+// filter. Bound to one protocol, not to all, it sees no outgoing frames.
 func (c *Conn) openPacket() (int, error) {
 	fd, err := newSocket(unix.AF_PACKET, 0)
 	if err != nil {
@@ -233,9 +233,6 @@ func (c *Conn) setupPacket(fd int) error {
 	}
 	c.announcing = true
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, announcementBuffer)
-	if err := setOptions(fd, []option{{unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING"}}); err != nil {
-		return err
-	}
 	proto := uint16(unix.ETH_P_ARP)
 	if c.ipv6 {
 		proto = unix.ETH_P_IPV6

@@ -129,21 +129,27 @@ func (m *Monitor) Close() {
 // means that the kernel's messages can no longer be read.
 func (m *Monitor) Run(ctx context.Context, changed func(*Table)) error {
 	defer m.Close()
-	stop := context.AfterFunc(ctx, func() {
-		_ = m.events.SetReadDeadline(time.Unix(1, 0)) // ends a wait
-	})
+	stop := context.AfterFunc(ctx, func() { m.events.Close() }) // ends a wait
 	defer stop()
+	err := m.follow(ctx, changed)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
 
-	var pause time.Duration // how long to leave the kernel alone before the next dump
-	failed := 0             // dumps in a row
-	var last time.Time
+func (m *Monitor) follow(ctx context.Context, changed func(*Table)) error {
+	var (
+		last   time.Time     // end of the last dump
+		pause  time.Duration // how long to leave the kernel alone after it
+		failed int           // dumps in a row
+		said   bool          // that they fail
+	)
 	for {
-		if err := m.wait(ctx, failed > 0); err != nil || ctx.Err() != nil {
+		if err := m.wait(failed > 0); err != nil {
 			return err
 		}
-		if !sleep(ctx, pause-time.Since(last)) {
-			return nil
-		}
+		sleep(ctx, pause-time.Since(last))
 		if err := m.discard(); err != nil {
 			return err
 		}
@@ -153,13 +159,14 @@ func (m *Monitor) Run(ctx context.Context, changed func(*Table)) error {
 		// At most a fifth of a processor, however much goes on.
 		pause = min(max(4*last.Sub(started), shortestPause), longestPause)
 		if !usable(err, failed+1) {
-			if failed == 0 && !errors.Is(err, nl.ErrDumpInterrupted) {
+			if !said && !errors.Is(err, nl.ErrDumpInterrupted) {
 				m.log.Warn("cannot read the state of interfaces; trying again", "err", err)
+				said = true
 			}
 			failed++
 			continue
 		}
-		failed = 0
+		failed, said = 0, false
 		if t.equal(m.Table()) {
 			clear(m.gone)
 			continue
@@ -169,33 +176,28 @@ func (m *Monitor) Run(ctx context.Context, changed func(*Table)) error {
 	}
 }
 
-// sleep waits for d and tells whether ctx still goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	if d <= 0 {
-		return ctx.Err() == nil
+		return
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
 	case <-t.C:
-		return true
 	}
 }
 
 // wait returns once a message is there, at the latest after a while when a dump
 // is to be repeated.
-func (m *Monitor) wait(ctx context.Context, again bool) error {
+func (m *Monitor) wait(again bool) error {
 	var until time.Time
 	if again {
 		until = time.Now().Add(retryPause)
 	}
 	if err := m.events.SetReadDeadline(until); err != nil {
 		return fmt.Errorf("wait for changes of interfaces: %w", err)
-	}
-	if ctx.Err() != nil { // the deadline that ends the wait may have been overwritten
-		return nil
 	}
 	conn, err := m.events.SyscallConn()
 	if err != nil {

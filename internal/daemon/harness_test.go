@@ -1,0 +1,287 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"baton/health"
+	"baton/internal/config"
+	"baton/internal/link"
+	"baton/internal/role"
+	"baton/vip"
+	"baton/vrrp"
+)
+
+var (
+	ownAddr   = netip.MustParseAddr("10.0.0.1")
+	peerAddr  = netip.MustParseAddr("10.0.0.2")
+	thirdAddr = netip.MustParseAddr("10.0.0.3")
+	virtual   = netip.MustParseAddr("10.0.0.100")
+)
+
+// webRouter is a router of node a, which is preferred to b.
+func webRouter() config.Router {
+	return config.Router{
+		Name:         "web",
+		Interface:    "eth0",
+		VRID:         51,
+		Priority:     200,
+		Priorities:   map[string]uint8{"a": 200, "b": 190},
+		BestRival:    190,
+		SlowestRival: 190,
+		Interval:     time.Second,
+		Preempt:      true,
+		Addresses:    []config.Address{{Prefix: netip.PrefixFrom(virtual, 24), Repair: true}},
+		RetryAfter:   5 * time.Minute,
+	}
+}
+
+// pair is the configuration of node a of two, with the routers, or else web.
+func pair(routers ...config.Router) *config.Config {
+	if len(routers) == 0 {
+		routers = []config.Router{webRouter()}
+	}
+	return &config.Config{
+		Node:    "a",
+		Nodes:   []config.Node{{Name: "a", Cluster: ownAddr}, {Name: "b", Cluster: peerAddr}},
+		Routers: routers,
+	}
+}
+
+// stage is a node with nothing real around it. What it does is written down
+// in order.
+type stage struct {
+	t     *testing.T
+	n     *node
+	now   time.Duration
+	did   []string
+	told  []role.Transition
+	waits int // advertisements that wait for flush
+	log   bytes.Buffer
+}
+
+func newStage(t *testing.T, cfg *config.Config) *stage {
+	t.Helper()
+	s := &stage{t: t, now: 1000 * time.Second}
+	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	var err error
+	s.n, err = newNode(cfg, log, outlets{
+		send:      s.send,
+		flush:     s.flush,
+		addresses: func(r vip.Router) addresses { return stageAddresses{s, r.Name} },
+		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *stage) note(format string, args ...any) { s.did = append(s.did, fmt.Sprintf(format, args...)) }
+
+func (s *stage) send(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool) {
+	var a vrrp.Advertisement
+	if refusal := a.Parse(message, src, dst); refusal != vrrp.Accepted {
+		s.t.Errorf("the node sends what a peer refuses: %s", refusal)
+	}
+	if ipv6 != src.Is6() || dst != link.Group(ipv6) {
+		s.t.Errorf("advertisement from %s to %s, ipv6 %t", src, dst, ipv6)
+	}
+	if urgent != (a.Priority == 0) {
+		s.t.Errorf("advertisement with priority %d: urgent is %t", a.Priority, urgent)
+	}
+	s.waits++
+	s.note("send %s vrid %d priority %d from %s", u.name, a.VRID, a.Priority, src)
+}
+
+func (s *stage) flush() {
+	if s.waits == 0 {
+		s.t.Error("flush with nothing to send")
+	}
+	s.waits = 0
+	s.note("flush")
+}
+
+type stageAddresses struct {
+	s    *stage
+	name string
+}
+
+func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
+
+func (a stageAddresses) Release(addrs ...netip.Addr) {
+	if len(addrs) == 0 {
+		a.s.note("release %s", a.name)
+		return
+	}
+	a.s.note("release %s %v", a.name, addrs)
+}
+
+type stageHooks struct {
+	s    *stage
+	name string
+}
+
+func (h stageHooks) Tell(t role.Transition) {
+	what := string(t.To)
+	if t.Reassert {
+		what = "reassert"
+	}
+	h.s.note("tell %s %s", h.name, what)
+	h.s.told = append(h.s.told, t)
+}
+
+// eth is the uplink eth0 as the kernel would show it.
+func eth(up bool, addrs ...string) link.Interface {
+	i := link.Interface{Index: 2, Name: "eth0", Up: up, AdminUp: true, Carrier: up}
+	for _, a := range addrs {
+		i.Addresses = append(i.Addresses, link.Address{Prefix: netip.MustParsePrefix(a)})
+	}
+	return i
+}
+
+// link gives eth0 a new state.
+func (s *stage) link(state link.Interface) {
+	s.n.linkChanged(s.now, s.n.uplink("eth0"), state, true, nil)
+}
+
+// start starts the node with a link that works.
+func (s *stage) start() {
+	s.link(eth(true, "10.0.0.1/24"))
+	s.n.start(s.now)
+}
+
+// master starts the node, and goes on to where it is master of everything
+// that it can get, with all addresses on; what was done until then is forgotten.
+func (s *stage) master() {
+	s.t.Helper()
+	s.start()
+	s.advance(3700 * time.Millisecond) // between two advertisements
+	for _, r := range s.n.routers {
+		if r.role != vrrp.Master {
+			s.t.Fatalf("%s is %s, want MASTER", r.cfg.Name, r.role)
+		}
+		s.on(r.cfg.Name)
+	}
+	s.forget()
+}
+
+// advance lets time pass.
+func (s *stage) advance(d time.Duration) {
+	s.t.Helper()
+	until := s.now + d
+	for range 10000 {
+		next := s.n.deadline()
+		if next > until {
+			s.now = until
+			return
+		}
+		s.now = max(s.now, next)
+		s.n.expire(s.now)
+	}
+	s.t.Fatal("a deadline that expire does not move")
+}
+
+// hear brings an advertisement of web.
+func (s *stage) hear(from netip.Addr, priority uint8) { s.hearVRID(from, 51, priority) }
+
+func (s *stage) hearVRID(from netip.Addr, vrid, priority uint8) {
+	a := vrrp.Advertisement{VRID: vrid, Priority: priority, Interval: time.Second, Addresses: []netip.Addr{virtual}}
+	s.packet(from, a.AppendTo(nil, from, vrrp.IPv4.Group()), 255)
+}
+
+func (s *stage) packet(from netip.Addr, message []byte, ttl uint8) {
+	s.n.packet(s.now, s.n.uplink("eth0"), link.Packet{Src: from, Dst: vrrp.IPv4.Group(), TTL: ttl, Payload: message})
+}
+
+func (s *stage) verdict(check string, to health.Verdict, text string) {
+	s.n.verdict(s.now, health.Change{Check: check, To: to, Text: text})
+}
+
+// on says that all addresses of the newest Hold are on.
+func (s *stage) on(name string) {
+	s.n.addressEvent(s.now, vip.Event{Router: name, Kind: vip.On, Seq: s.router(name).holds})
+}
+
+// event brings an event of the address worker about web's address.
+func (s *stage) event(kind vip.EventKind, err error) {
+	e := vip.Event{Router: "web", Kind: kind, Err: err, Seq: s.router("web").holds}
+	if kind != vip.On && kind != vip.Off {
+		e.Address = virtual
+	}
+	s.n.addressEvent(s.now, e)
+}
+
+func (s *stage) router(name string) *router {
+	for _, r := range s.n.routers {
+		if r.cfg.Name == name {
+			return r
+		}
+	}
+	s.t.Fatalf("no router %s", name)
+	return nil
+}
+
+func (s *stage) forget() {
+	s.did, s.told = nil, nil
+	s.log.Reset()
+}
+
+// wantDone compares what was done since the last call.
+func (s *stage) wantDone(want ...string) {
+	s.t.Helper()
+	if diff := cmp.Diff(want, s.did); diff != "" {
+		s.t.Errorf("what the node did (-want +got):\n%s", diff)
+	}
+	s.did = nil
+}
+
+// wantRole compares web's role, and the reason in the newest log line about a
+// role.
+func (s *stage) wantRole(want vrrp.Role, reason string) {
+	s.t.Helper()
+	if got := s.n.set.State(s.router("web").id).Role; got != want {
+		s.t.Errorf("role %s, want %s", got, want)
+	}
+	var last string
+	for line := range strings.Lines(s.log.String()) {
+		if strings.Contains(line, "msg=role ") {
+			last = line
+		}
+	}
+	if !strings.Contains(last, "to="+want.String()) || !strings.Contains(last, "reason="+quoted(reason)+" ") {
+		s.t.Errorf("log says %q, want %s because of %q", last, want, reason)
+	}
+}
+
+// wantLog looks for a piece of the log.
+func (s *stage) wantLog(piece string) {
+	s.t.Helper()
+	if !strings.Contains(s.log.String(), piece) {
+		s.t.Errorf("log has no %q:\n%s", piece, s.log.String())
+	}
+}
+
+// quoted is a value as slog's text has it.
+func quoted(s string) string {
+	if strings.ContainsAny(s, " \"=") {
+		return fmt.Sprintf("%q", s)
+	}
+	return s
+}
+
+func track(check string, effect config.EffectKind, weight int, when config.When) config.Track {
+	return config.Track{Check: check, Effect: effect, Weight: weight, When: when}
+}

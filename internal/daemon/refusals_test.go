@@ -1,0 +1,107 @@
+package daemon
+
+import (
+	"bytes"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"baton/vrrp"
+)
+
+func TestRefusal_ChangesNothing(t *testing.T) {
+	s := newStage(t, pair())
+	s.start()
+	s.forget()
+	deadline := s.n.deadline()
+	s.now += time.Second
+	s.packet(peerAddr, []byte{0x31, 51}, 255)
+	s.packet(peerAddr, nil, 64)
+	s.hear(ownAddr, 250)
+	stranger := vrrp.Advertisement{VRID: 99, Priority: 250, Interval: time.Second, Addresses: []netip.Addr{thirdAddr}}
+	s.packet(thirdAddr, stranger.AppendTo(nil, thirdAddr, vrrp.IPv4.Group()), 255)
+	s.wantDone()
+	if got := s.n.deadline(); got != deadline {
+		t.Errorf("the deadline moved by %s", got-deadline)
+	}
+	counts := s.n.refused.counts["eth0"]
+	for _, r := range []vrrp.Refusal{vrrp.RefusedLength, vrrp.RefusedTTL, vrrp.RefusedOwn, vrrp.RefusedVRID} {
+		if counts[r] != 1 {
+			t.Errorf("%s: counted %d, want 1", r, counts[r])
+		}
+	}
+	if got := strings.Count(s.log.String(), `msg="packet refused"`); got != 4 {
+		t.Errorf("%d lines in the log, want 4:\n%s", got, s.log.String())
+	}
+	s.wantLog(`level=INFO msg="packet refused" interface=eth0 from=10.0.0.3 reason=` + vrrp.RefusedVRID.String())
+	s.wantLog(`level=WARN msg="packet refused" interface=eth0 from=10.0.0.2 reason=` + vrrp.RefusedTTL.String())
+}
+
+func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
+	var log bytes.Buffer
+	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
+	now := 1000 * time.Second
+	lines := func() int { return strings.Count(log.String(), "\n") }
+	count := func(src netip.Addr, r vrrp.Refusal) { f.count(now, "eth0", src, r) }
+
+	count(peerAddr, vrrp.RefusedTTL)
+	count(peerAddr, vrrp.RefusedTTL)
+	count(peerAddr, vrrp.RefusedChecksum)
+	count(thirdAddr, vrrp.RefusedTTL)
+	if got := lines(); got != 3 {
+		t.Errorf("%d lines, want 3: two sources, one with two reasons", got)
+	}
+	now += refusalLogEvery - 1
+	count(peerAddr, vrrp.RefusedTTL)
+	if got := lines(); got != 3 {
+		t.Errorf("%d lines within the minute, want 3", got)
+	}
+	now++
+	count(peerAddr, vrrp.RefusedTTL)
+	if got := lines(); got != 4 {
+		t.Errorf("%d lines after a minute, want 4", got)
+	}
+	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != 5 {
+		t.Errorf("counted %d, want 5, logged or not", got)
+	}
+	if !strings.Contains(log.String(), "refused_so_far=5") {
+		t.Errorf("the last line does not tell how many there were:\n%s", log.String())
+	}
+}
+
+func TestRefusals_AreBounded(t *testing.T) {
+	var log bytes.Buffer
+	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
+	now := 1000 * time.Second
+	forged := netip.MustParseAddr("192.0.2.0")
+	const flood = 4 * maxRefusalSources
+	for range flood {
+		f.count(now, "eth0", forged, vrrp.RefusedTTL)
+		forged = forged.Next()
+	}
+	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != flood {
+		t.Errorf("counted %d of %d", got, flood)
+	}
+	if got := strings.Count(log.String(), "\n"); got != maxRefusalSources {
+		t.Errorf("%d lines, want %d", got, maxRefusalSources)
+	}
+	if got := len(f.logged); got != maxRefusalSources {
+		t.Errorf("%d sources remembered, want %d", got, maxRefusalSources)
+	}
+	now += refusalLogEvery
+	log.Reset()
+	f.count(now, "eth0", forged, vrrp.RefusedTTL)
+	if log.Len() == 0 || len(f.logged) != 1 {
+		t.Errorf("a minute after the flood: %d sources remembered, log %q", len(f.logged), log.String())
+	}
+}
+
+func TestRefusals_EachReasonHasAdvice(t *testing.T) {
+	for r := vrrp.Accepted + 1; int(r) < vrrp.Refusals; r++ {
+		if advice[r] == "" {
+			t.Errorf("%s: no advice", r)
+		}
+	}
+}
