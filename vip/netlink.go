@@ -365,37 +365,6 @@ func parseAddress(m syscall.NetlinkMessage) (dumped, error) {
 	return d, nil
 }
 
-// hear tells the table what a notification says.
-func (t *table) hear(m syscall.NetlinkMessage) {
-	switch m.Header.Type {
-	case unix.RTM_NEWLINK:
-		if l, err := parseLink(m); err == nil && !foreign(m) {
-			t.setLink(l)
-		}
-	case unix.RTM_DELLINK:
-		if l, err := parseLink(m); err == nil && !foreign(m) {
-			t.removeLink(l.index)
-		}
-	case unix.RTM_NEWADDR:
-		if a, err := parseAddress(m); err == nil {
-			t.setAddr(a.index, a.entry)
-		}
-	case unix.RTM_DELADDR:
-		if a, err := parseAddress(m); err == nil {
-			t.removeAddr(a.index, a.prefix)
-		}
-	case unix.RTM_NEWNETCONF:
-		if index, on, ok := parseForwarding(m); ok {
-			t.setForwarding(index, on)
-		}
-	}
-}
-
-// foreign reports whether a link message is about something else than the
-// interface as such: a bridge port that leaves its bridge is told as
-// RTM_DELLINK with family AF_BRIDGE.
-func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC }
-
 func (d *dump) link(m syscall.NetlinkMessage) {
 	if l, err := parseLink(m); err == nil && m.Header.Type == unix.RTM_NEWLINK {
 		d.links = append(d.links, l)

@@ -65,7 +65,7 @@ func (r Result) String() string {
 	case r.TimedOut:
 		s = fmt.Sprintf("timed out after %v", r.Timeout)
 		if r.Left != nil {
-			s += " and cannot be killed"
+			s += " and does not end"
 		}
 	case r.Err != nil:
 		return printable([]byte(r.Err.Error()), maxReason)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 )
 
 // settleTimeout bounds the wait for an interface to have carrier and its link-local address.
@@ -79,19 +81,19 @@ func (sw *Switch) Attach(h *Host, ifname string, prefixes ...string) (*Port, err
 	fail := func(what string, err error) (*Port, error) {
 		return nil, fmt.Errorf("cable from %s to %s of %s: %s: %w", sw.Name, ifname, h.Name, what, err)
 	}
-	nl := sw.space.nl
-	if err := nl.LinkAdd(veth); err != nil {
+	handle := sw.space.nl
+	if err := handle.LinkAdd(veth); err != nil {
 		return fail("add a veth", err)
 	}
-	end, err := nl.LinkByName(attrs.Name)
+	end, err := handle.LinkByName(attrs.Name)
 	if err != nil {
 		return fail("find the switch's end", err)
 	}
 	p := &Port{Host: h, Interface: ifname, MAC: mac, sw: sw, end: end}
-	if err := nl.LinkSetMaster(end, sw.bridge); err != nil {
+	if err := handle.LinkSetMaster(end, sw.bridge); err != nil {
 		return fail("add to the bridge", err)
 	}
-	if err := nl.LinkSetUp(end); err != nil {
+	if err := handle.LinkSetUp(end); err != nil {
 		return fail("set the switch's end up", err)
 	}
 	if err := h.addresses(ifname, prefixes); err != nil {
@@ -99,6 +101,9 @@ func (sw *Switch) Attach(h *Host, ifname string, prefixes ...string) (*Port, err
 	}
 	if err := h.settle(ifname); err != nil {
 		return fail("wait for the link", err)
+	}
+	if err := p.forwards(); err != nil {
+		return fail("wait for the switch", err)
 	}
 	return p, nil
 }
@@ -111,12 +116,12 @@ func (p *Port) Cut() error {
 	return nil
 }
 
-// Mend undoes Cut.
+// Mend undoes Cut. The switch forwards when it returns.
 func (p *Port) Mend() error {
 	if err := p.sw.space.nl.LinkSetMaster(p.end, p.sw.bridge); err != nil {
 		return fmt.Errorf("mend the link of %s to %s: %w", p.Host.Name, p.sw.Name, err)
 	}
-	return nil
+	return p.forwards()
 }
 
 // Down ends the link so that the host sees the loss of carrier.
@@ -127,12 +132,68 @@ func (p *Port) Down() error {
 	return nil
 }
 
-// Up undoes Down. The switch forwards at once.
+// Up undoes Down. The switch forwards when it returns.
 func (p *Port) Up() error {
 	if err := p.sw.space.nl.LinkSetUp(p.end); err != nil {
 		return fmt.Errorf("bring the link of %s to %s up: %w", p.Host.Name, p.sw.Name, err)
 	}
-	return nil
+	return p.forwards()
+}
+
+// forwards waits until the switch has noticed the port's carrier. The kernel's work that tells it is shared by the
+// whole machine and may be most of a second behind.
+func (p *Port) forwards() error {
+	for deadline := time.Now().Add(settleTimeout); ; time.Sleep(time.Millisecond) {
+		state, err := p.state()
+		if err != nil {
+			return err
+		}
+		if state == portForwarding {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the port's state is %d after %v, want %d", state, settleTimeout, portForwarding)
+		}
+	}
+}
+
+// portForwarding is BR_STATE_FORWARDING of linux/if_bridge.h.
+const portForwarding = 3
+
+// state asks the bridge for the port's state.
+func (p *Port) state() (int, error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(p.end.Attrs().Index)
+	req.AddData(msg)
+	var answer [][]byte
+	err := p.sw.space.do(func() (err error) {
+		answer, err = req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask for the port's state: %w", err)
+	}
+	if len(answer) == 0 || len(answer[0]) < unix.SizeofIfInfomsg {
+		return 0, errors.New("ask for the port's state: no answer")
+	}
+	data := answer[0][unix.SizeofIfInfomsg:]
+	for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_SLAVE_DATA, nl.IFLA_BRPORT_STATE} {
+		attrs, err := nl.ParseRouteAttr(data)
+		if err != nil {
+			return 0, fmt.Errorf("read the port's state: %w", err)
+		}
+		data = nil
+		for _, a := range attrs {
+			if a.Attr.Type&nl.NLA_TYPE_MASK == kind {
+				data = a.Value
+			}
+		}
+	}
+	if len(data) == 0 {
+		return 0, errors.New("read the port's state: it is not in the answer")
+	}
+	return int(data[0]), nil
 }
 
 // addresses brings an interface of the host up with the given addresses.

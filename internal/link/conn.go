@@ -47,7 +47,9 @@ const (
 // Conn is the sockets of one interface and one family. It belongs to one
 // goroutine at a time. A Conn stays good while its interface goes down and up, is
 // renamed or changes its addresses; it is dead for good, and must be closed, once
-// the interface is deleted (another Interface.Index or Interface.Generation).
+// the interface is deleted (another Interface.Index or Interface.Generation). An
+// MTU below 1280 ends IPv6 on an interface, and with it the membership: then, too,
+// a new Conn is needed.
 type Conn struct {
 	name  string
 	index int
@@ -165,7 +167,6 @@ func (c *Conn) setupRaw(fd, buffer int, refused bool) error {
 	if err := attach(fd, nothing()); err != nil {
 		return err
 	}
-	drain(fd)
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, c.index); err != nil {
 		return fmt.Errorf("bind to the interface: %w", err)
 	}
@@ -183,10 +184,11 @@ func (c *Conn) setupRaw(fd, buffer int, refused bool) error {
 	if err := setOptions(fd, options); err != nil {
 		return err
 	}
-	if err := attach(fd, c.filter(refused)); err != nil {
+	if err := c.join(fd); err != nil {
 		return err
 	}
-	return c.join(fd)
+	drain(fd)
+	return attach(fd, c.filter(refused))
 }
 
 func (c *Conn) filter(refused bool) []bpf.Instruction {
@@ -305,6 +307,11 @@ func (c *Conn) SetVRIDs(known VRIDs) error {
 	}
 	old := c.vrids
 	c.vrids = known
+	if old == (VRIDs{}) {
+		// Nobody was known, so nothing that waits is ours: a packet that was on its
+		// way while the socket was new may have come in past all filters.
+		drain(c.receive.fd)
+	}
 	err := attach(c.receive.fd, c.filter(false))
 	if err == nil {
 		err = attach(c.survey.fd, c.filter(true))

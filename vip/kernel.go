@@ -1,0 +1,228 @@
+package vip
+
+import (
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// hear tells the table what a notification says.
+func (t *table) hear(m syscall.NetlinkMessage) {
+	switch m.Header.Type {
+	case unix.RTM_NEWLINK:
+		if l, err := parseLink(m); err == nil && !foreign(m) {
+			t.setLink(l)
+		}
+	case unix.RTM_DELLINK:
+		if l, err := parseLink(m); err == nil && !foreign(m) {
+			t.removeLink(l.index)
+		}
+	case unix.RTM_NEWADDR:
+		if a, err := parseAddress(m); err == nil {
+			t.setAddr(a.index, a.entry)
+		}
+	case unix.RTM_DELADDR:
+		if a, err := parseAddress(m); err == nil {
+			t.removeAddr(a.index, a.prefix)
+		}
+	case unix.RTM_NEWNETCONF:
+		if index, on, ok := parseForwarding(m); ok {
+			t.setForwarding(index, on)
+		}
+	}
+}
+
+// foreign reports whether a link message is about something else than the
+// interface as such: a bridge port that leaves its bridge is told as
+// RTM_DELLINK with family AF_BRIDGE.
+func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC }
+
+// setLink notes that an interface exists, or has changed.
+func (t *table) setLink(l link) {
+	for _, f := range t.ifaces {
+		if f.link.index == l.index && f.name != l.name {
+			t.strayed(f)
+		}
+	}
+	f := t.ifaces[l.name]
+	if f == nil {
+		return
+	}
+	old := f.link
+	if old.index != l.index {
+		f.becomeAbsent()
+	}
+	f.link = l
+	for _, r := range f.routers {
+		r.dirty = true
+	}
+	// Neighbours have to be told anew when frames for us have to go another way,
+	// or may have been lost.
+	if old.index == l.index && (old.mac != l.mac || l.up && !old.up || l.running && !old.running) {
+		for _, r := range f.routers {
+			for _, a := range r.addresses {
+				a.retryAt, a.backoff = 0, 0
+				if a.installed {
+					a.announce()
+				}
+			}
+		}
+	}
+}
+
+// setForwarding notes whether an interface forwards IPv6, which announcements
+// from now on repeat.
+func (t *table) setForwarding(index int, on bool) {
+	if f := t.iface(index); f != nil && index != 0 {
+		f.link.forward6 = on
+	}
+}
+
+// strayed notes that an interface now has another name: what we put there has
+// to be taken off, since nobody would renew or release it.
+func (t *table) strayed(f *iface) {
+	for _, r := range f.routers {
+		for _, a := range r.addresses {
+			if a.installed && !a.own {
+				t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.name, prefix: a.Prefix, primary: a.primary()})
+			}
+		}
+	}
+	f.becomeAbsent()
+}
+
+// removeLink notes that an interface is gone.
+func (t *table) removeLink(index int) {
+	for _, f := range t.ifaces {
+		if f.link.index == index {
+			f.becomeAbsent()
+		}
+	}
+}
+
+// becomeAbsent forgets everything that belonged to the interface's former self.
+func (f *iface) becomeAbsent() {
+	f.link, f.promote = link{}, false
+	f.forget()
+	for _, r := range f.routers {
+		r.dirty = true
+		for _, a := range r.addresses {
+			a.becomeGone()
+		}
+	}
+}
+
+// forget forgets the addresses that the kernel had.
+func (f *iface) forget() {
+	clear(f.seen)
+	for _, nw := range f.networks {
+		*nw = network{}
+	}
+}
+
+// iface returns the interface with that index, or nil when no router names it.
+func (t *table) iface(index int) *iface {
+	for _, f := range t.ifaces {
+		if f.link.index == index {
+			return f
+		}
+	}
+	return nil
+}
+
+// setAddr notes that an address is on an interface, or has changed.
+func (t *table) setAddr(index int, e entry) {
+	if f := t.iface(index); f != nil {
+		f.setEntry(e)
+	}
+}
+
+func (f *iface) setEntry(e entry) {
+	ip := e.prefix.Addr()
+	f.removeEntry(e.prefix)
+	f.seen[ip] = append(f.seen[ip], e)
+	f.count(ip, 1)
+}
+
+// count notes that the kernel has an address more or less. Of the host's own
+// the prefix length does not matter: one that DHCPv6 gave has /128, and its
+// network a route by router advertisements.
+func (f *iface) count(ip netip.Addr, n int) {
+	if a := f.vips[ip]; a != nil {
+		a.router.dirty = true
+		if ip.Is6() {
+			f.networks[a.Prefix.Masked()].vips += n
+		}
+		return
+	}
+	for p, nw := range f.networks {
+		if p.Contains(ip) {
+			nw.hosts += n
+		}
+	}
+}
+
+// removeAddr notes that an address is no longer on an interface.
+func (t *table) removeAddr(index int, p netip.Prefix) {
+	if f := t.iface(index); f != nil {
+		f.removeEntry(p)
+	}
+}
+
+func (f *iface) removeEntry(p netip.Prefix) {
+	ip := p.Addr()
+	list := f.seen[ip]
+	for i, e := range list {
+		if e.prefix != p {
+			continue
+		}
+		if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {
+			delete(f.seen, ip)
+		} else {
+			f.seen[ip] = list
+		}
+		f.count(ip, -1)
+		return
+	}
+}
+
+// dump is the kernel's state as a whole.
+type dump struct {
+	links     []link
+	addresses []dumped
+}
+
+// dumped is one address of a dump.
+type dumped struct {
+	index int
+	entry
+}
+
+// resync replaces all that is known of the kernel.
+func (t *table) resync(d dump) {
+	there := make(map[string]bool, len(d.links))
+	for _, l := range d.links {
+		there[l.name] = true
+		t.setLink(l)
+	}
+	for _, f := range t.ifaces {
+		if f.link.index != 0 && !there[f.name] {
+			f.becomeAbsent()
+		}
+	}
+	byIndex := make(map[int]*iface, len(t.ifaces))
+	for _, f := range t.ifaces {
+		f.forget()
+		byIndex[f.link.index] = f
+		for _, r := range f.routers {
+			r.dirty = true
+		}
+	}
+	delete(byIndex, 0)
+	for _, e := range d.addresses {
+		if f := byIndex[e.index]; f != nil {
+			f.setEntry(e.entry)
+		}
+	}
+}
