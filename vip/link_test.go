@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -129,5 +130,25 @@ func TestWorker_MACChanged(t *testing.T) {
 		if diff := cmp.Diff(mac, a.raw[6:12]); diff != "" {
 			t.Errorf("%s is announced from another address:\n%s", a.addr, diff)
 		}
+	}
+}
+
+// TestWorker_BridgePort has the interface leave a bridge, which the kernel tells
+// as the deletion of a link, of another family.
+func TestWorker_BridgePort(t *testing.T) {
+	l := newLab(t)
+	h := l.start(Router{Name: "web", Interface: "left", Addresses: addresses("10.0.0.100/24")})[0]
+	h.Hold(1)
+	l.expect(On)
+	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "bridge"}}
+	l.check(l.kernel.LinkAdd(bridge))
+	l.check(l.kernel.LinkSetMaster(l.link("left"), bridge))
+	l.silence()
+	l.check(l.kernel.LinkSetNoMaster(l.link("left")))
+	if a, ok := l.hear(100 * time.Millisecond); ok {
+		t.Errorf("%s was put on anew, as if the interface had gone", a.addr)
+	}
+	if len(l.events) > 0 {
+		t.Errorf("event %+v", l.event())
 	}
 }

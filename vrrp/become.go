@@ -32,6 +32,7 @@ func (r *router) becomeBackup(now time.Duration, why Action) {
 // the addresses (section 6.4.1 and 6.4.2).
 func (r *router) becomeMaster(now time.Duration, why Action) {
 	r.send(now, r.priority)
+	r.fresh = r.grip == released
 	r.grip = held
 	r.lentTil = Never
 	r.act(Action{Kind: Hold})

@@ -80,7 +80,7 @@ func TestConflict_Crossing(t *testing.T) {
 func TestConflict_LastWord(t *testing.T) {
 	n := newBackup(t)
 	n.expire()
-	check(t, n.after(49*ms).hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	check(t, n.after(49*ms).hear(upper, 150), "release all", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	n = newMaster(t)
 	check(t, n.after(15*ms).hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	n = newMaster(t)

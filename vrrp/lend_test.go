@@ -171,3 +171,31 @@ func TestLend_ShutdownWhileLent(t *testing.T) {
 		t.Errorf("deadline is %s after all is over", d)
 	}
 }
+
+// Who loses right after it became master lets go at once: its own, late
+// announcement must not follow the winner's. Addresses that were on before are
+// lent as ever.
+func TestLend_NotWhereBothBegan(t *testing.T) {
+	n := newBackup(t)
+	n.expire()
+	check(t, n.after(49*ms).hear(upper, 150), "release all", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	n.holds(vrrp.AddressesOff)
+
+	n = newBackup(t)
+	n.expire()
+	check(t, n.after(50*ms).hear(upper, 150), "send priority 100", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	n.holds(vrrp.AddressesLent)
+
+	n = newBackup(t, interval(10*ms))
+	n.expire()
+	check(t, n.after(5*ms).hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	n.holds(vrrp.AddressesLent)
+
+	n = newMaster(t)
+	n.hear(upper, 150)
+	n.hear(upper, 0)
+	n.expire()
+	n.is(vrrp.Master)
+	check(t, n.hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	n.holds(vrrp.AddressesLent)
+}

@@ -91,7 +91,9 @@ func (r *router) receiveMaster(now time.Duration, a *Advertisement, rival Rival)
 }
 
 // yieldTo makes way for a better master. The addresses are lent, and go one
-// by one as the successor announces them.
+// by one as the successor announces them; but where both have become master
+// at the same moment nobody relies on ours yet, and to put them on and
+// announce them after the winner would mislead the neighbours.
 //
 // It says a last word: where the two were masters side by side (a link that
 // was cut and heals) and the winner spoke first, it would never know that
@@ -101,8 +103,12 @@ func (r *router) yieldTo(now time.Duration, a *Advertisement, why Action) {
 	if r.quiet == speaking && now-r.since >= crossing && r.mayAnswer(now) {
 		r.send(now, r.priority)
 	}
-	r.lend(now, releaseAfter)
-	r.heir = true
+	if r.fresh && now-r.since < min(crossing, r.cfg.Interval/2) {
+		r.release()
+	} else {
+		r.lend(now, releaseAfter)
+		r.heir = true
+	}
 	r.becomeBackup(now, why)
 	r.follow(now, a, why.Rival)
 }

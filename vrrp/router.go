@@ -47,8 +47,8 @@ const (
 	// reannounceEvery is how often a master announces again while a rival
 	// that it beats goes on advertising.
 	reannounceEvery = 5 * time.Second
-	// crossing is how old our own mastership must be before a losing
-	// advertisement counts as a conflict and not as one that crossed our first.
+	// crossing is how old our own mastership must be before another master
+	// counts as a conflict and not as one that began at the same moment.
 	crossing = 50 * time.Millisecond
 	// answersPerInterval bounds the advertisements that a flood of losing ones,
 	// or of priority 0, draws from a master.
@@ -100,6 +100,7 @@ type router struct {
 	quiet      quiet         // why no advertisement is sent until timer
 	quietSince time.Duration
 	conflict   conflict
+	fresh      bool // the addresses were off when the role began
 
 	grip    grip
 	heir    bool // a successor has been heard

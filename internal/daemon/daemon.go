@@ -151,6 +151,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
 		return nil, err
 	}
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
+	d.loop.discard = d.links.discard
 	d.scheduler = health.NewScheduler(checksOf(cfg, d.runner), log, func(c health.Change) {
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})

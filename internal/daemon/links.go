@@ -12,6 +12,9 @@ import (
 // reopenAfter is how soon sockets that could not be opened are tried again.
 const reopenAfter = time.Second
 
+// maxDead is how many sockets may wait to be closed.
+const maxDead = 256
+
 // links opens the sockets of the interfaces that routers advertise on, beside
 // the protocol loop, and hands them to it.
 type links struct {
@@ -20,6 +23,7 @@ type links struct {
 	wanted  []*uplink // read only: number, name and vrids
 	current map[*uplink]*opened
 	poke    chan struct{}
+	dead    chan *link.Conn // to be closed
 }
 
 // opened is what the loop has been given of one interface.
@@ -47,6 +51,7 @@ func newLinks(m *link.Monitor, wanted []*uplink, log *slog.Logger) *links {
 		wanted:  wanted,
 		current: make(map[*uplink]*opened),
 		poke:    make(chan struct{}, 1),
+		dead:    make(chan *link.Conn, maxDead),
 	}
 }
 
@@ -66,6 +71,9 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 		select {
 		case <-ctx.Done():
 			return
+		case c := <-k.dead:
+			k.close(c)
+			continue
 		case <-k.poke:
 		case <-retry.C:
 			if !k.incomplete() {
@@ -76,6 +84,21 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 			deliver(u)
 		}
 		retry.Reset(reopenAfter)
+	}
+}
+
+// discard closes sockets that the loop has let go of. It does not wait.
+func (k *links) discard(c *link.Conn) {
+	select {
+	case k.dead <- c:
+	default:
+		k.close(c) // more interfaces went at once than a host has
+	}
+}
+
+func (k *links) close(c *link.Conn) {
+	if err := c.Close(); err != nil {
+		k.log.Warn("sockets of an interface that has gone", "err", err)
 	}
 }
 

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os"
@@ -19,12 +21,14 @@ import (
 )
 
 // cable makes a pair of interfaces, both up and without duplicate address
-// detection; both go with the test.
+// detection; both go with the test. The far end does not answer for the
+// addresses of the near one, which are this host's as well.
 func cable(t *testing.T, name, other string) {
 	t.Helper()
 	for _, which := range []string{"all", "default"} {
 		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+which+"/accept_dad", []byte("0"), 0))
 	}
+	must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/arp_ignore", []byte("1"), 0))
 	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: other}))
 	t.Cleanup(func() {
 		if l, err := netlink.LinkByName(other); err == nil {
@@ -204,7 +208,36 @@ func newWire(t *testing.T, name string) *wire {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	return &wire{t, fd, unix.SockaddrLinklayer{Ifindex: iface(t, name).Attrs().Index}}
+	to := unix.SockaddrLinklayer{Ifindex: iface(t, name).Attrs().Index, Protocol: bits.ReverseBytes16(unix.ETH_P_IP)}
+	must(t, unix.Bind(fd, &to))
+	must(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)}))
+	return &wire{t, fd, to}
+}
+
+// advertisements reads the next n that arrive, and returns them.
+func (w *wire) advertisements(n int) []vrrp.Advertisement {
+	w.t.Helper()
+	var heard []vrrp.Advertisement
+	frame := make([]byte, 2048)
+	for len(heard) < n {
+		size, from, err := unix.Recvfrom(w.fd, frame, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			w.t.Fatalf("after %d advertisements of %d: %v", len(heard), n, err)
+		}
+		f := frame[:size]
+		if ll, ok := from.(*unix.SockaddrLinklayer); !ok || ll.Pkttype == unix.PACKET_OUTGOING || size < 34 || f[23] != vrrp.Protocol {
+			continue
+		}
+		var a vrrp.Advertisement
+		if r := a.Parse(f[34:], netip.AddrFrom4([4]byte(f[26:30])), netip.AddrFrom4([4]byte(f[30:34]))); r != vrrp.Accepted {
+			w.t.Errorf("an advertisement that a peer refuses: %s", r)
+		}
+		heard = append(heard, a)
+	}
+	return heard
 }
 
 func (w *wire) frame(to net.HardwareAddr, kind uint16, payload []byte) {

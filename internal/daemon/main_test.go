@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 // the process.
 
 const (
-	insideVariable = "BATON_DAEMON_TEST_INSIDE" // set in the process that is inside
+	insideVariable = "BATON_DAEMON_TEST_INSIDE" // set in the process that is inside, to the user who runs it
 	lockVariable   = "BATON_DAEMON_TEST_LOCK"   // directory: take the locks, say so, wait for the end of input
 )
 
@@ -49,7 +50,7 @@ func runInside() (int, error) {
 	runtime.LockOSThread() // Pdeathsig is of the thread
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command(self, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Env = append(os.Environ(), insideVariable+"="+strconv.Itoa(os.Geteuid()))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: unix.SIGKILL}
 	if os.Geteuid() != 0 {

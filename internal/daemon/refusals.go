@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -75,7 +76,7 @@ func (f *refusals) count(now time.Duration, iface string, src netip.Addr, reason
 	if reason == vrrp.RefusedVRID {
 		level = slog.LevelInfo // others may share the link
 	}
-	f.log.Log(nil, level, "packet refused", "interface", iface, "from", src, "reason", reason.String(),
+	f.log.Log(context.Background(), level, "packet refused", "interface", iface, "from", src, "reason", reason.String(),
 		"means", advice[reason], "refused_so_far", c[reason])
 }
 

@@ -202,8 +202,8 @@ func (r *router) serve(now time.Duration, st vrrp.State, out health.Outcome, lin
 		if at := r.brokenSince + addressGrace; now < at {
 			r.evalAt = min(r.evalAt, at)
 		} else {
-			for addr, err := range r.broken {
-				r.fail(now, fmt.Sprintf("%s: %v", addr, err))
+			for _, err := range r.broken {
+				r.fail(now, err.Error()) // one of them will do
 				return
 			}
 		}
@@ -429,14 +429,20 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	case vip.Off:
 		r.on = false
 	case vip.Failed:
-		r.log.Error("virtual address could not be put in place", "address", e.Address, "err", e.Err)
+		if e.Address.IsValid() {
+			r.log.Error("virtual address could not be put in place", "address", e.Address, "err", e.Err)
+		} else { // the link's state says so too, as a reason for FAULT
+			r.log.Info("virtual addresses wait for their interface", "err", e.Err)
+		}
 		if len(r.broken) == 0 {
 			r.brokenSince = now
 		}
 		r.broken[e.Address] = e.Err
 		r.node.dirty = append(r.node.dirty, r)
 	case vip.Recovered:
-		r.log.Info("virtual address is in place", "address", e.Address)
+		if e.Address.IsValid() {
+			r.log.Info("virtual address is in place", "address", e.Address)
+		}
 		delete(r.broken, e.Address)
 	case vip.Repaired:
 		r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))

@@ -219,7 +219,7 @@ func TestAddressFailed_ForASecondAsMasterIsAFault(t *testing.T) {
 	}
 	s.did = nil
 	s.advance(1)
-	s.wantRole(vrrp.Fault, "10.0.0.100: add 10.0.0.100/24 to eth0: no buffer space (held: it failed as master)")
+	s.wantRole(vrrp.Fault, "add 10.0.0.100/24 to eth0: no buffer space (held: it failed as master)")
 	s.wantDone("send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "tell web FAULT")
 }
 
@@ -240,6 +240,21 @@ func TestAddressFailed_RecoveredInTime(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The interface is the matter of whoever watches it: there the link's fault has
+// its own words, and no address is at fault.
+func TestAddressFailed_ForWantOfTheInterface(t *testing.T) {
+	s := newStage(t, pair())
+	s.master()
+	gone := vip.Event{Router: "web", Kind: vip.Failed, Err: errors.New("hold addresses on eth0: the interface is down"), Seq: 1}
+	s.n.addressEvent(s.now, gone)
+	s.wantLog(`level=INFO msg="virtual addresses wait for their interface"`)
+	s.advance(100 * time.Millisecond)
+	s.link(eth(false, "10.0.0.1/24"))
+	s.wantRole(vrrp.Fault, "interface eth0 is down")
+	s.link(eth(true, "10.0.0.1/24"))
+	s.wantRole(vrrp.Backup, "no reason for FAULT is left")
 }
 
 // One that fails again has its whole second again.

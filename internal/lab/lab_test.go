@@ -106,7 +106,6 @@ func TestProberAsksAService(t *testing.T) {
 			}))
 			p, err := a.Host.Probe(ProbeOptions{To: addr})
 			must(t, err)
-			defer func() { t.Logf("%+v", p.Between(time.Time{}, time.Now())) }()
 			eventually(t, "500 answers", func() bool { r := p.Between(time.Time{}, time.Now()); return r.Sent-r.Pending-r.Lost >= 500 })
 			if r := p.Between(time.Time{}, time.Now()); r.Lost != 0 {
 				t.Errorf("lost while the service ran: %+v", r)

@@ -14,7 +14,7 @@ import (
 )
 
 // settleTimeout bounds the wait for an interface to have carrier and its link-local address.
-const settleTimeout = 2 * time.Second
+const settleTimeout = 5 * time.Second
 
 // Switch joins hosts as an unmanaged Ethernet switch would: no spanning tree, no multicast snooping.
 type Switch struct {
@@ -217,22 +217,24 @@ func (h *Host) addresses(ifname string, prefixes []string) error {
 	return nil
 }
 
-// settle waits until an interface has carrier and, where the kernel speaks IPv6, a link-local address.
+// settle waits until an interface has carrier and, where the kernel speaks IPv6, a link-local address, and until
+// every IPv6 address is in use: the kernel accepts one first and answers for it later, on a busy machine much later.
 func (h *Host) settle(ifname string) error {
 	for deadline := time.Now().Add(settleTimeout); ; time.Sleep(time.Millisecond) {
 		link, err := h.space.nl.LinkByName(ifname)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", ifname, err)
 		}
-		addrs, err := h.Addresses(ifname)
+		addrs, err := h.space.nl.AddrList(link, netlink.FAMILY_V6)
 		if err != nil {
-			return err
+			return fmt.Errorf("list the addresses of %s: %w", ifname, err)
 		}
-		linkLocal := !h.ipv6
+		linkLocal, tentative := !h.ipv6, false
 		for _, a := range addrs {
-			linkLocal = linkLocal || a.Addr().Is6() && a.Addr().IsLinkLocalUnicast()
+			linkLocal = linkLocal || a.IP.IsLinkLocalUnicast()
+			tentative = tentative || a.Flags&unix.IFA_F_TENTATIVE != 0
 		}
-		if linkLocal && link.Attrs().OperState == netlink.OperUp {
+		if linkLocal && !tentative && link.Attrs().OperState == netlink.OperUp {
 			return nil
 		}
 		if time.Now().After(deadline) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -367,4 +368,47 @@ func TestConn_InterfaceDown(t *testing.T) {
 		a.Send(src, Group(ipv6), advert(51), true)
 		must(t, a.Flush())
 	})
+}
+
+// Each socket is reported under its own tag, and after Unwatch none is.
+func TestConn_Watch(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.a.open(t, "eth0", false)
+	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	p := newPoller(t)
+	const tag = 3 * ReadyTags
+	must(t, c.Watch(p, tag))
+	all := []uint64{tag + ReadyReceive, tag + ReadySurvey, tag + ReadyAnnouncements}
+	send := []func(){
+		func() { l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0) },
+		func() { l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(52)...), 0) },
+		func() { l.sendFrame(t, arpFrame(broadcast, macB, 1, "10.0.0.9", "10.0.0.9")) },
+	}
+	for n := range all {
+		send[n]()
+		var ready []uint64
+		for deadline := p.Now() + patience; len(ready) <= n && p.Now() < deadline; {
+			ready = wait(t, p, deadline)
+		}
+		slices.Sort(ready)
+		if diff := cmp.Diff(all[:n+1], ready); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	}
+	if len(c.Receive(batch)) != 1 || len(c.Survey(0, batch)) != 1 || len(c.Announcements(batch)) != 1 {
+		t.Error("what was reported could not be read")
+	}
+	if ready := wait(t, p, 1); len(ready) != 0 {
+		t.Errorf("reported although all is read: %v", ready)
+	}
+	for _, f := range send {
+		f()
+	}
+	c.Unwatch()
+	if ready := wait(t, p, p.Now()+10*time.Millisecond); len(ready) != 0 {
+		t.Errorf("reported after Unwatch: %v", ready)
+	}
+	if err := errors.Join(c.Close(), c.Close()); err != nil {
+		t.Error(err)
+	}
 }

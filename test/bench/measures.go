@@ -28,7 +28,7 @@ func config(interval time.Duration) func() site.Config {
 }
 
 func measures() []Measure {
-	list := []Measure{}
+	var list []Measure
 	for _, m := range []struct {
 		interval    time.Duration
 		runs, sites int
@@ -50,7 +50,7 @@ func measures() []Measure {
 			Once: func(s *site.Site) (float64, error) { return checkFails(s, true) },
 		},
 		Measure{
-			Name: "service fails, to address moved (check each 900ms)", Unit: "ms", Runs: 20, Sites: 5,
+			Name: "service fails, to address moved (check each 1s)", Unit: "ms", Runs: 20, Sites: 5,
 			Config: weighted, Prepare: installCheck,
 			Once: func(s *site.Site) (float64, error) { return checkFails(s, false) },
 		},
@@ -114,11 +114,10 @@ func plannedStop(s *site.Site) (float64, error) {
 	return float64(r.Lost), a.Start()
 }
 
-// weighted is a check that takes 60 off when it fails. Its interval is not quite that of the advertisements: a
-// daemon that starts both at once would answer at the same point between two of them in every run.
+// weighted is a check each second that takes 60 off when it fails.
 func weighted() site.Config {
 	c := config(time.Second)()
-	c.Checks = []site.Check{{Name: "chk", Command: "/run/check", Interval: 900 * time.Millisecond, Rise: 1, Fall: 1}}
+	c.Checks = []site.Check{{Name: "chk", Command: "/run/check", Interval: time.Second, Rise: 1, Fall: 1}}
 	c.Routers[0].Track = []site.Effect{{Check: "chk", Weight: -60}}
 	return c
 }

@@ -13,7 +13,7 @@ import (
 	"baton/internal/lab"
 )
 
-// The VRRP messages are the vectors computed apart from any implementation; see docs/protocol.md.
+// The VRRP messages are vectors computed apart from any implementation.
 const (
 	ethernet4 = "01005e000012" + "020000010001" + "0800"
 	ethernet6 = "333300000012" + "020000010001" + "86dd"

@@ -125,8 +125,9 @@ func (c Config) KeepalivedConf(node string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global_defs {\n  router_id %s\n  vrrp_version 3\n  script_user root\n}\n", node)
 	for _, check := range c.Checks {
-		fmt.Fprintf(&b, "vrrp_script %s {\n  script \"%s\"\n  interval %g\n  timeout %g\n  rise %d\n  fall %d\n}\n",
-			check.Name, check.Command, check.Interval.Seconds(), max(1, check.Interval.Seconds()), check.Rise, check.Fall)
+		seconds := max(1, int(check.Interval.Seconds())) // before 2.3 it takes whole ones only
+		fmt.Fprintf(&b, "vrrp_script %s {\n  script \"%s\"\n  interval %d\n  timeout %d\n  rise %d\n  fall %d\n}\n",
+			check.Name, check.Command, seconds, seconds, check.Rise, check.Fall)
 	}
 	for _, r := range c.Routers {
 		priority, ok := r.Priority[node]

@@ -96,8 +96,8 @@ func (s *scenario) router(args []string) error {
 			}
 			continue
 		}
-		if node, key, dotted := strings.Cut(key, "."); dotted {
-			own = append(own, setting{node, key, value})
+		if node, ownKey, dotted := strings.Cut(key, "."); dotted {
+			own = append(own, setting{node, ownKey, value})
 		} else if _, err := s.find(key); err == nil {
 			own = append(own, setting{key, "priority", value})
 		} else if err := configure(&common, key, value); err != nil {
