@@ -100,7 +100,7 @@ func TestMalformedPackets(t *testing.T) {
 	c := site.Pair(interval, site.Addresses(1, false)...)
 	vip := c.Routers[0].Addresses[0]
 	a, b := startPair(t, s, site.Baton, site.Baton, c)
-	changes := len(a.Changes()) + len(b.Changes())
+	changes := spoken(t, a, b)
 	from := time.Now()
 	good := advert{ttl: 255, version: 3, vrid: 51, priority: 254, count: 1, interval: 10}
 	for range 5 {

@@ -46,6 +46,16 @@ func settled(t *testing.T, s *site.Site, master string, c site.Config) {
 	}
 }
 
+// spoken waits until master and backup have said which they are, and returns how many changes of role they told.
+func spoken(t *testing.T, master, backup *site.Node) int {
+	t.Helper()
+	_, err := master.AwaitRole("web", "MASTER", time.Time{}, patience)
+	must(t, err)
+	_, err = backup.AwaitRole("web", "BACKUP", time.Time{}, patience)
+	must(t, err)
+	return len(master.Changes()) + len(backup.Changes())
+}
+
 // readLate is how much later than another's one node's message of an address may be read here.
 const readLate = 15 * time.Millisecond
 
@@ -426,7 +436,7 @@ func TestAddressDeletedByHand(t *testing.T) {
 			vips := site.Addresses(2, ipv6)
 			c := site.Pair(interval, vips...)
 			a, b := startPair(t, s, site.Baton, site.Baton, c)
-			changes := len(a.Changes()) + len(b.Changes())
+			changes := spoken(t, a, b)
 			deleted := time.Now()
 			must(t, a.Host.RemoveAddress(site.Interface, prefix(vips[1])))
 			must(t, s.Holders.Await("a", patience, addresses(vips)...))

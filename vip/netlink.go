@@ -98,16 +98,21 @@ func (s *requests) exchange(msgs []*nl.NetlinkRequest) []error {
 		m.Flags |= unix.NLM_F_REQUEST | unix.NLM_F_ACK
 		s.out = append(s.out, m.Serialize()...)
 	}
-	if err := unix.Sendto(s.fd, s.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := s.send(s.out); err != nil {
 		for i := range answers {
 			answers[i] = err
 		}
 		return answers
 	}
+	until := now() + answerIn
 	for open := len(msgs); open > 0; {
-		batch, err := s.receive()
+		batch, err := s.receive(until)
+		if errors.Is(err, unix.ENOBUFS) {
+			until = 0 // some are lost; the others are there
+			continue
+		}
 		if err != nil {
-			return answers
+			break
 		}
 		for _, m := range batch {
 			i := m.Header.Seq - first
@@ -127,11 +132,11 @@ func (s *requests) dump(kind int, body nl.NetlinkRequestData, f func(syscall.Net
 	s.seq++
 	m.Seq = s.seq
 	m.AddData(body)
-	if err := unix.Sendto(s.fd, m.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := s.send(m.Serialize()); err != nil {
 		return false, err
 	}
 	for {
-		batch, err := s.receive()
+		batch, err := s.receive(now() + answerIn)
 		if err != nil {
 			return false, err
 		}
@@ -152,20 +157,34 @@ func (s *requests) dump(kind int, body nl.NetlinkRequestData, f func(syscall.Net
 	}
 }
 
-// receive returns the next messages, waiting at most answerIn. They are valid
-// until the next call.
-func (s *requests) receive() ([]syscall.NetlinkMessage, error) {
+// send sends messages, after it has thrown away what is left of answers that
+// were not waited for: a socket that was full once takes no more until it is
+// empty.
+func (s *requests) send(b []byte) error {
+	for {
+		if _, err := receive(s.fd, s.answer[:]); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			break // it is empty
+		}
+	}
+	return os.NewSyscallError("sendto", unix.Sendto(s.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+}
+
+// receive returns the next messages, waiting for them until a time. They are
+// valid until the next call.
+func (s *requests) receive(until time.Duration) ([]syscall.NetlinkMessage, error) {
 	for {
 		msgs, err := receive(s.fd, s.answer[:])
 		if !errors.Is(err, unix.EAGAIN) {
 			return msgs, err
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, int(answerIn/time.Millisecond))
-		if n == 0 && err == nil {
+		left := until - now()
+		if left <= 0 {
 			return nil, errNoAnswer
 		}
+		wait := unix.NsecToTimespec(int64(left))
+		_, err = unix.Ppoll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}, &wait, nil)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return nil, err
+			return nil, os.NewSyscallError("ppoll", err)
 		}
 	}
 }

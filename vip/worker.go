@@ -231,10 +231,14 @@ func (w *Worker) listen() {
 				}
 			}
 			return
-		case err != nil: // ENOBUFS: some were lost
+		case errors.Is(err, unix.ENOBUFS): // some were lost
 			w.stale = true
 			w.log.Info("address notifications lost, reading all", "err", err)
 			continue
+		case err != nil:
+			w.stale = true
+			w.log.Error("address notifications not read", "err", err)
+			return
 		}
 		for _, m := range msgs {
 			w.table.hear(m)

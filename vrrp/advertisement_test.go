@@ -158,6 +158,20 @@ func TestAdvertisement_5_2_RoundTrip(t *testing.T) {
 	}
 }
 
+// Item 13: VRID 0 is refused, last of all, with the rest filled in.
+func TestAdvertisement_5_2_3_VRIDZero(t *testing.T) {
+	v := vectors[0]
+	want := v.want
+	want.VRID = 0
+	var got vrrp.Advertisement
+	if refusal := got.Parse(want.AppendTo(nil, v.src, v.dst), v.src, v.dst); refusal != vrrp.RefusedVRID {
+		t.Errorf("Parse: %s, want vrid", refusal)
+	}
+	if d := cmp.Diff(want, got, compareAddrs); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // AppendTo leaves alone what the buffer held before.
 func TestAppendTo_KeepsPrefix(t *testing.T) {
 	v := vectors[0]

@@ -12,7 +12,7 @@ func (r *router) leave(now time.Duration, to Role, why Action) {
 	r.role, r.since = to, now
 	r.timer = Never
 	r.masterInterval = r.cfg.Interval
-	r.deaf, r.relistened = false, false
+	r.relistened = false
 	r.left, r.master = Rival{}, Rival{}
 	r.quiet = speaking
 	r.conflict = conflict{}
@@ -34,7 +34,6 @@ func (r *router) becomeMaster(now time.Duration, why Action) {
 	r.send(now, r.priority)
 	r.fresh = r.grip == released
 	r.grip = held
-	r.lentTil = Never
 	r.act(Action{Kind: Hold})
 	r.leave(now, Master, why)
 	r.settled = true

@@ -147,3 +147,16 @@ func TestFlood_6_4_2_PriorityZero(t *testing.T) {
 		t.Errorf("takeover after %s, want 609.375 ms after the first", after)
 	}
 }
+
+// A conflict of a former mastership is not the new one's.
+func TestConflict_NotOfLastTime(t *testing.T) {
+	n := newMaster(t)
+	n.after(300*ms).hear(lower, 50, every(10*second))
+	n.hear(upper, 150)
+	n.hear(upper, 0)
+	n.expire()
+	n.is(vrrp.Master)
+	for end := n.now + 30*second; n.now < end; {
+		check(t, n.expire(), "send priority 100")
+	}
+}

@@ -22,7 +22,7 @@ func (s *Set) foreign(now time.Duration, n network, p Packet, refusal Refusal) {
 	a := &s.heard
 	var why string
 	switch {
-	case refusal == RefusedVersion && n.family == IPv4 && a.parseVersion2(p.Message):
+	case refusal == RefusedVersion && a.parseVersion2(p.Message):
 		why = "in version 2"
 	case refusal == RefusedVRID:
 		why = "as VRID"

@@ -100,3 +100,14 @@ func TestLate_2_5_YieldingIsNotLate(t *testing.T) {
 	n.now += 5 * second
 	check(t, n.tick(), "yielded, after 5s", "send priority 1")
 }
+
+// Each silence is listened to twice, not only the first.
+func TestLate_2_5_BackupEachTime(t *testing.T) {
+	n := newBackup(t)
+	n.after(10 * second).tick()
+	n.expire()
+	n.is(vrrp.Master)
+	n.after(second).hear(upper, 150)
+	n.is(vrrp.Backup)
+	check(t, n.after(10*second).tick(), "notice: late, after 6.390625s", "release all")
+}

@@ -38,7 +38,6 @@ func (r *router) release() {
 		return
 	}
 	r.grip = released
-	r.lentTil = Never
 	r.act(Action{Kind: Release})
 }
 
@@ -58,6 +57,5 @@ func (r *router) announced(now time.Duration, addr netip.Addr) {
 	r.act(Action{Kind: Release, Addr: addr})
 	if r.goneN == len(r.cfg.Addresses) {
 		r.grip = released
-		r.lentTil = Never
 	}
 }

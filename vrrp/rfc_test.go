@@ -385,6 +385,38 @@ func TestMaster_6_4_3_PriorityZero(t *testing.T) {
 	}
 }
 
+// Item 86: Adver_Timer begins anew, also where it was due.
+func TestMaster_6_4_3_PriorityZeroRestartsTimer(t *testing.T) {
+	n := newMaster(t)
+	n.now = n.set.Deadline() + 10*ms
+	check(t, n.hear(upper, 0), "send priority 100")
+	n.due(990 * ms)
+}
+
+// Items 47 and 59: what was learned is forgotten with the role.
+func TestInitialize_6_4_1_OwnIntervalAgain(t *testing.T) {
+	n := newBackup(t)
+	n.hear(upper, 150, every(4*second))
+	n.step(faulty("test", false))
+	n.due(3609375 * time.Microsecond)
+	n.hear(upper, 150, every(4*second))
+	n.step(vrrp.Event{Kind: vrrp.Recovered})
+	n.due(3609375 * time.Microsecond)
+}
+
+// A priority 0 is forgotten with the role that it gave.
+func TestBackup_6_4_2_PriorityZeroOfLongAgo(t *testing.T) {
+	n := newBackup(t)
+	n.hear(upper, 150)
+	n.hear(upper, 0)
+	n.expire()
+	n.is(vrrp.Master)
+	n.after(second).hear(upper, 150)
+	n.is(vrrp.Backup)
+	n.expire() // the addresses go
+	check(t, n.expire(), "send priority 100", "hold", "change BACKUP to MASTER: silence, rival 192.0.2.11 (150), after 3.609375s")
+}
+
 // Items 87 to 91: who wins, whatever Preempt_Mode says.
 func TestMaster_6_4_3_Elections(t *testing.T) {
 	better := func(cause string) []string {
@@ -516,8 +548,8 @@ func TestPeers_Bounded(t *testing.T) {
 	n := newBackup(t)
 	for i := range 20 {
 		n.now += ms
-		n.hear(netip.AddrFrom4([4]byte{192, 0, 2, byte(20 + i)}), 150)
 		n.hear(upper, 200)
+		n.hear(netip.AddrFrom4([4]byte{192, 0, 2, byte(20 + i)}), 150)
 	}
 	peers := n.set.Peers(n.id)
 	if len(peers) != 8 {

@@ -255,7 +255,6 @@ func (r *router) expire(now time.Duration) {
 		late := now - r.timer
 		switch r.role {
 		case Init:
-			r.timer = Never
 			r.startup(now, CauseStartup)
 		case Backup:
 			r.expireBackup(now, late)

@@ -61,7 +61,6 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		priority:       cfg.Priority,
 		masterInterval: cfg.Interval,
 		timer:          Never,
-		lentTil:        Never,
 		gone:           make([]bool, len(cfg.Addresses)),
 		deadline:       Never,
 		set:            s,

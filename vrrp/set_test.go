@@ -183,7 +183,7 @@ func TestAllocations(t *testing.T) {
 		now += 20 * ms
 		masters.Receive(now, 0, beaten)
 	})
-	unknown := packet(&vrrp.Advertisement{VRID: 200, Priority: 50, Interval: second, Addresses: []netip.Addr{vip2}}, upper)
+	unknown := packet(&vrrp.Advertisement{VRID: 200, Priority: 50, Interval: second, Addresses: []netip.Addr{vip}}, upper)
 	none("Receive of an unknown VRID", func() { masters.Receive(now, 0, unknown) })
 
 	n := newBackup(t)
