@@ -86,6 +86,12 @@ func openNetlink(receive int, groups ...uint) (int, error) {
 // exchange sends the messages in one system call and returns the kernel's
 // answer to each, nil for done. The messages ask for acknowledgement.
 func (s *requests) exchange(msgs []*nl.NetlinkRequest) []error {
+	return s.ask(msgs, nil)
+}
+
+// ask is exchange for messages that have more of an answer than that: f is
+// called with the position of each question and what the kernel replied.
+func (s *requests) ask(msgs []*nl.NetlinkRequest, f func(i int, reply syscall.NetlinkMessage)) []error {
 	answers := make([]error, len(msgs))
 	for i := range answers {
 		answers[i] = errNoAnswer
@@ -116,13 +122,37 @@ func (s *requests) exchange(msgs []*nl.NetlinkRequest) []error {
 		}
 		for _, m := range batch {
 			i := m.Header.Seq - first
-			if m.Header.Type == unix.NLMSG_ERROR && i < uint32(len(msgs)) && errors.Is(answers[i], errNoAnswer) {
+			switch {
+			case i >= uint32(len(msgs)) || !errors.Is(answers[i], errNoAnswer):
+			case m.Header.Type == unix.NLMSG_ERROR:
 				answers[i] = answer(m)
 				open--
+			case f != nil:
+				f(int(i), m)
 			}
 		}
 	}
 	return answers
+}
+
+// local reports for each IPv6 address whether this host takes packets to it as
+// its own.
+func (s *requests) local(addrs []*address) []bool {
+	msgs := make([]*nl.NetlinkRequest, len(addrs))
+	for i, a := range addrs {
+		m := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
+		m.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}})
+		m.AddData(nl.NewRtAttr(unix.RTA_DST, a.Prefix.Addr().AsSlice()))
+		m.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(a.router.iface.link.index))))
+		msgs[i] = m
+	}
+	yes := make([]bool, len(addrs))
+	s.ask(msgs, func(i int, reply syscall.NetlinkMessage) {
+		if reply.Header.Type == unix.RTM_NEWROUTE && len(reply.Data) >= unix.SizeofRtMsg {
+			yes[i] = nl.DeserializeRtMsg(reply.Data).Type == unix.RTN_LOCAL
+		}
+	})
+	return yes
 }
 
 // dump asks for all objects of a kind and calls f for each message. It reports

@@ -352,6 +352,9 @@ func (t *table) done(q request, err error, now time.Duration) {
 		q.address.failed(err, now)
 	default:
 		f.installed(q, now)
+		if q.address.settling && !slices.Contains(t.settling, q.address) {
+			t.settling = append(t.settling, q.address)
+		}
 	}
 }
 
@@ -382,6 +385,9 @@ func (t *table) deadline() time.Duration {
 		if f.link.up {
 			due = min(due, f.queue.deadline())
 		}
+	}
+	if len(t.settling) > 0 {
+		due = min(due, t.settleAt)
 	}
 	return due
 }

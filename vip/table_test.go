@@ -24,6 +24,7 @@ type sim struct {
 	link    link
 	kernel  map[netip.Prefix]bool
 	refuse  map[netip.Addr]error
+	silent  bool // the kernel does not answer for IPv6 addresses yet
 	journal []string
 	now     time.Duration
 }
@@ -85,6 +86,13 @@ func (s *sim) turn() bool {
 		s.table.done(q, err, s.now)
 	}
 	s.table.paced(requests, 0)
+	if addrs := s.table.unsettled(s.now); len(addrs) > 0 {
+		local := make([]bool, len(addrs))
+		for i := range local {
+			local[i] = !s.silent
+		}
+		s.table.settled(local, s.now)
+	}
 	sent := 0
 	for _, f := range s.table.ifaces {
 		for f.link.up {
@@ -425,7 +433,7 @@ func TestTable_LinkChanges(t *testing.T) {
 	s.want("web: failed", "web: off")
 	clear(s.kernel)
 	change(s, func(l *link) { l.index = 3 })
-	s.want("add 10.0.0.1/24", "add 2001:db8::1/64", "announce 10.0.0.1", "announce 2001:db8::1", "web: recovered", "web: on")
+	s.want("add 10.0.0.1/24", "add 2001:db8::1/64", "announce 10.0.0.1", "web: recovered", "announce 2001:db8::1", "web: on")
 	change(s, func(l *link) { l.name = "eth1" })
 	s.want("remove 10.0.0.1/24", "remove 2001:db8::1/64", "web: failed", "web: off")
 }
@@ -515,4 +523,60 @@ func TestRequest_Explain(t *testing.T) {
 			t.Errorf("%q does not wrap %v", err, e.errno)
 		}
 	}
+}
+
+func TestTable_AnnouncesIPv6OnlyWhenItIsAnswered(t *testing.T) {
+	vip := Router{Name: "web", Interface: "eth0", Addresses: []Address{{Prefix: netip.MustParsePrefix("fd00::100/64")}}}
+	announcements := func(s *sim) int {
+		n := 0
+		for _, line := range s.journal {
+			if strings.HasPrefix(line, "announce ") {
+				n++
+			}
+		}
+		return n
+	}
+	s, h := newSim(t, vip)
+	s.silent = true
+	h[0].Hold(1)
+	for range 10 {
+		s.turn()
+		s.now += settleEvery
+	}
+	if n := announcements(s); n != 0 {
+		t.Fatalf("announced %d times before the kernel answers", n)
+	}
+	if due := s.table.deadline(); due > s.now {
+		t.Errorf("looks again in %s, want every %s", due-s.now, settleEvery)
+	}
+	s.silent = false
+	s.turn()
+	if n := announcements(s); n != 1 {
+		t.Errorf("announced %d times when the kernel answers, want 1", n)
+	}
+
+	t.Run("waits no longer than it must", func(t *testing.T) {
+		s, h := newSim(t, vip)
+		s.silent = true
+		h[0].Hold(1)
+		s.turn()
+		s.now += settleLast
+		s.turn()
+		if n := announcements(s); n != 1 {
+			t.Errorf("announced %d times after %s, want 1", n, settleLast)
+		}
+	})
+	t.Run("forgets what is released meanwhile", func(t *testing.T) {
+		s, h := newSim(t, vip)
+		s.silent = true
+		h[0].Hold(1)
+		s.turn()
+		h[0].Release()
+		s.silent = false
+		s.now += settleEvery
+		s.turn()
+		if n := announcements(s); n != 0 || len(s.table.settling) != 0 {
+			t.Errorf("announced %d times, %d addresses still settle, want none", n, len(s.table.settling))
+		}
+	})
 }

@@ -167,6 +167,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.table.paced(requests, now()-start)
 			w.listen()
 		}
+		if addrs := w.table.unsettled(now()); len(addrs) > 0 {
+			w.table.settled(w.requests.local(addrs), now())
+		}
 		w.announce()
 		w.table.report()
 		if err := w.wait(); err != nil {

@@ -17,6 +17,9 @@ func TestWorker_HoldInstallsAndReleaseRemoves(t *testing.T) {
 	l := newLab(t)
 	l.add("10.0.0.11/24")
 	l.add("2001:db8::11/64")
+	l.until("the host's own address is no longer tentative", func() bool {
+		return l.on("left")[netip.MustParseAddr("2001:db8::11")].Flags&unix.IFA_F_TENTATIVE == 0
+	})
 	before := l.on("left")
 	h := l.start(Router{
 		Name: "web", Interface: "left", Lifetime: time.Minute,

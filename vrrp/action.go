@@ -44,9 +44,9 @@ type Cause uint8
 // The causes. What else an Action carries depends on them.
 const (
 	NoCause          Cause = iota
-	CauseStartup           // INIT ended, or FAULT did for an owner
+	CauseStartup           // INIT ended
 	CauseOwner             // address owner: master at once (section 6.4.1)
-	CauseSilence           // no advertisement for Elapsed
+	CauseSilence           // no advertisement for Elapsed; Rival was the master, if one was heard
 	CauseLeft              // Rival left with priority 0, Elapsed ago
 	CausePreempt           // our priority is above the one Rival advertises
 	CauseBetter            // Rival's priority is higher than ours
@@ -208,6 +208,7 @@ const (
 	// Reprioritised: the effective priority is now Priority, 1 to 255.
 	Reprioritised
 	// Readdressed: the address that advertisements are sent from is now Addr.
+	// It comes before the first Startup: a tie is decided by it.
 	Readdressed
 	// Announced: another host announced Addr by gratuitous ARP or unsolicited
 	// neighbour advertisement.

@@ -132,6 +132,7 @@ virtual_routers:
 
 	signals <- syscall.SIGHUP
 	log.await(t, &at, "this version cannot reload")
+	left := time.Now()
 	signals <- syscall.SIGTERM
 	log.await(t, &at, `msg="baton leaves"`, "signal=terminated")
 	log.await(t, &at, "msg=role", "to=INIT", `reason="baton stops"`)
@@ -148,6 +149,9 @@ virtual_routers:
 		}
 	case <-time.After(patience):
 		t.Fatal("the daemon does not end")
+	}
+	if took := time.Since(left); took >= 2*time.Second {
+		t.Errorf("it ended after %s: when the handover must be over, not at the second signal", took)
 	}
 	if holds(t, "eth0", virtual) {
 		t.Error("the address is still on")

@@ -163,12 +163,32 @@ func TestLinks_AnInterfaceThatComesAndGoes(t *testing.T) {
 	}
 	cable(t, "late0", "late1")
 	await(t, updates, "made anew", usable)
+}
 
-	// At once: the monitor may see only that it is another one.
-	must(t, netlink.LinkDel(iface(t, "late0")))
-	cable(t, "late0", "late1")
-	if s = await(t, updates, "made anew at once", usable); !s.gone {
-		t.Error("made anew at once: the sockets of the one before are kept")
+// A monitor that is slow sees nothing but that it is another one.
+func TestLinks_AnInterfaceMadeAnewAtOnce(t *testing.T) {
+	needNamespace(t)
+	quiet := slog.New(slog.DiscardHandler)
+	u := &uplink{name: "anew0", vrids: map[bool]link.VRIDs{false: link.VRIDs{}.With(51)}}
+	k := newLinks(nil, []*uplink{u}, quiet)
+	for _, want := range []struct {
+		name string
+		gone bool
+	}{{"first", false}, {"second", true}} {
+		cable(t, "anew0", "anew1")
+		m, err := link.NewMonitor(quiet) // sees what is there now
+		must(t, err)
+		defer m.Close()
+		k.monitor = m
+		up := k.updates()[0]
+		closeAll(up.conns)
+		if up.gone != want.gone || len(up.conns) != 1 {
+			t.Errorf("%s: gone %t and %d sockets, want %t and 1", want.name, up.gone, len(up.conns), want.gone)
+		}
+		if again := k.updates()[0]; again.gone || len(again.conns) != 0 {
+			t.Errorf("%s: looked at again without a change: gone %t and %d sockets", want.name, again.gone, len(again.conns))
+		}
+		must(t, netlink.LinkDel(iface(t, "anew0")))
 	}
 }
 

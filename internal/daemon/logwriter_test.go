@@ -49,17 +49,20 @@ func TestLogWriter_KeepsACopy(t *testing.T) {
 	})
 }
 
-// A Write that waits would be a deadlock here, which synctest reports.
 func TestLogWriter_DropsAndCountsWhenNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reader{let: make(chan struct{})}
 		w := newLogWriter(r)
 		_, _ = fmt.Fprintln(w, "taken")
 		synctest.Wait() // it is with the reader, so the backlog is empty
+		start := time.Now()
 		for i := range logBacklog + 7 {
 			if n, err := fmt.Fprintf(w, "line %d\n", i); n == 0 || err != nil {
 				t.Fatalf("Write: %d, %v", n, err)
 			}
+		}
+		if waited := time.Since(start); waited > 0 {
+			t.Errorf("Write waited %s for a reader", waited)
 		}
 		close(r.let)
 		synctest.Wait()

@@ -77,6 +77,9 @@ func TestInit_PriorityOfTheFirstVerdictCounts(t *testing.T) {
 	if got := s.did[1]; got != "send eth0 vrid 51 priority 140 from 10.0.0.1" {
 		t.Errorf("first sends %q", got)
 	}
+	if got := s.told[0]; got.To != role.Backup || got.Priority != 140 {
+		t.Errorf("first told %+v, want BACKUP with 140", got)
+	}
 }
 
 func TestLinkFault(t *testing.T) {

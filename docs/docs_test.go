@@ -1,0 +1,245 @@
+// Package docs_test holds the documentation to the code: what it shows must be accepted, what it links must exist, and
+// what it explains must be said by the program.
+package docs_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"baton/internal/config"
+)
+
+// pages are the Markdown files of the repository, as seen from this folder.
+func pages(t *testing.T) []string {
+	t.Helper()
+	here, err := filepath.Glob("*.md")
+	if err != nil || len(here) < 6 {
+		t.Fatalf("%d pages in docs, err %v", len(here), err)
+	}
+	return append(here, "../README.md", "../CHANGELOG.md")
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// block is a fenced block of a page.
+type block struct {
+	language string
+	line     int // of its first line
+	text     string
+}
+
+func blocks(page string) []block {
+	var all []block
+	var now *block
+	for i, line := range strings.Split(page, "\n") {
+		language, fence := strings.CutPrefix(line, "```")
+		switch {
+		case fence && now == nil:
+			now = &block{language: language, line: i + 2}
+		case fence:
+			all = append(all, *now)
+			now = nil
+		case now != nil:
+			now.text += line + "\n"
+		}
+	}
+	return all
+}
+
+// badMark begins a block that shows mistakes.
+const badMark = "# bad\n"
+
+// Each YAML block is a whole configuration. It validates without a finding, or, where it is marked as bad, with an error.
+func TestDocs_YAML(t *testing.T) {
+	good, bad := 0, 0
+	for _, page := range pages(t) {
+		for _, b := range blocks(read(t, page)) {
+			if b.language != "yaml" {
+				continue
+			}
+			path := filepath.Join(t.TempDir(), "baton.yaml")
+			if err := os.WriteFile(path, []byte(b.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			report := config.Validate(path)
+			if strings.HasPrefix(b.text, badMark) {
+				bad++
+				if report.Errors() == 0 {
+					t.Errorf("%s:%d: is marked as bad and has no error", page, b.line)
+				}
+				continue
+			}
+			good++
+			if len(report.Diagnostics) > 0 {
+				var findings strings.Builder
+				_, _ = report.WriteTo(&findings)
+				t.Errorf("%s:%d:\n%s", page, b.line, findings.String())
+			}
+		}
+	}
+	if good < 10 || bad == 0 {
+		t.Errorf("%d good blocks and %d bad ones: are they found?", good, bad)
+	}
+}
+
+var (
+	linked  = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	code    = regexp.MustCompile("`[^`\n]*`")
+	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+)
+
+// prose is a page without its blocks.
+func prose(page string) string {
+	var b strings.Builder
+	within := false
+	for _, line := range strings.Split(page, "\n") {
+		if strings.HasPrefix(line, "```") {
+			within = !within
+		} else if !within {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// anchor is the name that a heading's link has.
+func anchor(heading string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(strings.TrimSpace(heading)) {
+		switch {
+		case r == ' ':
+			b.WriteByte('-')
+		case r == '-' || r == '_' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// Each relative link leads to a file, and to a heading of it where it names one.
+func TestDocs_Links(t *testing.T) {
+	links := 0
+	for _, page := range pages(t) {
+		for _, m := range linked.FindAllStringSubmatch(code.ReplaceAllString(prose(read(t, page)), ""), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			links++
+			path, name, _ := strings.Cut(m[1], "#")
+			target := filepath.Join(filepath.Dir(page), path)
+			if path == "" {
+				target = page
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s: %v", page, m[1], err)
+				continue
+			}
+			if name == "" {
+				continue
+			}
+			headings := heading.FindAllStringSubmatch(prose(read(t, target)), -1)
+			if !slices.ContainsFunc(headings, func(h []string) bool { return anchor(h[1]) == name }) {
+				t.Errorf("%s: %s: there is no such heading", page, m[1])
+			}
+		}
+	}
+	if links < 20 {
+		t.Errorf("%d links: are they found?", links)
+	}
+}
+
+// literals are the texts in the code that is no test.
+func literals(t *testing.T) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	for _, folder := range []string{"../internal", "../vip", "../vrrp", "../health", "../cmd"} {
+		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+					if text, err := strconv.Unquote(l.Value); err == nil {
+						all[text] = true
+					}
+				}
+				return true
+			})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+var (
+	quoted   = regexp.MustCompile("`([^`]+)`")
+	variable = regexp.MustCompile("`BATON_([A-Z_]+)`")
+)
+
+// The log messages that operation.md explains are those of the program.
+func TestDocs_LogMessages(t *testing.T) {
+	_, log, found := strings.Cut(read(t, "operation.md"), "\n## The log\n")
+	log, _, end := strings.Cut(log, "\n## ")
+	if !found || !end {
+		t.Fatal("operation.md has no section about the log")
+	}
+	said := literals(t)
+	messages := 0
+	within := false
+	for _, line := range strings.Split(log, "\n") {
+		switch {
+		case strings.HasPrefix(line, "| Message |"):
+			within = true
+		case line == "":
+			within = false
+		case within && strings.HasPrefix(line, "| `"):
+			first, _, _ := strings.Cut(line[2:], " | ")
+			for _, m := range quoted.FindAllStringSubmatch(first, -1) {
+				messages++
+				if !said[m[1]] {
+					t.Errorf("operation.md: %q is said nowhere", m[1])
+				}
+			}
+		}
+	}
+	if messages < 40 {
+		t.Errorf("%d messages: are they found?", messages)
+	}
+}
+
+// The variables that hooks.md lists are those that hooks get.
+func TestDocs_HookEnvironment(t *testing.T) {
+	said := literals(t)
+	names := variable.FindAllStringSubmatch(read(t, "hooks.md"), -1)
+	if len(names) < 13 {
+		t.Errorf("%d variables: are they found?", len(names))
+	}
+	for _, m := range names {
+		if !said[m[1]] {
+			t.Errorf("hooks.md: no hook gets BATON_%s", m[1])
+		}
+	}
+}
