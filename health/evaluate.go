@@ -63,8 +63,10 @@ type Effect struct {
 	// a positive one put on while it passes.
 	Weight int
 	When   When
-	// Grace is for how long after a change of the router's role the effect does
-	// not count.
+	// Grace is for how long after the router became master, or with When Backup
+	// ceased to be, the effect does not count. Out of the role an effect of
+	// When Always has none: it would be over and begin again with each role that
+	// it costs.
 	Grace time.Duration
 }
 
@@ -72,6 +74,12 @@ type Effect struct {
 type Track struct {
 	Check  string
 	Effect Effect
+}
+
+// HoldsInit tells whether a router waits in INIT for the check's first answer:
+// it could fault the router there and then.
+func (t Track) HoldsInit() bool {
+	return t.Effect.Kind == Fault && t.Effect.When != Master
 }
 
 // State is what of a router decides which effects count.
@@ -118,13 +126,13 @@ func Evaluate(base int, tracks []Track, verdict func(check string) Verdict, s St
 	sum := base
 	for _, t := range tracks {
 		e, v := t.Effect, verdict(t.Check)
-		if e.Kind == Fault && e.When != Master && v == Unknown {
+		if t.HoldsInit() && v == Unknown {
 			o.Waiting = append(o.Waiting, t.Check)
 		}
 		if !e.active(v) || !e.When.holds(s.Master) {
 			continue
 		}
-		if counts := s.Since + e.Grace; e.Grace > 0 && now < counts {
+		if counts := s.Since + e.Grace; e.Grace > 0 && now < counts && (s.Master || e.When == Backup) {
 			o.Next = min(o.Next, counts)
 			continue
 		}

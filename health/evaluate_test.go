@@ -64,7 +64,8 @@ func TestEvaluate(t *testing.T) {
 		"well within grace":        {100, when(fault, Master, 240*time.Second), p, master, 339 * time.Second, Outcome{Priority: 100}},
 		"grace, not the role":      {100, when(fault, Master, 240*time.Second), f, backup, 120 * time.Second, Outcome{Priority: 100}},
 		"grace since backup":       {200, when(weight(-100), Backup, 10*time.Second), f, backup, 105 * time.Second, Outcome{Priority: 200, Next: 110 * time.Second}},
-		"grace in any role":        {100, when(fault, Always, 10*time.Second), f, backup, 105 * time.Second, Outcome{Priority: 100, Next: 110 * time.Second}},
+		"grace of always":          {100, when(fault, Always, 10*time.Second), f, master, 105 * time.Second, Outcome{Priority: 100, Next: 110 * time.Second}},
+		"no grace out of the role": {100, when(fault, Always, 10*time.Second), f, backup, 105 * time.Second, Outcome{Priority: 100, Faults: []string{"c"}}},
 		"unknown holds INIT still": {100, when(fault, Always, 10*time.Second), u, backup, 105 * time.Second, Outcome{Priority: 100, Waiting: []string{"c"}}},
 		"bonus within grace":       {200, when(weight(10), Master, 10*time.Second), p, master, 105 * time.Second, Outcome{Priority: 200, Next: 110 * time.Second}},
 	}

@@ -418,7 +418,7 @@ func TestTable_LinkChanges(t *testing.T) {
 	s.settle()
 	s.want("web: failed")
 	change(s, up(true))
-	s.want("add 2001:db8::1/64", "announce 10.0.0.1", "announce 2001:db8::1", "web: recovered")
+	s.want("add 2001:db8::1/64", "announce 10.0.0.1", "web: recovered", "announce 2001:db8::1")
 	change(s, func(l *link) { l.mac[5]++ })
 	s.want("announce 10.0.0.1", "announce 2001:db8::1")
 	change(s, func(l *link) { l.running = false })

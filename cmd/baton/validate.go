@@ -49,9 +49,13 @@ func validate(cmd *cobra.Command, path string, here bool, node string) error {
 	if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	if report.Warnings() == 0 {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: no mistakes, as seen by each of %d nodes\n", path, max(1, report.Nodes))
-		return err
+	if report.Warnings() > 0 {
+		return nil
 	}
-	return nil
+	seen := ""
+	if report.Nodes > 1 {
+		seen = fmt.Sprintf(", as seen by each of %d nodes", report.Nodes)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: no mistakes%s\n", path, seen)
+	return err
 }

@@ -16,8 +16,10 @@ type Host struct{}
 
 // Interface fails where no interface has the name.
 func (Host) Interface(name string) error {
-	_, err := net.InterfaceByName(name)
-	return err
+	if _, err := net.InterfaceByName(name); err != nil {
+		return fmt.Errorf("there is no interface %s here", name)
+	}
+	return nil
 }
 
 // Command fails where baton would refuse to run argv as the user.

@@ -42,7 +42,7 @@ func TestHost(t *testing.T) {
 		want string // a part of the error; empty: none
 	}{
 		{"interface", h.Interface("lo"), ""},
-		{"no interface", h.Interface("none0"), "no such network interface"},
+		{"no interface", h.Interface("none0"), "there is no interface none0 here"},
 		{"address", h.Address(netip.MustParseAddr("127.0.0.1")), ""},
 		{"no address", h.Address(netip.MustParseAddr("192.0.2.1")), "no interface of this host has it"},
 		{"socket", h.Socket(socket), ""},

@@ -38,7 +38,7 @@ func TestInit_UntilEveryCheckThatCanFaultHasAnswered(t *testing.T) {
 	}
 	s.wantDone()
 	s.verdict("promotable", health.Pass, "")
-	s.wantRole(vrrp.Backup, "every check has answered")
+	s.wantRole(vrrp.Backup, "every check that could fault it has answered")
 	s.wantDone("tell web BACKUP")
 	if got := s.told[0]; got.From != role.Init || got.Priority != 200 {
 		t.Errorf("told %+v, want from INIT with priority 200", got)

@@ -38,6 +38,9 @@ type router struct {
 
 	role    vrrp.Role // as of the last change that was handled
 	started bool      // the first evaluation is over: INIT does not come back
+	// masterSince is when the router last became master, or ceased to be; 0
+	// when it has not been yet.
+	masterSince time.Duration
 	hold    health.Hold
 	failure string   // why hold was begun
 	faults  []string // the reasons for FAULT, newest evaluation
@@ -152,7 +155,7 @@ func (r *router) evaluate(now time.Duration) {
 	}
 	st := n.set.State(r.id)
 	verdict := func(check string) health.Verdict { return n.verdicts[check].To }
-	out := health.Evaluate(int(r.cfg.Priority), r.tracks, verdict, health.State{Master: st.Role == vrrp.Master, Since: st.Since}, now)
+	out := health.Evaluate(int(r.cfg.Priority), r.tracks, verdict, health.State{Master: st.Role == vrrp.Master, Since: r.masterSince}, now)
 	r.evalAt = out.Next
 	if !r.started && len(out.Waiting) > 0 {
 		return
@@ -316,6 +319,9 @@ func (r *router) vacant(now time.Duration, a vrrp.Action) {
 // changed handles a change of role.
 func (r *router) changed(now time.Duration, a vrrp.Action) {
 	r.role = a.To
+	if a.From == vrrp.Master || a.To == vrrp.Master {
+		r.masterSince = now
+	}
 	r.pending = nil
 	clear(r.broken)
 	r.node.dirty = append(r.node.dirty, r)
@@ -365,8 +371,8 @@ func (r *router) reason(a vrrp.Action) string {
 	priority := r.node.set.State(r.id).Priority
 	switch a.Cause {
 	case vrrp.CauseStartup:
-		if len(r.tracks) > 0 {
-			return "every check has answered"
+		if slices.ContainsFunc(r.tracks, health.Track.HoldsInit) {
+			return "every check that could fault it has answered"
 		}
 		return "started"
 	case vrrp.CauseOwner:

@@ -19,7 +19,7 @@ const entered = "BATON_LAB_ENTERED"
 var ErrPrivilege = errors.New("no privilege to make network namespaces (be root, or allow user namespaces)")
 
 // Enter makes sure that this process may make network namespaces. Where it may not, it runs itself again, with the
-// same arguments, as root of a new user namespace, passes SIGINT and SIGTERM on, and ends this process with the
+// same arguments, as root of a new user namespace, passes SIGINT, SIGTERM and SIGHUP on, and ends this process with the
 // other's exit status: in that case it does not return. Call it first thing in main. The error is ErrPrivilege
 // where neither works.
 func Enter() error {
@@ -50,7 +50,7 @@ func Enter() error {
 		Setpgid:     true, // a terminal's Ctrl-C would reach it twice
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%w: %w", ErrPrivilege, err)

@@ -195,7 +195,11 @@ func (q *Queue) report(j job, t Transition, r command.Result) {
 	if !r.OK() {
 		level, message = slog.LevelWarn, "hook failed"
 	}
-	attrs := []any{"state", t.To, "hook", j.list, "command", j.hook.Argv[0], "exit", r.Exit, "took", r.Took}
+	attrs := []any{"state", t.To, "hook", j.list, "command", j.hook.Argv[0]}
+	if r.Err == nil && !r.TimedOut && r.Signal == "" {
+		attrs = append(attrs, "exit", r.Exit)
+	}
+	attrs = append(attrs, "took", r.Took.Round(100*time.Microsecond))
 	if line := r.FirstLine(); line != "" {
 		attrs = append(attrs, "output", line)
 	}

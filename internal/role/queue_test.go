@@ -482,7 +482,7 @@ func TestQueue_Log(t *testing.T) {
 	want := []line{
 		{Level: "INFO", Msg: "hook ran", Router: "web", State: "MASTER", Hook: "master", Command: "good", Output: `moved\x1b[31m it`, Took: 41 * time.Millisecond},
 		{Level: "WARN", Msg: "hook failed", Router: "web", State: "MASTER", Hook: "any", Command: "bad", Output: "no such volume", Exit: 3, Took: time.Second},
-		{Level: "WARN", Msg: "hook failed", Router: "web", State: "MASTER", Hook: "any", Command: "slow", Err: "timed out after 1m0s", Exit: -1, Took: time.Minute},
+		{Level: "WARN", Msg: "hook failed", Router: "web", State: "MASTER", Hook: "any", Command: "slow", Err: "timed out after 1m0s", Took: time.Minute},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("log (-want +got):\n%s", diff)
