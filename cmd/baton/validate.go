@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ sockets are what the configuration says.`,
 			path := defaultConfig
 			if len(args) == 1 {
 				path = args[0]
+			}
+			if node != "" && !here {
+				return &usageError{errors.New("--node goes with --here: without it the file is read as each node reads it")}
 			}
 			return validate(cmd, path, here, node)
 		},

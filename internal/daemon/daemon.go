@@ -187,7 +187,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
 	if err = errors.Join(err, d.close()); err == nil {
-		d.log.Info("baton has left")
+		d.log.Info("baton has left", "worst_lateness", round(l.worst))
 	}
 	return err
 }
@@ -246,6 +246,7 @@ func (d *daemon) leave() {
 // of the end when it began, then the rest.
 func (d *daemon) close() error {
 	var errs []error
+	d.loop.close() // nobody reads any more
 	if on := d.loop.node.holding(); len(on) > 0 {
 		errs = append(errs, fmt.Errorf("the addresses of %s may still be on this host: the kernel drops them after address_lifetime", strings.Join(on, ", ")))
 	}
@@ -257,7 +258,6 @@ func (d *daemon) close() error {
 		}
 	}
 	d.cancel()
-	d.loop.close()
 	ended := make(chan struct{})
 	go func() { d.parts.Wait(); close(ended) }()
 	select {

@@ -23,7 +23,7 @@ type links struct {
 	wanted  []*uplink // read only: number, name and vrids
 	current map[*uplink]*opened
 	poke    chan struct{}
-	dead    chan *link.Conn // to be closed
+	dead    chan discarded
 }
 
 // opened is what the loop has been given of one interface.
@@ -41,7 +41,8 @@ type linkUpdate struct {
 	problem map[bool]string
 	// gone tells that the sockets which the loop has are of no use any more.
 	gone  bool
-	conns []*conn // new ones
+	conns []*conn           // new ones
+	own   map[link.MAC]bool // hardware addresses of all interfaces of this host
 }
 
 func newLinks(m *link.Monitor, wanted []*uplink, log *slog.Logger) *links {
@@ -51,7 +52,7 @@ func newLinks(m *link.Monitor, wanted []*uplink, log *slog.Logger) *links {
 		wanted:  wanted,
 		current: make(map[*uplink]*opened),
 		poke:    make(chan struct{}, 1),
-		dead:    make(chan *link.Conn, maxDead),
+		dead:    make(chan discarded, maxDead),
 	}
 }
 
@@ -71,8 +72,8 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 		select {
 		case <-ctx.Done():
 			return
-		case c := <-k.dead:
-			k.close(c)
+		case d := <-k.dead:
+			k.close(d)
 			continue
 		case <-k.poke:
 		case <-retry.C:
@@ -87,18 +88,29 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 	}
 }
 
-// discard closes sockets that the loop has let go of. It does not wait.
-func (k *links) discard(c *link.Conn) {
+// discarded is sockets that the loop has let go of, and why they are needed
+// again; nil: they are not.
+type discarded struct {
+	conn *conn
+	err  error
+}
+
+// discard takes sockets that the loop has let go of. It does not wait.
+func (k *links) discard(c *conn, err error) {
 	select {
-	case k.dead <- c:
-	default:
-		k.close(c) // more interfaces went at once than a host has
+	case k.dead <- discarded{c, err}:
+	default: // more interfaces went at once than a host has
+		k.close(discarded{c, nil})
 	}
 }
 
-func (k *links) close(c *link.Conn) {
-	if err := c.Close(); err != nil {
+func (k *links) close(d discarded) {
+	if err := d.conn.Close(); err != nil {
 		k.log.Warn("sockets of an interface that has gone", "err", err)
+	}
+	if o := k.current[d.conn.uplink]; o != nil && d.err != nil {
+		k.log.Error("sockets of an interface could not be watched", "interface", d.conn.uplink.name, "err", d.err)
+		o.problem[d.conn.ipv6] = d.err.Error()
 	}
 }
 
@@ -117,8 +129,14 @@ func (k *links) incomplete() bool {
 func (k *links) updates() []linkUpdate {
 	table := k.monitor.Table()
 	var all []linkUpdate
+	own := make(map[link.MAC]bool)
+	for _, i := range table.Interfaces() {
+		if len(i.MAC) == len(link.MAC{}) {
+			own[link.MAC(i.MAC)] = true
+		}
+	}
 	for _, u := range k.wanted {
-		up := linkUpdate{uplink: u}
+		up := linkUpdate{uplink: u, own: own}
 		up.state, up.exists = table.ByName(u.name)
 		o := k.current[u]
 		if o != nil && (!up.exists || o.index != up.state.Index || o.generation != up.state.Generation) {

@@ -31,9 +31,11 @@ type loop struct {
 	poller *link.Poller
 	log    *slog.Logger
 	inbox  chan func(now time.Duration)
-	// discard closes sockets elsewhere: it takes the kernel 10 to 20 ms.
-	discard func(*link.Conn)
-	conns   []*conn // by the poller's tag / link.ReadyTags; nil where closed
+	// discard closes sockets elsewhere, as it takes the kernel 10 to 20 ms.
+	// With an error they are to be opened anew.
+	discard func(*conn, error)
+	own     map[link.MAC]bool // of the interfaces of this host
+	conns   []*conn           // by the poller's tag / link.ReadyTags; nil where closed
 	// leaveBy is when the loop ends though addresses are still on; Never
 	// before leave.
 	leaveBy time.Duration
@@ -105,11 +107,12 @@ func (l *loop) close() {
 
 // update takes the newest state of an interface, and its sockets.
 func (l *loop) update(now time.Duration, up linkUpdate) {
+	l.own = up.own
 	if up.gone {
 		for i, c := range l.conns {
 			if c != nil && c.uplink == up.uplink {
 				c.Unwatch()
-				l.discard(c.Conn)
+				l.discard(c, nil)
 				l.conns[i] = nil
 			}
 		}
@@ -121,8 +124,8 @@ func (l *loop) update(now time.Duration, up linkUpdate) {
 			l.conns = append(l.conns, nil)
 		}
 		if err := c.Watch(l.poller, uint64(i)*link.ReadyTags); err != nil {
-			l.log.Error("sockets of an interface could not be watched", "interface", up.uplink.name, "err", err)
-			up.problem[c.ipv6] = err.Error()
+			up.problem[c.ipv6] = fmt.Sprintf("no sockets: %v", err)
+			l.discard(c, err)
 			continue
 		}
 		l.conns[i] = c
@@ -175,7 +178,9 @@ func (l *loop) read(now time.Duration, tag uint64) {
 		l.survey(now, c)
 	case link.ReadyAnnouncements:
 		for _, a := range c.Announcements(perTurn) {
-			l.node.announcement(now, c.uplink, a.Address)
+			if !l.own[a.MAC] { // else another interface of ours on the same LAN
+				l.node.announcement(now, c.uplink, a.Address)
+			}
 		}
 	}
 }

@@ -288,8 +288,9 @@ func (n *node) settle(now time.Duration) {
 	}
 }
 
-// nameOf returns the node that an advertisement came from: by its address, or
-// else by a base priority that only one node has, or else the address.
+// nameOf returns the node that an advertisement came from: by its address; or
+// by a priority that only one node has, where no check moves priorities; or
+// else the address.
 func (n *node) nameOf(rival vrrp.Rival, r *router) string {
 	if !rival.Addr.IsValid() {
 		return ""
@@ -313,7 +314,7 @@ func (n *node) nameOf(rival vrrp.Rival, r *router) string {
 			name = other
 		}
 	}
-	if name == "" {
+	if name == "" || r.weighted() {
 		return rival.Addr.String()
 	}
 	return name

@@ -41,14 +41,15 @@ type router struct {
 	// masterSince is when the router last became master, or ceased to be; 0
 	// when it has not been yet.
 	masterSince time.Duration
-	hold    health.Hold
-	failure string   // why hold was begun
-	faults  []string // the reasons for FAULT, newest evaluation
-	evalAt  time.Duration
+	hold        health.Hold
+	failure     string   // why hold was begun
+	faults      []string // the reasons for FAULT, newest evaluation
+	evalAt      time.Duration
 
 	broken      map[netip.Addr]error // addresses that could not be put in place
 	brokenSince time.Duration
 
+	heldBy  string // the holder of our addresses that INIT waits for
 	on      bool   // addresses are, or may be, on this host
 	holds   uint64 // sequence of Hold: a new number announces again
 	pending *role.Transition
@@ -318,14 +319,18 @@ func (r *router) vacant(now time.Duration, a vrrp.Action) {
 
 // changed handles a change of role.
 func (r *router) changed(now time.Duration, a vrrp.Action) {
+	reason := r.reason(a)
 	r.role = a.To
+	r.heldBy = ""
+	if a.Cause == vrrp.CauseUnelectable {
+		r.heldBy = r.nameOf(a.Rival)
+	}
 	if a.From == vrrp.Master || a.To == vrrp.Master {
 		r.masterSince = now
 	}
 	r.pending = nil
 	clear(r.broken)
 	r.node.dirty = append(r.node.dirty, r)
-	reason := r.reason(a)
 	r.log.Info("role", "from", a.From.String(), "to", a.To.String(), "reason", reason,
 		"priority", r.node.set.State(r.id).Priority)
 	t := role.Transition{To: state(a.To), From: state(a.From), Reason: reason}
@@ -363,6 +368,12 @@ func (r *router) tell(t role.Transition) {
 	r.hooks.Tell(t)
 }
 
+// weighted tells whether a check can move the router's priority, here or on
+// the other nodes, which have the same file.
+func (r *router) weighted() bool {
+	return slices.ContainsFunc(r.tracks, func(t health.Track) bool { return t.Effect.Kind == health.Weight })
+}
+
 func (r *router) nameOf(rival vrrp.Rival) string { return r.node.nameOf(rival, r) }
 
 // reason says in words why a role changed.
@@ -371,6 +382,9 @@ func (r *router) reason(a vrrp.Action) string {
 	priority := r.node.set.State(r.id).Priority
 	switch a.Cause {
 	case vrrp.CauseStartup:
+		if r.heldBy != "" {
+			return r.heldBy + ", which could not be elected with, is no longer heard"
+		}
 		if slices.ContainsFunc(r.tracks, health.Track.HoldsInit) {
 			return "every check that could fault it has answered"
 		}

@@ -14,8 +14,11 @@ type Packet struct {
 // section 2.3) or an unsolicited neighbour advertisement (RFC 4861 section 7.2.6).
 type Announcement struct {
 	Address netip.Addr // the address that is claimed
-	MAC     [6]byte    // who answers for it from now on
+	MAC     MAC        // who answers for it from now on
 }
+
+// MAC is an Ethernet address as a value that compares with ==.
+type MAC [6]byte
 
 // VRIDs is a set of virtual router identifiers. The zero value is empty.
 type VRIDs [4]uint64
