@@ -4,11 +4,10 @@ import "time"
 
 // conflict is a rival that is master beside us and loses to us.
 type conflict struct {
-	rival     Rival
-	since     time.Duration // 0: no conflict
-	last      time.Duration
-	until     time.Duration
-	announced time.Duration
+	rival Rival
+	since time.Duration // 0: no conflict
+	last  time.Duration
+	until time.Duration // then it is over, if nothing more is heard
 }
 
 // beat answers a losing advertisement at once, so that its sender steps back
@@ -28,15 +27,30 @@ func (r *router) beat(now time.Duration, a *Advertisement, rival Rival) {
 		if now-r.since < crossing {
 			return
 		}
-		*c = conflict{since: now, announced: now}
+		c.since = now
 		r.act(Action{Kind: Notice, Note: NoteConflict, Rival: rival})
-		r.act(Action{Kind: Announce})
-	} else if now-c.announced >= reannounceEvery {
-		c.announced = now
-		r.act(Action{Kind: Announce})
+	}
+	if now >= r.announceAt {
+		r.announceAgain(now)
 	}
 	c.rival, c.last = rival, now
-	c.until = now + a.Interval + a.Interval/2
+	c.until = now + max(a.Interval+a.Interval/2, conflictQuiet)
+}
+
+// conflictOver tells of a rival that is silent at last, and heals what it has
+// done since the last announcement.
+func (r *router) conflictOver(now time.Duration) {
+	c := r.conflict
+	r.conflict = conflict{}
+	r.announceAgain(now)
+	r.act(Action{Kind: Reassert, Rival: c.rival, Elapsed: c.last - c.since})
+}
+
+// announceAgain announces the addresses, and puts the next time off: forged
+// advertisements must not draw a flood of announcements.
+func (r *router) announceAgain(now time.Duration) {
+	r.announceAt = now + reannounceEvery
+	r.act(Action{Kind: Announce})
 }
 
 // mayAnswer bounds the advertisements that others can make us send: whoever

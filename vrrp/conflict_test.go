@@ -1,6 +1,7 @@
 package vrrp_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +41,38 @@ func TestConflict_Healed(t *testing.T) {
 		t.Errorf("over %s after the rival's last word, want 1.5 of its intervals", n.now-last)
 	}
 	n.now += 100 * ms
-	check(t, n.hear(upper, 50), "send priority 100", "notice: two masters, rival 192.0.2.11 (50)", "announce")
+	check(t, n.hear(upper, 50), "send priority 100", "notice: two masters, rival 192.0.2.11 (50)") // announced just now
+}
+
+// Whoever forges losing advertisements draws few announcements, however short
+// the interval and whatever the pauses.
+func TestConflict_DrawsFewAnnouncements(t *testing.T) {
+	for _, pause := range []time.Duration{5 * ms, 15 * ms, 100 * ms, 1100 * ms, 3 * second} {
+		n := newMaster(t)
+		n.now += 300 * ms
+		announced, reasserted, next := 0, 0, n.now
+		count := func(actions []string) {
+			for _, a := range actions {
+				switch {
+				case a == "announce":
+					announced++
+				case strings.HasPrefix(a, "reassert"):
+					reasserted++
+				}
+			}
+		}
+		for start := n.now; n.now < start+60*second; {
+			if next <= n.set.Deadline() {
+				n.now, next = next, next+pause
+				count(n.hear(upper, 50, every(10*ms)))
+			} else {
+				count(n.expire())
+			}
+		}
+		if announced > 60+60/5 || reasserted > 60 || announced == 0 {
+			t.Errorf("a losing advertisement every %s: %d announcements and %d reassertions in a minute", pause, announced, reasserted)
+		}
+	}
 }
 
 // The rival's interval says when it is over, not ours.

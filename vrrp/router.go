@@ -47,6 +47,9 @@ const (
 	// reannounceEvery is how often a master announces again while a rival
 	// that it beats goes on advertising.
 	reannounceEvery = 5 * time.Second
+	// conflictQuiet is for how long at least a rival must be silent before a
+	// conflict counts as over.
+	conflictQuiet = time.Second
 	// crossing is how old our own mastership must be before another master
 	// counts as a conflict and not as one that began at the same moment.
 	crossing = 50 * time.Millisecond
@@ -100,7 +103,8 @@ type router struct {
 	quiet      quiet         // why no advertisement is sent until timer
 	quietSince time.Duration
 	conflict   conflict
-	fresh      bool // the addresses were off when the role began
+	announceAt time.Duration // from when on a conflict may draw an announcement
+	fresh      bool          // the addresses were off when the role began
 
 	grip    grip
 	heir    bool // a successor has been heard
@@ -270,10 +274,7 @@ func (r *router) expire(now time.Duration) {
 		}
 	}
 	if r.role == Master && r.conflict.since != 0 && now >= r.conflict.until {
-		c := r.conflict
-		r.conflict = conflict{}
-		r.act(Action{Kind: Announce})
-		r.act(Action{Kind: Reassert, Rival: c.rival, Elapsed: c.last - c.since})
+		r.conflictOver(now)
 	}
 	if r.grip == lent && now >= r.lentTil {
 		r.release()

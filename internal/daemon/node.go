@@ -31,7 +31,8 @@ type node struct {
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
-	sendWarned map[string]time.Duration // by interface: when a failed send was logged
+	unsent  limiter[string]    // interfaces on which an advertisement failed
+	noticed limiter[noticeKey] // findings about peers
 
 	dirty   []*router // to be evaluated before the turn ends
 	buf     []byte    // an advertisement on its way out
@@ -76,16 +77,15 @@ type uplink struct {
 // newNode builds the routers of a configuration, all in INIT.
 func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 	n := &node{
-		cfg:        cfg,
-		log:        log,
-		set:        vrrp.NewSet(),
-		out:        out,
-		byCheck:    make(map[string][]*router),
-		verdicts:   make(map[string]health.Change),
-		refused:    newRefusals(log),
-		sendWarned: make(map[string]time.Duration),
-		buf:        make([]byte, 0, vrrp.MaxAdvertisementLen),
-		evalAt:     vrrp.Never,
+		cfg:      cfg,
+		log:      log,
+		set:      vrrp.NewSet(),
+		out:      out,
+		byCheck:  make(map[string][]*router),
+		verdicts: make(map[string]health.Change),
+		refused:  newRefusals(log),
+		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
+		evalAt:   vrrp.Never,
 	}
 	for _, c := range cfg.Routers {
 		r, err := n.newRouter(c)
@@ -264,11 +264,9 @@ func (n *node) sendFailed(now time.Duration, err error) {
 	if errors.As(err, &failed) {
 		name = failed.Interface
 	}
-	if last, warned := n.sendWarned[name]; warned && now-last < refusalLogEvery {
-		return
+	if n.unsent.allow(now, name) {
+		n.log.Warn("advertisement not sent", "err", err)
 	}
-	n.sendWarned[name] = now
-	n.log.Warn("advertisement not sent", "err", err)
 }
 
 // settle evaluates the routers for which something has changed, until

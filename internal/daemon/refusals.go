@@ -9,20 +9,12 @@ import (
 	"baton/vrrp"
 )
 
-const (
-	// refusalLogEvery is how often one reason is logged for one source.
-	refusalLogEvery = time.Minute
-	// maxRefusalSources bounds the memory that a flood of forged sources can
-	// take; beyond it refusals are counted and not logged.
-	maxRefusalSources = 256
-)
-
 // refusals counts the packets that were refused, by interface and reason, and
 // logs each reason at most once a minute for each source.
 type refusals struct {
 	log    *slog.Logger
 	counts map[string]*[vrrp.Refusals]uint64 // by interface
-	logged map[refusalKey]time.Duration
+	logged limiter[refusalKey]
 }
 
 type refusalKey struct {
@@ -35,7 +27,6 @@ func newRefusals(log *slog.Logger) *refusals {
 	return &refusals{
 		log:    log,
 		counts: make(map[string]*[vrrp.Refusals]uint64),
-		logged: make(map[refusalKey]time.Duration),
 	}
 }
 
@@ -60,31 +51,13 @@ func (f *refusals) count(now time.Duration, iface string, src netip.Addr, reason
 		f.counts[iface] = c
 	}
 	c[reason]++
-	key := refusalKey{iface, src, reason}
-	last, seen := f.logged[key]
-	if seen && now-last < refusalLogEvery {
+	if !f.logged.allow(now, refusalKey{iface, src, reason}) {
 		return
 	}
-	if !seen && len(f.logged) >= maxRefusalSources {
-		f.forget(now)
-		if len(f.logged) >= maxRefusalSources {
-			return
-		}
-	}
-	f.logged[key] = now
 	level := slog.LevelWarn
 	if reason == vrrp.RefusedVRID {
 		level = slog.LevelInfo // others may share the link
 	}
 	f.log.Log(context.Background(), level, "packet refused", "interface", iface, "from", src, "reason", reason.String(),
 		"means", advice[reason], "refused_so_far", c[reason])
-}
-
-// forget drops what was logged longer than a minute ago.
-func (f *refusals) forget(now time.Duration) {
-	for key, last := range f.logged {
-		if now-last >= refusalLogEvery {
-			delete(f.logged, key)
-		}
-	}
 }

@@ -53,7 +53,7 @@ func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
 	if got := lines(); got != 3 {
 		t.Errorf("%d lines, want 3: two sources, one with two reasons", got)
 	}
-	now += refusalLogEvery - 1
+	now += limitEvery - 1
 	count(peerAddr, vrrp.RefusedTTL)
 	if got := lines(); got != 3 {
 		t.Errorf("%d lines within the minute, want 3", got)
@@ -76,7 +76,7 @@ func TestRefusals_AreBounded(t *testing.T) {
 	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
 	now := 1000 * time.Second
 	forged := netip.MustParseAddr("192.0.2.0")
-	const flood = 4 * maxRefusalSources
+	const flood = 4 * limitKeys
 	for range flood {
 		f.count(now, "eth0", forged, vrrp.RefusedTTL)
 		forged = forged.Next()
@@ -84,17 +84,17 @@ func TestRefusals_AreBounded(t *testing.T) {
 	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != flood {
 		t.Errorf("counted %d of %d", got, flood)
 	}
-	if got := strings.Count(log.String(), "\n"); got != maxRefusalSources {
-		t.Errorf("%d lines, want %d", got, maxRefusalSources)
+	if got := strings.Count(log.String(), "\n"); got != limitKeys {
+		t.Errorf("%d lines, want %d", got, limitKeys)
 	}
-	if got := len(f.logged); got != maxRefusalSources {
-		t.Errorf("%d sources remembered, want %d", got, maxRefusalSources)
+	if got := len(f.logged.last); got != limitKeys {
+		t.Errorf("%d sources remembered, want %d", got, limitKeys)
 	}
-	now += refusalLogEvery
+	now += limitEvery
 	log.Reset()
 	f.count(now, "eth0", forged, vrrp.RefusedTTL)
-	if log.Len() == 0 || len(f.logged) != 1 {
-		t.Errorf("a minute after the flood: %d sources remembered, log %q", len(f.logged), log.String())
+	if log.Len() == 0 || len(f.logged.last) != 1 {
+		t.Errorf("a minute after the flood: %d sources remembered, log %q", len(f.logged.last), log.String())
 	}
 }
 

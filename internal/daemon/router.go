@@ -168,6 +168,8 @@ func (r *router) evaluate(now time.Duration) {
 	r.faults = faults
 	first := !r.started
 	r.started = true
+	// The fault goes before a priority that falls with it, or the router would
+	// yield and then leave; and a router starts with the priority it has.
 	switch {
 	case len(faults) > 0:
 		if changed && st.Role == vrrp.Fault {
@@ -302,7 +304,9 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
 	case vrrp.Notice:
-		r.notice(a)
+		if r.node.noticed.allow(now, noticeKey{r.id, a.Note, a.Rival.Addr}) {
+			r.notice(a)
+		}
 	}
 }
 
@@ -413,7 +417,14 @@ func (r *router) reason(a vrrp.Action) string {
 	return a.Reason
 }
 
-// notice logs a finding about a peer. Each is given once, until it has gone.
+// noticeKey is what one finding is about.
+type noticeKey struct {
+	router vrrp.ID
+	note   vrrp.Note
+	peer   netip.Addr
+}
+
+// notice logs a finding about a peer, or about ourselves.
 func (r *router) notice(a vrrp.Action) {
 	rival := slog.String("peer", r.nameOf(a.Rival))
 	switch a.Note {
