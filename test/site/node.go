@@ -91,8 +91,11 @@ func (s *Site) Configure(n *Node, c Config) error {
 }
 
 // Start starts the daemon.
-func (n *Node) Start() (err error) {
-	n.Process, err = n.Host.Start(n.argv, lab.StartOptions{})
+func (n *Node) Start() error { return n.StartWith() }
+
+// StartWith starts the daemon with more in its environment.
+func (n *Node) StartWith(env ...string) (err error) {
+	n.Process, err = n.Host.Start(n.argv, lab.StartOptions{Env: env})
 	return err
 }
 
