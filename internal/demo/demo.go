@@ -214,11 +214,11 @@ type step struct {
 // play shows the steps.
 func (d *demo) play(ctx context.Context) error {
 	a := d.nodes["a"]
-	service := "HAProxy"
+	service := "HAProxy behind it"
 	if haproxy() == "" {
-		service = "A small server (HAProxy is not installed: apt-get install haproxy)"
+		service = "a small server behind it, as HAProxy is not installed"
 	}
-	d.printf("%s on a (preferred) or b, adverts every 1s; %s behind it; a client asks every millisecond.\n", address.Addr(), service)
+	d.printf("%s on a (preferred) or b, adverts every 1s; %s; a client asks every millisecond.\n", address.Addr(), service)
 	steps := []step{
 		{0, "start a, b", d.startAll, "a", tellMaster("")},
 		{6 * time.Second, "stop HAProxy on a", func() error { return a.haproxy.Kill() }, "b", tellFault},
@@ -326,9 +326,12 @@ func (d *demo) holders() ([]string, error) {
 // output is what the nodes wrote, for a demo that failed.
 func (d *demo) output() string {
 	var b strings.Builder
-	for _, n := range d.nodes {
-		if n.baton != nil {
-			fmt.Fprintf(&b, "--- baton on %s wrote:\n%s\n", n.name, n.baton.Output())
+	for _, name := range []string{"a", "b"} {
+		n := d.nodes[name]
+		for what, p := range map[string]*lab.Process{"baton": n.baton, "HAProxy": n.haproxy} {
+			if p != nil {
+				fmt.Fprintf(&b, "--- %s on %s wrote:\n%s\n", what, n.name, p.Output())
+			}
 		}
 	}
 	return b.String()

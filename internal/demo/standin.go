@@ -16,6 +16,7 @@ func StandIn(socket, address string) error {
 	if err != nil {
 		return fmt.Errorf("stand in for HAProxy: %w", err)
 	}
+	_ = os.Remove(socket) // left by one that was killed
 	stats, err := net.Listen("unix", socket)
 	if err != nil {
 		return fmt.Errorf("stand in for HAProxy: %w", err)
