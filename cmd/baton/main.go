@@ -35,16 +35,18 @@ func run(args []string) int {
 	}
 	var mistakes *daemon.ConfigError
 	var usage *usageError
+	var told toldError
 	switch {
+	case errors.As(err, &told):
+		return int(told)
 	case errors.As(err, &mistakes):
 		_, _ = mistakes.Report.WriteTo(os.Stderr)
 		return exitMistake
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "baton: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
-	case !errors.Is(err, errTold):
-		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
 	}
+	fmt.Fprintf(os.Stderr, "baton: %v\n", err)
 	return exitFailed
 }
 
@@ -55,8 +57,11 @@ func (e *usageError) Error() string { return e.err.Error() }
 
 func (e *usageError) Unwrap() error { return e.err }
 
-// errTold is a failure that the command has explained already.
-var errTold = errors.New("failed")
+// toldError is the exit status of a failure that the command has explained
+// already.
+type toldError int
+
+func (e toldError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // usage makes the mistakes that cobra finds in arguments usage errors.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {

@@ -47,13 +47,13 @@ func validate(cmd *cobra.Command, path string, here bool, node string) error {
 			report.Add(cfg.CheckHost(daemon.Host{})...)
 		}
 	}
-	if report.Errors() > 0 {
-		return &daemon.ConfigError{Report: report}
-	}
 	if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	if report.Warnings() > 0 {
+	switch {
+	case report.Errors() > 0:
+		return toldError(exitMistake)
+	case report.Warnings() > 0:
 		return nil
 	}
 	seen := ""
