@@ -22,7 +22,7 @@ test: ## everything; installs the Debian packages that the tests need and that a
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)
 
-lint: ## gofmt, vet, staticcheck, shellcheck
+lint: ## gofmt, vet, staticcheck (the scripts are checked by their tests)
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt:'; gofmt -l .; exit 1; }
 	go vet ./...
 	go run $(STATICCHECK) ./...

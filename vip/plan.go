@@ -344,6 +344,9 @@ func (t *table) done(q request, err error, now time.Duration) {
 			return
 		}
 		f.removeEntry(q.prefix)
+		if q.address.router.wish == nil {
+			t.log.Warn("virtual address was there at the start: taken off", "router", q.address.router.Name, "interface", q.name, "address", q.prefix)
+		}
 		if q.address.wished {
 			t.log.Warn("address was on with another prefix length", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
 		}

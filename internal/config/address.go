@@ -159,7 +159,7 @@ func (rr *routerReader) family(f fields, r *reading, here bool) {
 	}
 	for i, a := range r.Addresses {
 		if node, owned := rr.shared.owners[a.Prefix.Addr()]; owned && r.Priorities[node] != owner {
-			w.warnAt(r.addressAt[i], n.path, "a virtual address is nobody's own, unless its owner has priority 255", "%s is an address of %s itself in `nodes`: two hosts would hold it", a.Prefix.Addr(), node)
+			w.errorAt(r.addressAt[i], n.path, "choose another one; or give "+node+" priority 255: it owns the address", "%s is an address of %s itself in `nodes`: baton would take it off that host", a.Prefix.Addr(), node)
 		}
 	}
 }
