@@ -2,6 +2,9 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,4 +83,37 @@ func announcedEarly(successor site.Kind, prefix string) int {
 		return 50
 	}
 	return 0
+}
+
+// A peer that holds our addresses and speaks version 2 cannot be elected with:
+// a baton that is starting waits until it has gone.
+func TestPeerOfVersion2AtStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := site.Pair(time.Second, site.Addresses(1, false)...)
+	vip := c.Routers[0].Addresses[0]
+	a, b := add(t, s, "a", site.Keepalived, c), add(t, s, "b", site.Baton, c)
+	conf := filepath.Join(a.Dir, "keepalived.conf")
+	text, err := os.ReadFile(conf)
+	must(t, err)
+	version2 := strings.ReplaceAll(string(text), "version 3", "version 2")
+	if version2 == string(text) {
+		t.Fatal("the peer's file does not name its version")
+	}
+	must(t, os.WriteFile(conf, []byte(version2), 0o644))
+	must(t, a.Start())
+	must(t, s.Holders.Await("a", patience, site.Address(vip)))
+	from := time.Now()
+	must(t, b.Start())
+	change, err := b.AwaitRole("web", "INIT", from, patience)
+	must(t, err)
+	if !strings.Contains(change.Reason, "version 2") {
+		t.Errorf("the reason %q does not say what is wrong", change.Reason)
+	}
+	time.Sleep(5 * time.Second) // longer than baton would wait for silence
+	unmoved(t, s, vip, "a", from)
+	must(t, a.Stop())
+	_, err = b.AwaitRole("web", "MASTER", change.At, patience)
+	must(t, err)
+	must(t, s.Holders.Await("b", patience, site.Address(vip)))
 }
