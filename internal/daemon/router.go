@@ -22,6 +22,10 @@ const (
 	// before it counts as unable to hold it: what passes by itself, such as a
 	// link that goes down, has shown itself by then.
 	addressGrace = time.Second
+	// ownerRetryAfter is the shortest retry_after of an address owner. It is
+	// master the moment it leaves FAULT: without a hold it would fail, recover
+	// and be master again for ever, all in one turn of the loop.
+	ownerRetryAfter = time.Second
 )
 
 // router is one virtual router with everything around its state machine.
@@ -65,8 +69,12 @@ func (n *node) newRouter(c config.Router) (*router, error) {
 		link:   n.uplink(c.Interface),
 		evalAt: vrrp.Never,
 		broken: make(map[netip.Addr]error),
-		hold:   health.NewHold(c.RetryAfter, maxRetryAfter),
 	}
+	retryAfter := c.RetryAfter
+	if c.Priority == 255 {
+		retryAfter = max(retryAfter, ownerRetryAfter)
+	}
+	r.hold = health.NewHold(retryAfter, maxRetryAfter)
 	checksum := vrrp.PseudoHeader
 	if c.PlainChecksum {
 		checksum = vrrp.MessageOnly

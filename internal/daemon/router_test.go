@@ -178,6 +178,25 @@ func TestHold_EndsEarlyOnAVacantLink(t *testing.T) {
 	s.wantRole(vrrp.Backup, "no reason for FAULT is left")
 }
 
+// Without a hold an owner would change between MASTER and FAULT in one turn
+// of the loop, for ever.
+func TestHold_OfAnOwnerLastsThoughRetryAfterIsZero(t *testing.T) {
+	web := webRouter()
+	web.Priority, web.Priorities["a"], web.RetryAfter = 255, 255, 0
+	web.Track = []config.Track{track("serving", config.Fault, 0, config.Master)}
+	s := newStage(t, pair(web))
+	s.master()
+	s.verdict("serving", health.Fail, "no answer")
+	s.wantRole(vrrp.Fault, "serving fails: no answer")
+	s.peerServes(time.Second-1, 190)
+	s.verdict("serving", health.Pass, "")
+	if got := s.router("web").role; got != vrrp.Fault {
+		t.Fatalf("%s within a second, want FAULT", got)
+	}
+	s.advance(1)
+	s.wantRole(vrrp.Master, "owns the addresses (priority 255)")
+}
+
 func TestHold_LastsWhenSomebodyTakesTheRoleAfterAll(t *testing.T) {
 	s := serving(t)
 	s.verdict("serving", health.Fail, "no answer")
