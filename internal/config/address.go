@@ -17,7 +17,8 @@ func (w *walk) addresses(f fields) (all []Address, at []place) {
 	case n == nil:
 		return nil, nil
 	case n.kind == scalar:
-		w.errorAt(n.place, n.path, "addresses: ["+short(n.text)+"]", "is a single value, want a list")
+		items := strings.FieldsFunc(n.text, func(r rune) bool { return r == ' ' || r == ',' || r == '-' })
+		w.errorAt(n.place, n.path, "addresses: ["+short(strings.Join(items, ", "))+"]", "is a single value, want a list")
 		return nil, nil
 	case n.kind != list:
 		w.errorAt(n.place, n.path, "addresses: [10.0.0.100/24]", "is %s, want a list of ADDRESS/LEN", n.kind)
@@ -62,6 +63,9 @@ func (w *walk) virtualAddress(n *node) netip.Prefix {
 		return netip.Prefix{}
 	}
 	if words := strings.Fields(n.text); len(words) > 1 {
+		if words[1] == "-" {
+			return fail("the dashes of a list stand below each other", "%s is more than an address", quote(n.text))
+		}
 		return fail("write "+short(words[0])+": it goes on the router's interface", "%s is more than an address", quote(n.text))
 	}
 	text, length, hasLength := strings.Cut(n.text, "/")

@@ -74,6 +74,8 @@ func unfitProgram(first string, alone bool) (problem, hint string) {
 	switch {
 	case assigns && name != "" && strings.Trim(name, letters+digits+"_") == "":
 		return "baton starts no shell, " + quote(first) + " would be the program", "put it into an environment_file"
+	case strings.ContainsAny(first, typographic):
+		return quote(first) + " would be the program", `the quotes of YAML are " and '`
 	case alone && strings.ContainsFunc(first, unicode.IsSpace):
 		return quote(first) + " would be the name of the program", "a list has one item for each word; or write a string, without brackets"
 	case strings.Contains(first, "/") && first[0] != '/' && first[0] != '$':

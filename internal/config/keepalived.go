@@ -1,5 +1,7 @@
 package config
 
+import "strings"
+
 // keyHint explains an unknown key: as a slip of a known one, or as what keepalived's users are used to write.
 func keyHint(context, word string, table keys) string {
 	if hint := habit(context, word); hint != "" {
@@ -12,6 +14,24 @@ func keyHint(context, word string, table keys) string {
 		return hint
 	}
 	return didYouMean("", table.names())
+}
+
+// keepalivedFile is what to tell one who hands over a keepalived.conf.
+const keepalivedFile = "keepalived's own file? baton's is YAML: begin with configs/haproxy-pair.yaml"
+
+// keepalived tells whether the file is in the language of keepalived: a block of its begins somewhere.
+func (s *source) keepalived() bool {
+	for _, line := range s.lines {
+		words := strings.Fields(line)
+		if len(words) < 2 || !strings.HasSuffix(line, "{") {
+			continue
+		}
+		switch words[0] {
+		case "global_defs", "vrrp_instance", "vrrp_script", "vrrp_sync_group":
+			return true
+		}
+	}
+	return false
 }
 
 // notHere tells where a key belongs that is known elsewhere.
@@ -121,6 +141,12 @@ func routerHabit(word string) string {
 		return "keepalived's v3_checksum_as_v2 is checksum: rfc9568"
 	case "use_vmac", "virtual_mac":
 		return "this version has no virtual MAC"
+	case "virtual_routes", "virtual_rules", "routes", "rules":
+		return "this version has no routes and no rules: a notify command can set them"
+	case "services":
+		return "this version has no services: a notify command can start and stop them"
+	case "smtp_alert", "email":
+		return "baton sends no mail: a notify command can"
 	case "priorities":
 		return "priority: {NODE: NUMBER}, or prefer: NODE"
 	}

@@ -235,6 +235,10 @@ func (w *walk) interfaceName(f fields) string {
 		problem = "is longer than 15 characters"
 	case n.text == "." || n.text == ".." || strings.ContainsAny(n.text, "/ \t\n\v\f\r"):
 		problem = "cannot be the name of an interface"
+	case strings.ContainsAny(n.text, typographic):
+		problem, hint = "cannot be the name of an interface", `the quotes of YAML are " and '`
+	case isAddress(n.text):
+		problem, hint = "is an address", "the name of the interface that it is on, such as eth0"
 	case n.text == "lo":
 		problem = "is the loopback: no advertisement leaves the host there"
 	default:
@@ -243,6 +247,14 @@ func (w *walk) interfaceName(f fields) string {
 	}
 	w.errorAt(n.place, n.path, hint, "%s %s", quote(n.text), problem)
 	return ""
+}
+
+// typographic are the quotes that word processors and web pages put in place of " and '.
+const typographic = "\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
+
+func isAddress(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
 }
 
 func (w *walk) advertisementInterval(f fields) time.Duration {

@@ -84,12 +84,21 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 	binary.Write(sum, binary.BigEndian, uint64(len(text)))
 	sum.Write(text)
 	src.lines = strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
+	if at, ok := src.notUTF8(); !ok {
+		f.readable = false
+		c.errorAt(at, "", "save it as UTF-8", "this is not UTF-8")
+		return nil
+	}
 	y, problem := parse(text)
 	if problem != "" {
 		f.readable = false
 		line := brokenLine(text, len(src.lines))
 		at := place{src, line, 1 + len(src.line(line)) - len(strings.TrimLeft(src.line(line), " \t"))}
-		c.errorAt(at, "", syntaxHint(src.line(line), problem), "this is not YAML: %s", problem)
+		hint := syntaxHint(src.line(line), src.line(line-1), problem)
+		if src.keepalived() {
+			hint = keepalivedFile
+		}
+		c.errorAt(at, "", hint, "this is not YAML: %s", problem)
 		return nil
 	}
 	n := &node{place: place{src, 1, 1}}
@@ -105,7 +114,11 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 		}
 		c.errorAt(n.place, "", "start from configs/minimal.yaml", "the file is empty")
 	default:
-		c.errorAt(n.place, "", didYouMean("", topKeys.names()), "a configuration is a mapping of keys, this is %s", n.kind)
+		hint := didYouMean("", topKeys.names())
+		if src.keepalived() {
+			hint = keepalivedFile
+		}
+		c.errorAt(n.place, "", hint, "a configuration is a mapping of keys, this is %s", n.kind)
 	}
 	f.readable = false
 	return nil
@@ -203,8 +216,16 @@ func brokenLine(text []byte, lines int) int {
 	return max(1, high)
 }
 
-func syntaxHint(line, problem string) string {
+// syntaxHint explains what is wrong with line, as far as can be guessed. Often the slip is in the one before it: a text goes on in
+// the next line until that cannot be.
+func syntaxHint(line, before, problem string) string {
+	const noBreak = "\u00a0"
+	key, rest, colon := strings.Cut(strings.TrimSpace(before), ":")
 	switch {
+	case strings.Contains(line, noBreak), strings.Contains(before, noBreak):
+		return "a space here, or in the line above, is a no-break space: type it anew"
+	case strings.Contains(problem, "mapping values are not allowed") && colon && rest != "" && rest[0] != ' ' && !strings.ContainsAny(key, " \"'"):
+		return "the line above has no space after its colon"
 	case strings.Contains(line, "\t"):
 		return "YAML is indented with spaces, this line has a tab"
 	case strings.Contains(line, "::"):
@@ -214,11 +235,15 @@ func syntaxHint(line, problem string) string {
 	case strings.Contains(problem, "mapping values are not allowed"):
 		return `a text with ": " in it needs quotes; or the indentation of this line is wrong`
 	case strings.Contains(problem, "',' or"):
-		return "a bracket that is not closed? within { } and [ ] a text with , { } [ ] in it needs quotes"
+		return "a comma or a closing bracket is missing? within { } and [ ] a text with , { } [ ] in it needs quotes"
 	case strings.Contains(problem, "unexpected end of stream"), strings.Contains(problem, "quoted scalar"):
 		return "a quote that is not closed?"
 	case strings.Contains(problem, "expected node content"):
 		return "a bracket that is not closed?"
+	case strings.Contains(problem, "alphabetic or numeric"):
+		return `a text that begins with * or & needs quotes: "*.yaml"`
+	case strings.Contains(problem, "unknown escape"):
+		return `within " " a backslash begins an escape: write ' '`
 	case strings.Contains(problem, "expected key"):
 		return "the indentation differs from that of the lines above"
 	}

@@ -20,6 +20,24 @@ func (s *source) line(n int) string {
 	return s.lines[n-1]
 }
 
+// notUTF8 finds the first character that is none in UTF-8; ok says that there is none. UTF-16 has one at its very beginning.
+func (s *source) notUTF8() (at place, ok bool) {
+	for i, line := range s.lines {
+		if utf8.ValidString(line) {
+			continue
+		}
+		column := 1
+		for _, r := range line {
+			if r == utf8.RuneError {
+				break
+			}
+			column++
+		}
+		return place{s, i + 1, column}, false
+	}
+	return place{}, true
+}
+
 // place is where something stands. Lines and columns count from 1; columns count characters.
 type place struct {
 	file         *source
