@@ -1,9 +1,6 @@
 package link
 
-import (
-	"fmt"
-	"net/netip"
-)
+import "net/netip"
 
 // Announcements reads up to limit (at most 32) announcements of other stations.
 // The result is good until the next call of Announcements.
@@ -28,7 +25,7 @@ func (c *Conn) Announcements(limit int) []Announcement {
 		if !ok {
 			continue // cannot be: the kernel's filter has seen it
 		}
-		if a.MAC == c.mac || [6]byte(frame[6:12]) == c.mac {
+		if a.MAC == c.mac || MAC(frame[6:12]) == c.mac {
 			c.stats.AnnouncementsOwn++
 			continue
 		}
@@ -45,7 +42,7 @@ func parseARP(frame []byte) (Announcement, bool) {
 	}
 	return Announcement{
 		Address: netip.AddrFrom4([4]byte(frame[arpSender:])),
-		MAC:     [6]byte(frame[arpSenderMAC:]),
+		MAC:     MAC(frame[arpSenderMAC:]),
 	}, true
 }
 
@@ -57,12 +54,12 @@ func parseNA(frame []byte) (Announcement, bool) {
 	}
 	a := Announcement{
 		Address: netip.AddrFrom16([16]byte(frame[naTarget:])),
-		MAC:     [6]byte(frame[6:12]), // unless the option below says otherwise
+		MAC:     MAC(frame[6:12]), // unless the option below says otherwise
 	}
 	// Options (RFC 4861 section 4.6): type, length in units of 8 bytes.
 	for o := frame[naEnd:]; len(o) >= 8; {
 		if o[0] == neighborTLLA && o[1] == 1 {
-			a.MAC = [6]byte(o[2:8])
+			a.MAC = MAC(o[2:8])
 		}
 		size := int(o[1]) * 8
 		if size == 0 || size > len(o) {
@@ -71,25 +68,4 @@ func parseNA(frame []byte) (Announcement, bool) {
 		o = o[size:]
 	}
 	return a, true
-}
-
-// SetAnnouncements turns the reading of announcements on or off; it is on after
-// Open. While it is off, the kernel discards them, and a flood of them wakes
-// nobody.
-func (c *Conn) SetAnnouncements(on bool) error {
-	if c.frames == nil || on == c.announcing {
-		return nil
-	}
-	code := nothing()
-	if on {
-		code = c.announcementFilter()
-	}
-	if err := attach(c.frames.fd, code); err != nil {
-		return fmt.Errorf("turn announcements on %s on or off: %w", c.name, err)
-	}
-	c.announcing = on
-	if !on {
-		drain(c.frames.fd)
-	}
-	return nil
 }

@@ -53,7 +53,7 @@ const (
 type Conn struct {
 	name  string
 	index int
-	mac   [6]byte
+	mac   MAC
 	ipv6  bool
 	vrids VRIDs
 
@@ -63,8 +63,6 @@ type Conn struct {
 	poller  *Poller // nil before Watch
 	out     sender
 	rate    bucket
-
-	announcing bool // the packet socket takes announcements
 
 	packets       []Packet
 	refused       []Packet
@@ -234,7 +232,6 @@ func (c *Conn) setupPacket(fd int) error {
 	if err := attach(fd, c.announcementFilter()); err != nil {
 		return err
 	}
-	c.announcing = true
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, announcementBuffer)
 	proto := uint16(unix.ETH_P_ARP)
 	if c.ipv6 {
@@ -325,7 +322,7 @@ func (c *Conn) SetVRIDs(known VRIDs) error {
 }
 
 // Watch makes p report the Conn's sockets: tag+ReadyReceive, tag+ReadySurvey and
-// tag+ReadyAnnouncements.
+// tag+ReadyAnnouncements. Where it fails, p reports none of them.
 func (c *Conn) Watch(p *Poller, tag uint64) error {
 	err := p.Add(c.receive.fd, tag+ReadyReceive)
 	if err == nil {
@@ -336,6 +333,7 @@ func (c *Conn) Watch(p *Poller, tag uint64) error {
 	}
 	c.poller = p
 	if err != nil {
+		c.Unwatch() // or Close, perhaps elsewhere, would touch the Poller
 		return fmt.Errorf("watch the sockets of %s: %w", c.name, err)
 	}
 	return nil

@@ -155,19 +155,18 @@ func (p *program) advertTests6(l layout) {
 
 // Sizes and offsets in an Ethernet frame.
 const (
-	etherARP      = 14      // the ARP message
-	arpSenderMAC  = 14 + 8  // sender hardware address
-	arpSender     = 14 + 14 // sender protocol address
-	arpTarget     = 14 + 24 // target protocol address
-	arpEnd        = 14 + 28
-	etherIPv6     = 14
-	naMessage     = 14 + 40 // the ICMPv6 message
-	naTarget      = 14 + 40 + 8
-	naEnd         = 14 + 40 + 24
-	naSolicited   = 0x40
-	icmpv6NA      = 136
-	neighborTLLA  = 2 // option: target link-layer address
-	ethernetFrame = 14
+	etherARP     = 14      // the ARP message
+	arpSenderMAC = 14 + 8  // sender hardware address
+	arpSender    = 14 + 14 // sender protocol address
+	arpTarget    = 14 + 24 // target protocol address
+	arpEnd       = 14 + 28
+	etherIPv6    = 14
+	naMessage    = 14 + 40 // the ICMPv6 message
+	naTarget     = 14 + 40 + 8
+	naEnd        = 14 + 40 + 24
+	naSolicited  = 0x40
+	icmpv6NA     = 136
+	neighborTLLA = 2 // option: target link-layer address
 )
 
 // announcementFilter4 is the program of the packet socket for IPv4: ARP over
@@ -181,8 +180,8 @@ func announcementFilter4() []bpf.Instruction {
 	p.needField(etherARP+2, 2, unix.ETH_P_IP) // IPv4
 	p.needField(etherARP+4, 2, 0x0604)        // address lengths
 	p.add(bpf.LoadAbsolute{Off: 20, Size: 2}) // 1 request, 2 reply
-	p.need(bpf.JumpGreaterOrEqual, 1)         //
-	p.need(bpf.JumpLessOrEqual, 2)            //
+	p.need(bpf.JumpGreaterOrEqual, 1)
+	p.need(bpf.JumpLessOrEqual, 2)
 	p.add(bpf.LoadAbsolute{Off: arpSender, Size: 4})
 	p.need(bpf.JumpNotEqual, 0)
 	p.add(bpf.TAX{}, bpf.LoadAbsolute{Off: arpTarget, Size: 4})

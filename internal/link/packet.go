@@ -29,11 +29,6 @@ func (v VRIDs) With(vrid uint8) VRIDs {
 	return v
 }
 
-// Has tells whether vrid is in the set.
-func (v VRIDs) Has(vrid uint8) bool {
-	return v[vrid/64]>>(vrid%64)&1 == 1
-}
-
 // The groups of RFC 9568 sections 5.1.1.2 and 5.1.2.2.
 var (
 	group4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})

@@ -191,3 +191,16 @@ func TestPoller_NoAllocations(t *testing.T) {
 		t.Errorf("%v allocations, ready %v, %v", n, ready, err)
 	}
 }
+
+// Close may come from another goroutine, and must not meet the Poller then.
+func TestConn_WatchThatFailsLeavesNothingBehind(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.a.open(t, "eth0", false)
+	p := newPoller(t)
+	if err := c.Watch(p, reservedTags-1); err == nil {
+		t.Fatal("a reserved tag was taken")
+	}
+	if len(p.tags) != 0 || c.poller != nil {
+		t.Errorf("%d descriptors are watched still", len(p.tags))
+	}
+}

@@ -14,13 +14,14 @@ import (
 // The result is good until the next call of Receive.
 func (c *Conn) Receive(limit int) []Packet {
 	const attempts = 4 // of 32 broken packets each; the rest must wait for the next turn
+	c.packets = c.packets[:0]
 	for range attempts {
 		n, errno := c.receive.read(limit)
 		if errno != 0 {
 			c.stats.ReceiveErrors++
 			continue
 		}
-		c.packets = c.parse(c.receive, n, c.packets[:0], &c.stats.ReceiveTruncated, &c.stats.ReceiveMalformed)
+		c.packets = c.parse(c.receive, n, c.packets, &c.stats.ReceiveTruncated, &c.stats.ReceiveMalformed)
 		if n == 0 || len(c.packets) > 0 {
 			break
 		}

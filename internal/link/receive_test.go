@@ -115,21 +115,6 @@ func TestConn_Announcements(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 
-		// Turned off, nothing comes, and nothing waits for the time after.
-		l.sendFrame(t, claim(macB, 8))
-		eventually(t, "a waiting announcement", func() bool {
-			_, _, err := unix.Recvfrom(c.frames.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			return err == nil
-		})
-		must(t, c.SetAnnouncements(false))
-		l.sendFrame(t, claim(macB, 8))
-		must(t, c.SetAnnouncements(true))
-		l.sendFrame(t, claim(macB, 9))
-		eventually(t, "the announcement", func() bool { got = append(got, c.Announcements(batch)...); return len(got) >= 3 })
-		if last := got[len(got)-1]; len(got) != 3 || last.Address != netip.MustParseAddr(map[bool]string{false: "10.0.0.9", true: "fe80::9"}[ipv6]) {
-			t.Errorf("%v", got)
-		}
-
 		// A successor's whole list, at once, read in bounded turns.
 		for n := range 250 {
 			l.sendFrame(t, claim(macB, n+1))
@@ -144,6 +129,20 @@ func TestConn_Announcements(t *testing.T) {
 			return total >= 250
 		})
 	})
+}
+
+func TestConn_ReceiveThatFailsYieldsNothing(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.a.open(t, "eth0", false)
+	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0)
+	eventually(t, "the advert", func() bool { return len(c.Receive(batch)) == 1 })
+	fd := c.receive.fd
+	c.receive.fd = -1
+	if got := c.Receive(batch); len(got) != 0 || c.Stats().ReceiveErrors == 0 {
+		t.Errorf("%d packets of an earlier call, %+v", len(got), c.Stats())
+	}
+	c.receive.fd = fd
 }
 
 func TestConn_KernelDrops(t *testing.T) {

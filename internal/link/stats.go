@@ -1,7 +1,5 @@
 package link
 
-import "iter"
-
 // Stats counts, since Open, what one Conn received and sent and why it lost what
 // it lost. All are numbers of packets unless said otherwise.
 type Stats struct {
@@ -22,27 +20,4 @@ type Stats struct {
 	SendDeferred      uint64 // times that Flush left messages for later because the kernel's buffer was full (calls)
 	SendDropped       uint64 // dropped because the queue was full
 	SendFailed        uint64 // dropped because the kernel refused them
-}
-
-// All yields each counter with its name, in a fixed order.
-func (s Stats) All() iter.Seq2[string, uint64] {
-	return func(yield func(string, uint64) bool) {
-		_ = yield("received", s.Received) &&
-			yield("receive_truncated", s.ReceiveTruncated) &&
-			yield("receive_malformed", s.ReceiveMalformed) &&
-			yield("receive_overflow", s.ReceiveOverflow) &&
-			yield("receive_errors", s.ReceiveErrors) &&
-			yield("surveyed", s.Surveyed) &&
-			yield("survey_truncated", s.SurveyTruncated) &&
-			yield("survey_malformed", s.SurveyMalformed) &&
-			yield("survey_overflow", s.SurveyOverflow) &&
-			yield("survey_pauses", s.SurveyPauses) &&
-			yield("announcements", s.Announcements) &&
-			yield("announcements_own", s.AnnouncementsOwn) &&
-			yield("announcements_lost", s.AnnouncementsLost) &&
-			yield("sent", s.Sent) &&
-			yield("send_deferred", s.SendDeferred) &&
-			yield("send_dropped", s.SendDropped) &&
-			yield("send_failed", s.SendFailed)
-	}
 }
