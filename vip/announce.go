@@ -2,6 +2,7 @@ package vip
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -49,13 +50,19 @@ type turn struct {
 	due     time.Duration
 }
 
+func (t turn) void() bool { return t.round != t.address.round }
+
 // queue is the announcement schedule of one interface.
 type queue struct {
 	first  []turn        // never announced in this round: these go before all others
 	again  turnHeap      // by due time
 	opened time.Duration // start of the current window of length gap
 	left   int           // frames that may still be sent in it
+	full   int           // length of again at which void turns are taken out of all of it
 }
+
+// leastFull is the least value of full: a short list may hold what it likes.
+const leastFull = 64
 
 // start begins to announce a by its router's policy, forgetting what has been
 // announced of it before.
@@ -98,14 +105,26 @@ func (q *queue) sent(a *address, now time.Duration) {
 		a.began = now
 	}
 	if due, ok := a.router.Announce.following(a.sent, a.began, now); ok {
-		heap.Push(&q.again, turn{address: a, round: a.round, due: due})
+		q.later(a, due)
 	}
 }
 
 // failed notes that a could not be announced now.
 func (q *queue) failed(a *address, now time.Duration) {
-	heap.Push(&q.again, turn{address: a, round: a.round, due: now + min(resendLast, resend<<min(a.unsent, 10))})
+	q.later(a, now+min(resendLast, resend<<min(a.unsent, 10)))
 	a.unsent++
+}
+
+// later puts a in again. Void turns leave that list by themselves only when
+// they are due, which may be a day: where announcing starts anew all the time,
+// they would pile up behind the turn of another address.
+func (q *queue) later(a *address, due time.Duration) {
+	if len(q.again) >= max(q.full, leastFull) {
+		q.again = slices.DeleteFunc(q.again, turn.void)
+		heap.Init(&q.again)
+		q.full = 2 * len(q.again)
+	}
+	heap.Push(&q.again, turn{address: a, round: a.round, due: due})
 }
 
 // deadline returns when next will have something.
@@ -129,10 +148,10 @@ func (q *queue) pending(now time.Duration) bool {
 
 // drop removes void turns from the heads of both lists.
 func (q *queue) drop() {
-	for len(q.first) > 0 && q.first[0].round != q.first[0].address.round {
+	for len(q.first) > 0 && q.first[0].void() {
 		q.first = q.first[1:]
 	}
-	for len(q.again) > 0 && q.again[0].round != q.again[0].address.round {
+	for len(q.again) > 0 && q.again[0].void() {
 		heap.Pop(&q.again)
 	}
 }

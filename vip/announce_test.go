@@ -153,3 +153,32 @@ func TestQueue_FailedIsSentLater(t *testing.T) {
 		t.Errorf("sent at %v, want once", got[a])
 	}
 }
+
+// Whoever makes one router announce again all the time, must not make the
+// queue remember all that was to be announced later, behind another router's.
+func TestQueue_StartedAnewRemembersOnlyTheLastTime(t *testing.T) {
+	var q queue
+	list := queued(3, Announce{Every: 24 * time.Hour})
+	began := time.Hour
+	for _, a := range list {
+		q.start(a)
+	}
+	drain(&q, began, began+time.Second)
+	now := began
+	for range 1000 {
+		now += 5 * time.Second
+		for _, a := range list[1:] {
+			q.start(a)
+		}
+		drain(&q, now, now+time.Second)
+	}
+	if len(q.again) > leastFull {
+		t.Errorf("%d turns are kept for %d addresses", len(q.again), len(list))
+	}
+	at := drain(&q, now, now+24*time.Hour)
+	for _, a := range list {
+		if len(at[a]) != 1 {
+			t.Errorf("%s is announced %d times in the day after, want once", a.Prefix, len(at[a]))
+		}
+	}
+}

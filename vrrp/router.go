@@ -268,7 +268,6 @@ func (r *router) expire(now time.Duration) {
 			r.timer = now + r.downInterval()
 			r.master = Rival{}
 			if !r.deaf {
-				r.master = Rival{}
 				r.act(Action{Kind: Vacant, Elapsed: now - r.accepted})
 			}
 		}
