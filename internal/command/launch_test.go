@@ -97,3 +97,40 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+// TestRun_MayNotChangeUsers runs itself in a process that is root without the
+// right to become somebody else, as a unit's CapabilityBoundingSet= makes one.
+func TestRun_MayNotChangeUsers(t *testing.T) {
+	const inner = "BATON_TEST_BOUNDED"
+	if os.Getenv(inner) == "" {
+		needRoot(t)
+		cmd := exec.Command(os.Args[0], "-test.run=^TestRun_MayNotChangeUsers$", "-test.v")
+		cmd.Env = append(os.Environ(), inner+"=1")
+		var out []byte
+		err := error(nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // for good: the thread ends with what it gave up
+			if err = unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SETUID, 0, 0, 0); err == nil {
+				out, err = cmd.CombinedOutput()
+			}
+		}()
+		<-done
+		if err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	r, _ := newRunner(t)
+	s := sh("id -un")
+	s.User = &User{Name: "nobody"}
+	want := "as nobody: baton may not change users, which takes CAP_SETUID and CAP_SETGID: operation not permitted"
+	if got := r.Run(t.Context(), s).String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got %q, want it to end with %q", got, want)
+	}
+	s.User = nil
+	if res := r.Run(t.Context(), s); res.FirstLine() != "root" {
+		t.Errorf("without a user: %s", res)
+	}
+}

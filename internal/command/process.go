@@ -313,7 +313,7 @@ func explain(path string, s Spec, err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("run %s: the interpreter in its #! line, or its loader, is missing: %w", path, unix.ENOENT)
 	case s.User != nil && errors.Is(err, unix.EPERM):
-		return fmt.Errorf("run %s as %s: baton may not change users (it is not root): %w", path, s.User, unix.EPERM)
+		return fmt.Errorf("run %s as %s: baton may not change users, which takes CAP_SETUID and CAP_SETGID: %w", path, s.User, unix.EPERM)
 	case s.User != nil && errors.Is(err, unix.EACCES):
 		return fmt.Errorf("run %s: %s may not execute it: %w", path, s.User, unix.EACCES)
 	}

@@ -168,3 +168,12 @@ func TestLookup(t *testing.T) {
 		})
 	}
 }
+
+// A daemon may be started with an empty environment.
+func TestLookup_WithoutPATH(t *testing.T) {
+	t.Setenv("PATH", "")
+	path, err := Lookup("sh")
+	if err != nil || filepath.Base(path) != "sh" {
+		t.Errorf("got %q, %v", path, err)
+	}
+}
