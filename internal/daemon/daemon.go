@@ -118,23 +118,26 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
+func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			d.free()
+		}
+	}()
 	poller, err := link.NewPoller()
 	if err != nil {
 		return nil, err
 	}
 	d.loop = newLoop(poller, log)
-	d.monitor, err = link.NewMonitor(log)
-	if err != nil {
-		return nil, fmt.Errorf("follow the interfaces: %w", err)
+	if d.monitor, err = link.NewMonitor(log); err != nil {
+		return nil, err
 	}
 	d.worker, err = vip.New(vip.Options{Log: log, Report: func(e vip.Event) {
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.addressEvent(now, e) })
 	}})
 	if err != nil {
-		d.monitor.Close()
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
 	d.runner = command.NewRunner(log)
@@ -145,9 +148,6 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
 		hooks:     d.hooks,
 	})
 	if err != nil {
-		d.monitor.Close()
-		d.worker.Close()
-		d.runner.Close()
 		return nil, err
 	}
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
@@ -156,6 +156,23 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (*daemon, error) {
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})
 	return d, nil
+}
+
+// free gives back what newDaemon has opened of a daemon that is not run.
+func (d *daemon) free() {
+	d.cancel()
+	if d.runner != nil {
+		d.runner.Close()
+	}
+	if d.worker != nil {
+		d.worker.Close()
+	}
+	if d.monitor != nil {
+		d.monitor.Close()
+	}
+	if d.loop != nil {
+		_ = d.loop.poller.Close() // the error to tell is another one
+	}
 }
 
 // hooks makes the queue of one router's hooks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"baton/internal/link"
@@ -73,7 +74,9 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 		case <-ctx.Done():
 			return
 		case d := <-k.dead:
-			k.close(d)
+			if k.close(d); d.err != nil {
+				retry.Reset(reopenAfter)
+			}
 			continue
 		case <-k.poke:
 		case <-retry.C:
@@ -99,11 +102,12 @@ type discarded struct {
 func (k *links) discard(c *conn, err error) {
 	select {
 	case k.dead <- discarded{c, err}:
-	default: // more interfaces went at once than a host has
-		k.close(discarded{c, nil})
+	default: // more interfaces went at once than a host has: the loop pays
+		_ = c.Close()
 	}
 }
 
+// close closes discarded sockets and notes why they are needed again.
 func (k *links) close(d discarded) {
 	if err := d.conn.Close(); err != nil {
 		k.log.Warn("sockets of an interface that has gone", "err", err)
@@ -146,28 +150,24 @@ func (k *links) updates() []linkUpdate {
 		}
 		if up.exists {
 			if o == nil {
-				o = &opened{index: up.state.Index, generation: up.state.Generation, problem: k.families(u)}
+				o = &opened{index: up.state.Index, generation: up.state.Generation, problem: u.unopened()}
 				k.current[u] = o
 			}
 			up.conns = k.open(u, up.state, o)
-			up.problem = make(map[bool]string)
-			for ipv6, why := range o.problem {
-				up.problem[ipv6] = why
-			}
+			up.problem = maps.Clone(o.problem) // the loop's own
 		}
 		all = append(all, up)
 	}
 	return all
 }
 
-// families returns the families that are wanted on an interface, each as not
-// open yet.
-func (k *links) families(u *uplink) map[bool]string {
-	wanted := make(map[bool]string)
+// unopened is the problem of each family that is wanted, before the first try.
+func (u *uplink) unopened() map[bool]string {
+	problem := make(map[bool]string)
 	for ipv6 := range u.vrids {
-		wanted[ipv6] = "not open yet"
+		problem[ipv6] = "not open yet"
 	}
-	return wanted
+	return problem
 }
 
 // open opens the sockets that are not open yet.

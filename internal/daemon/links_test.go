@@ -262,13 +262,21 @@ func (w *wire) advertisements(n int) []vrrp.Advertisement {
 
 func (w *wire) frame(to net.HardwareAddr, kind uint16, payload []byte) {
 	w.t.Helper()
-	f := append(append(append([]byte{}, to...), farMAC...), byte(kind>>8), byte(kind))
-	must(w.t, unix.Sendto(w.fd, append(f, payload...), 0, &w.to))
+	must(w.t, unix.Sendto(w.fd, ethernet(to, kind, payload), 0, &w.to))
 }
 
 // advertise sends an advertisement from src with the TTL.
 func (w *wire) advertise(src netip.Addr, ttl uint8, a vrrp.Advertisement) {
 	w.t.Helper()
+	must(w.t, unix.Sendto(w.fd, advertisementFrame(src, ttl, a), 0, &w.to))
+}
+
+func ethernet(to net.HardwareAddr, kind uint16, payload []byte) []byte {
+	f := append(append(append([]byte{}, to...), farMAC...), byte(kind>>8), byte(kind))
+	return append(f, payload...)
+}
+
+func advertisementFrame(src netip.Addr, ttl uint8, a vrrp.Advertisement) []byte {
 	dst := vrrp.IPv4.Group()
 	message := a.AppendTo(nil, src, dst)
 	s, d := src.As4(), dst.As4()
@@ -281,7 +289,7 @@ func (w *wire) advertise(src netip.Addr, ttl uint8, a vrrp.Advertisement) {
 	sum = sum&0xffff + sum>>16
 	sum = ^(sum&0xffff + sum>>16)
 	h[10], h[11] = byte(sum>>8), byte(sum)
-	w.frame(net.HardwareAddr{1, 0, 0x5e, 0, 0, 18}, unix.ETH_P_IP, append(h, message...))
+	return ethernet(net.HardwareAddr{1, 0, 0x5e, 0, 0, 18}, unix.ETH_P_IP, append(h, message...))
 }
 
 // announce sends a gratuitous ARP.
