@@ -138,6 +138,42 @@ func TestFaultAndRecovery(t *testing.T) {
 	}
 }
 
+// What can be asked of a master alone counts after its grace, and then keeps the
+// node out although nothing fails on it any more.
+func TestMasterOnlyCheck(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := checked(0)
+	a, b := add(t, s, "a", site.Baton, c), add(t, s, "b", site.Baton, c)
+	const grace = 800 * time.Millisecond
+	for _, n := range []*site.Node{a, b} {
+		text := s.BatonYAML(c)
+		effect := strings.Replace(text, "chk: fault", "chk: {effect: fault, when: master, grace: "+grace.String()+"}", 1)
+		if effect == text {
+			t.Fatalf("no effect to change in\n%s", text)
+		}
+		must(t, os.WriteFile(filepath.Join(n.Dir, "baton.yaml"), []byte(effect), 0o644))
+	}
+	setHealthy(t, s, "b", true)
+	must(t, a.Start())
+	master, err := a.AwaitRole("web", "MASTER", time.Time{}, patience)
+	must(t, err)
+	must(t, b.Start())
+	fault, err := a.AwaitRole("web", "FAULT", master.At, patience)
+	must(t, err)
+	if d := fault.At.Sub(master.At); d < grace-readLate || !strings.Contains(fault.Reason, "chk") {
+		t.Errorf("FAULT after %v because of %q; the grace is %v", d, fault.Reason, grace)
+	}
+	settled(t, s, "b", c)
+	setHealthy(t, s, "a", true)
+	from := time.Now()
+	time.Sleep(10 * interval)
+	unmoved(t, s, c.Routers[0].Addresses[0], "b", from)
+	if role := a.Role("web"); role != "FAULT" {
+		t.Errorf("a is %s, want FAULT for retry_after", role)
+	}
+}
+
 // A router waits until its check has answered, and does not hold the address when the answer is no.
 func TestFailingFromTheStart(t *testing.T) {
 	t.Parallel()

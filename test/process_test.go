@@ -77,6 +77,34 @@ func TestRealtime(t *testing.T) {
 	}
 }
 
+// Without a capability that it needs the daemon names it and sends nothing.
+func TestMissingCapability(t *testing.T) {
+	t.Parallel()
+	need(t, "setpriv")
+	for flag, name := range map[string]string{"-net_raw": "CAP_NET_RAW", "-net_admin": "CAP_NET_ADMIN"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			a := add(t, s, "a", site.Baton, site.Pair(interval, site.Addresses(1, false)...))
+			p, err := a.Host.Start([]string{
+				"setpriv", "--bounding-set", flag, "--inh-caps", flag,
+				batonBinary, "run", "-c", filepath.Join(a.Dir, "baton.yaml"), "--node", "a", "--runtime-dir", filepath.Join(a.Dir, "run"),
+			}, lab.StartOptions{})
+			must(t, err)
+			status, err := p.Wait(patience)
+			must(t, err)
+			if out := p.Output(); status != 1 || strings.Count(out, "CAP_") != 1 || !strings.Contains(out, name+" is missing") {
+				t.Errorf("exit %d, want 1 and %s alone:\n%s", status, name, out)
+			}
+			for _, p := range s.Wire("a").Packets() {
+				if p.Sent && p.Advert != nil {
+					t.Errorf("sent without the capability: %v", p)
+				}
+			}
+		})
+	}
+}
+
 // The daemon listens to nothing but VRRP, ARP and neighbour discovery.
 func TestOpensNothing(t *testing.T) {
 	t.Parallel()
