@@ -243,11 +243,11 @@ func (w *walk) variable(at place, path string, s scope, name, network string) (s
 		return "", false
 	case len(w.nodes) == 0: // broken, which has been said
 		return "", false
-	case !w.nodes[0].has(network):
+	case !w.nodes[0].hasNetwork(network):
 		w.errorAt(at, path, didYouMean(network, w.nodes[0].networks()), "$%s.%s: `nodes` have no network %q", name, short(network), short(network))
 		return "", false
 	case name == "node":
-		return w.me.address(network).String(), true
+		return w.me.Address(network).String(), true
 	}
 	return "$" + name + "." + network, true
 }

@@ -25,10 +25,13 @@ func (n Node) networks() []string {
 	return append([]string{"cluster"}, slices.Sorted(maps.Keys(n.Networks))...)
 }
 
-func (n Node) has(network string) bool { return slices.Contains(n.networks(), network) }
+func (n Node) hasNetwork(network string) bool { return slices.Contains(n.networks(), network) }
 
-// address returns the node's address in a network, invalid where it has none.
-func (n Node) address(network string) netip.Addr {
+// Has tells whether an address is one of the node's own.
+func (n Node) Has(a netip.Addr) bool { return slices.Contains(n.addresses(), a) }
+
+// Address returns the node's address in a network, "cluster" among them; invalid where it has none.
+func (n Node) Address(network string) netip.Addr {
 	if network == "cluster" {
 		return n.Cluster
 	}
@@ -74,7 +77,7 @@ func (w *walk) readNodes(n *node) {
 			w.errorAt(e.key.place, "nodes."+node.Name, "the same networks on every node", "has the networks %s, but %s (%s) has %s",
 				strings.Join(have, ", "), w.nodes[0].Name, firstEntry.key.from(e.key.place), strings.Join(want, ", "))
 			for _, network := range want { // so that what refers to them is not an error as well
-				if network != "cluster" && !node.has(network) {
+				if network != "cluster" && !node.hasNetwork(network) {
 					node.Networks[network] = netip.Addr{}
 				}
 			}

@@ -99,3 +99,15 @@ func userNamed(name string) *command.User {
 	}
 	return &command.User{Name: name}
 }
+
+// lookupOf finds the address of a node in one of its networks.
+func lookupOf(cfg *config.Config) role.Lookup {
+	return func(name, network string) (string, bool) {
+		for _, n := range cfg.Nodes {
+			if addr := n.Address(network); n.Name == name && addr.IsValid() {
+				return addr.String(), true
+			}
+		}
+		return "", false
+	}
+}

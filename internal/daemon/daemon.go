@@ -177,7 +177,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of one router's hooks.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.runner, d.cfg.Dir), d.log, addressOf(d.cfg))
+	q := role.New(r, role.Exec(d.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -284,74 +283,4 @@ func (n *node) settle(now time.Duration) {
 	for _, r := range n.routers {
 		n.evalAt = min(n.evalAt, r.evalAt)
 	}
-}
-
-// nameOf returns the node that an advertisement came from: by its address; or
-// by a priority that only one node has, where no check moves priorities; or
-// else the address.
-func (n *node) nameOf(rival vrrp.Rival, r *router) string {
-	if !rival.Addr.IsValid() {
-		return ""
-	}
-	for _, other := range n.cfg.Nodes {
-		if other.Cluster == rival.Addr {
-			return other.Name
-		}
-		for _, addr := range other.Networks {
-			if addr == rival.Addr {
-				return other.Name
-			}
-		}
-	}
-	name := ""
-	for other, priority := range r.cfg.Priorities {
-		if other != n.cfg.Node && priority == n.priorityOf(rival, r) {
-			if name != "" {
-				return rival.Addr.String()
-			}
-			name = other
-		}
-	}
-	if name == "" || r.weighted() {
-		return rival.Addr.String()
-	}
-	return name
-}
-
-// priorityOf is the rival's priority; of one that leaves, the last before.
-func (n *node) priorityOf(rival vrrp.Rival, r *router) uint8 {
-	if rival.Priority == 0 {
-		for _, p := range n.set.Peers(r.id) {
-			if p.Addr == rival.Addr {
-				return p.Priority
-			}
-		}
-	}
-	return rival.Priority
-}
-
-// addressOf is the role.Lookup of this configuration: the address of a node
-// in one of its networks.
-func addressOf(cfg *config.Config) role.Lookup {
-	return func(name, network string) (string, bool) {
-		for _, other := range cfg.Nodes {
-			switch {
-			case other.Name != name:
-			case network == "cluster":
-				return other.Cluster.String(), true
-			default:
-				addr, ok := other.Networks[network]
-				return addr.String(), ok
-			}
-		}
-		return "", false
-	}
-}
-
-// round gives a duration as a line in the log shows it.
-func round(d time.Duration) string {
-	if d < time.Millisecond {
-		return d.Round(10 * time.Microsecond).String()
-	}
-	return fmt.Sprint(d.Round(time.Millisecond))
 }

@@ -334,17 +334,17 @@ func TestNames(t *testing.T) {
 			if tt.earlier > 0 {
 				s.hear(tt.rival.Addr, tt.earlier)
 			}
-			if got := s.n.nameOf(tt.rival, s.router("web")); got != tt.want {
+			if got := s.router("web").nameOf(tt.rival); got != tt.want {
 				t.Errorf("nameOf = %q, want %q", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestAddressOf(t *testing.T) {
+func TestLookupOf(t *testing.T) {
 	cfg := pair()
 	cfg.Nodes[1].Networks = map[string]netip.Addr{"lan": thirdAddr}
-	lookup := addressOf(cfg)
+	lookup := lookupOf(cfg)
 	for _, tt := range []struct {
 		node, network, want string
 		ok                  bool

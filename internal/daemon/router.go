@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"baton/health"
@@ -18,10 +17,6 @@ import (
 const (
 	// maxRetryAfter bounds the doubling of retry_after.
 	maxRetryAfter = time.Hour
-	// addressGrace is how long a master may be without an address of its own
-	// before it counts as unable to hold it: what passes by itself, such as a
-	// link that goes down, has shown itself by then.
-	addressGrace = time.Second
 	// ownerRetryAfter is the shortest retry_after of an address owner. It is
 	// master the moment it leaves FAULT: without a hold it would fail, recover
 	// and be master again for ever, all in one turn of the loop.
@@ -134,151 +129,6 @@ func (r *router) source() netip.Addr {
 	return addr
 }
 
-// linkFault says why nobody can be heard on the link, or is empty.
-func (r *router) linkFault() string {
-	u := r.link
-	switch {
-	case !u.exists:
-		return fmt.Sprintf("interface %s does not exist", u.name)
-	case !u.state.Up:
-		return fmt.Sprintf("interface %s is down", u.name)
-	case u.problem[r.cfg.IPv6] != "":
-		return u.problem[r.cfg.IPv6]
-	case r.source().IsValid():
-		return ""
-	case r.cfg.Source.IsValid():
-		return fmt.Sprintf("source_address %s is not on interface %s", r.cfg.Source, u.name)
-	case r.cfg.IPv6:
-		return fmt.Sprintf("interface %s has no link-local address", u.name)
-	}
-	return fmt.Sprintf("interface %s has no IPv4 address of its own", u.name)
-}
-
-// evaluate recomputes, from a snapshot, whether the router takes part in the
-// election and with which priority.
-func (r *router) evaluate(now time.Duration) {
-	n := r.node
-	if n.leaving {
-		r.evalAt = vrrp.Never
-		return
-	}
-	st := n.set.State(r.id)
-	verdict := func(check string) health.Verdict { return n.verdicts[check].To }
-	out := health.Evaluate(int(r.cfg.Priority), r.tracks, verdict, health.State{Master: st.Role == vrrp.Master, Since: r.masterSince}, now)
-	r.evalAt = out.Next
-	if !r.started && len(out.Waiting) > 0 {
-		return
-	}
-	link := r.linkFault()
-	r.serve(now, st, out, link)
-	faults := r.reasons(now, link, out)
-	changed := !slices.Equal(faults, r.faults)
-	r.faults = faults
-	first := !r.started
-	r.started = true
-	// The fault goes before a priority that falls with it, or the router would
-	// yield and then leave; and a router starts with the priority it has.
-	switch {
-	case len(faults) > 0:
-		if changed && st.Role == vrrp.Fault {
-			r.log.Info("reasons for FAULT changed", "reason", strings.Join(faults, "; "))
-		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: link != "", Reason: strings.Join(faults, "; ")})
-		r.reprioritise(now, st, out)
-	case first:
-		r.reprioritise(now, st, out)
-		r.step(now, vrrp.Event{Kind: vrrp.Startup})
-	default:
-		r.reprioritise(now, st, out)
-		r.step(now, vrrp.Event{Kind: vrrp.Recovered})
-	}
-}
-
-// serve keeps account of whether this router, or another one, does what a
-// master has to do. When a check that asks "am I serving?" fails, or a virtual
-// address cannot be put in place, a hold begins: out of the role neither
-// counts, and without a hold the node would look healthy and take the role
-// again at once.
-func (r *router) serve(now time.Duration, st vrrp.State, out health.Outcome, link string) {
-	if st.Role != vrrp.Master {
-		if st.Master.Addr.IsValid() {
-			r.hold.Occupied()
-		}
-		return
-	}
-	for _, t := range r.tracks {
-		if t.Effect.When == health.Master && slices.Contains(out.Faults, t.Check) {
-			r.fail(now, r.checkFault(t.Check))
-			return
-		}
-	}
-	if len(r.broken) > 0 && link == "" {
-		if at := r.brokenSince + addressGrace; now < at {
-			r.evalAt = min(r.evalAt, at)
-		} else {
-			for _, err := range r.broken {
-				r.fail(now, err.Error()) // one of them will do
-				return
-			}
-		}
-	}
-	r.hold.Served(now)
-}
-
-// fail holds the router in FAULT for retry_after: it could not do as master
-// what a master has to do.
-func (r *router) fail(now time.Duration, why string) {
-	r.failure = why
-	r.hold.Failed(now)
-}
-
-// reasons lists why the router is in FAULT, if it is.
-func (r *router) reasons(now time.Duration, link string, out health.Outcome) []string {
-	var reasons []string
-	if link != "" {
-		reasons = append(reasons, link)
-	}
-	for _, check := range out.Faults {
-		reasons = append(reasons, r.checkFault(check))
-	}
-	if until := r.hold.Until(); until > now {
-		r.evalAt = min(r.evalAt, until)
-		if !slices.Contains(reasons, r.failure) {
-			reasons = append(reasons, r.failure+" (held: it failed as master)")
-		}
-	}
-	return reasons
-}
-
-func (r *router) checkFault(check string) string {
-	if text := r.node.verdicts[check].Text; text != "" {
-		return fmt.Sprintf("%s fails: %s", check, text)
-	}
-	return check + " fails"
-}
-
-func (r *router) reprioritise(now time.Duration, st vrrp.State, out health.Outcome) {
-	if out.Priority == int(st.Priority) {
-		return
-	}
-	r.log.Info("priority", "from", st.Priority, "to", out.Priority, "role", st.Role.String(), "terms", terms(r.cfg.Priority, out))
-	r.step(now, vrrp.Event{Kind: vrrp.Reprioritised, Priority: uint8(out.Priority)})
-}
-
-// terms writes a priority as the sum it is: "200 - 60 (galera)".
-func terms(base uint8, out health.Outcome) string {
-	var b strings.Builder
-	fmt.Fprint(&b, base)
-	for _, t := range out.Terms {
-		sign, amount := "+", t.Amount
-		if amount < 0 {
-			sign, amount = "-", -amount
-		}
-		fmt.Fprintf(&b, " %s %d (%s)", sign, amount, t.Check)
-	}
-	return b.String()
-}
-
 // step hands an event to the state machine. What that knows of a master ends
 // with the role it was learned in, and the hooks ask for it.
 func (r *router) step(now time.Duration, e vrrp.Event) {
@@ -316,17 +166,6 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 			r.notice(a)
 		}
 	}
-}
-
-// vacant ends a hold early: a node that failed as master is better than none.
-func (r *router) vacant(now time.Duration, a vrrp.Action) {
-	if r.hold.Until() <= now {
-		return
-	}
-	r.hold.Vacant(now)
-	r.log.Warn("nobody holds the role: the hold after a failure as master ends early",
-		"nobody_for", round(a.Elapsed), "in", round(max(0, r.hold.Until()-now)))
-	r.node.dirty = append(r.node.dirty, r)
 }
 
 // changed handles a change of role.
@@ -380,79 +219,6 @@ func (r *router) tell(t role.Transition) {
 	r.hooks.Tell(t)
 }
 
-// weighted tells whether a check can move the router's priority, here or on
-// the other nodes, which have the same file.
-func (r *router) weighted() bool {
-	return slices.ContainsFunc(r.tracks, func(t health.Track) bool { return t.Effect.Kind == health.Weight })
-}
-
-func (r *router) nameOf(rival vrrp.Rival) string { return r.node.nameOf(rival, r) }
-
-// reason says in words why a role changed.
-func (r *router) reason(a vrrp.Action) string {
-	rival := r.nameOf(a.Rival)
-	priority := r.node.set.State(r.id).Priority
-	switch a.Cause {
-	case vrrp.CauseStartup:
-		if r.heldBy != "" {
-			return r.heldBy + ", which could not be elected with, is no longer heard"
-		}
-		if slices.ContainsFunc(r.tracks, health.Track.HoldsInit) {
-			return "every check that could fault it has answered"
-		}
-		return "started"
-	case vrrp.CauseOwner:
-		return "owns the addresses (priority 255)"
-	case vrrp.CauseSilence:
-		return "heard nobody for " + round(a.Elapsed)
-	case vrrp.CauseLeft:
-		return fmt.Sprintf("%s left (priority 0); skew %s", rival, round(a.Elapsed))
-	case vrrp.CausePreempt:
-		return fmt.Sprintf("%d beats %d of %s", priority, a.Rival.Priority, rival)
-	case vrrp.CauseBetter:
-		return fmt.Sprintf("%s is higher: %d above %d", rival, a.Rival.Priority, priority)
-	case vrrp.CauseTie:
-		return fmt.Sprintf("%s has priority %d as well, and the higher address", rival, a.Rival.Priority)
-	case vrrp.CauseStalled:
-		return fmt.Sprintf("this host stood still for %s, and %s took over", round(a.Elapsed), rival)
-	case vrrp.CauseRecovered:
-		return "no reason for FAULT is left"
-	case vrrp.CauseShutdown:
-		return "baton stops"
-	case vrrp.CauseUnelectable:
-		return fmt.Sprintf("%s holds addresses of ours and cannot be elected with: %s", rival, a.Reason)
-	}
-	return a.Reason
-}
-
-// noticeKey is what one finding is about.
-type noticeKey struct {
-	router vrrp.ID
-	note   vrrp.Note
-	peer   netip.Addr
-}
-
-// notice logs a finding about a peer, or about ourselves.
-func (r *router) notice(a vrrp.Action) {
-	rival := slog.String("peer", r.nameOf(a.Rival))
-	switch a.Note {
-	case vrrp.NoteInterval:
-		r.log.Warn("a peer has another advertisement interval; the master's counts", rival)
-	case vrrp.NoteAddresses:
-		r.log.Warn("a peer has other virtual addresses: give every node the same list", rival)
-	case vrrp.NoteChecksum:
-		r.log.Warn("a peer sends the other IPv4 checksum, and may refuse ours: see checksum", rival)
-	case vrrp.NoteOwners:
-		r.log.Warn("a peer has priority 255 as well: only one node can own the addresses", rival)
-	case vrrp.NoteEqualPriority:
-		r.log.Info("a peer has the same priority: the higher address decides", rival, "priority", a.Rival.Priority)
-	case vrrp.NoteConflict:
-		r.log.Warn("a peer is master as well: it is told that this node is better", rival, "peer_priority", a.Rival.Priority)
-	case vrrp.NoteLate:
-		r.log.Warn("this process was late: it listens before it acts", "late", round(a.Elapsed))
-	}
-}
-
 // addressEvent takes what the address worker says of this router. Off and what
 // follows a Hold may come late: what belongs to an earlier one says nothing of
 // this one.
@@ -499,16 +265,3 @@ func (r *router) tellPending() {
 		r.pending = nil
 	}
 }
-
-// takeover is the hooks' word for how the role was got.
-func takeover(c vrrp.Cause) string {
-	switch c {
-	case vrrp.CauseLeft:
-		return "handover"
-	case vrrp.CauseSilence:
-		return "silence"
-	}
-	return "election"
-}
-
-func state(r vrrp.Role) role.State { return role.State(r.String()) }
