@@ -11,6 +11,7 @@ import (
 // EffectKind says what a failing check does to a router.
 type EffectKind uint8
 
+// The effects.
 const (
 	Fault      EffectKind = iota // holds the router in FAULT
 	Weight                       // changes the priority
@@ -32,10 +33,11 @@ func (e EffectKind) String() string {
 // When says in which role of the router a check has its effect.
 type When uint8
 
+// The roles in which an effect counts.
 const (
 	Always When = iota
-	Master
-	Backup
+	Master      // while it is master
+	Backup      // in every other role
 )
 
 func (w When) String() string {

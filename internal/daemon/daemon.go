@@ -64,7 +64,7 @@ func Run(o Options) error {
 	if err := missingCapabilities(); err != nil {
 		return err
 	}
-	realtimeErr := Realtime() // may execute the program again
+	realtimeErr := becomeRealtime() // may execute the program again
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
 	log := newLogger(out, cfg.Log)

@@ -24,13 +24,13 @@ const realtimePriority = 1
 // while others compute.
 const minProcs = 4
 
-// Realtime gives the whole process a real-time policy, unless the service
+// becomeRealtime gives the whole process a real-time policy, unless the service
 // manager has done so. The policy of a thread is inherited by the threads it
-// makes, so it is set and the program executed again; then Realtime does not
+// makes, so it is set and the program executed again; then it does not
 // return. An error says why it stays with the ordinary policy, which is worth
 // a line in the log and no reason to stop.
-func Realtime() error {
-	if realtime() {
+func becomeRealtime() error {
+	if isRealtime() {
 		return nil
 	}
 	runtime.LockOSThread()
@@ -49,8 +49,8 @@ func Realtime() error {
 	return fmt.Errorf("execute again with real-time scheduling: %w", err)
 }
 
-// realtime tells whether this thread has a real-time policy.
-func realtime() bool {
+// isRealtime tells whether this thread has a real-time policy.
+func isRealtime() bool {
 	attr, err := unix.SchedGetAttr(0, 0)
 	return err == nil && (attr.Policy == unix.SCHED_RR || attr.Policy == unix.SCHED_FIFO)
 }

@@ -84,11 +84,6 @@ func (l *LAN) Cut(from, to *Node) { l.cut[direction{from, to}] = true }
 // Heal mends a cut.
 func (l *LAN) Heal(from, to *Node) { delete(l.cut, direction{from, to}) }
 
-// Connected tells whether packets pass both ways between two nodes.
-func (l *LAN) Connected(a, b *Node) bool {
-	return !l.cut[direction{a, b}] && !l.cut[direction{b, a}]
-}
-
 // Holders returns the nodes that have the address on.
 func (l *LAN) Holders(addr netip.Addr) []*Node {
 	var holders []*Node
