@@ -46,7 +46,9 @@ func run(args []string) int {
 		fmt.Fprintf(os.Stderr, "baton: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(os.Stderr, "baton: %v\n", err)
+	for line := range strings.Lines(err.Error()) { // several may have been joined
+		fmt.Fprintf(os.Stderr, "baton: %s\n", strings.TrimSuffix(line, "\n"))
+	}
 	return exitFailed
 }
 
