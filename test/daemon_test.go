@@ -63,6 +63,28 @@ func TestMissingInterface(t *testing.T) {
 	must(t, s.Holders.Await("a", patience, site.Address(c.Routers[0].Addresses[0])))
 }
 
+// An interface may be configured by an alternative name.
+func TestAlternativeName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := site.Pair(interval, site.Addresses(1, false)...)
+	vip := site.Address(c.Routers[0].Addresses[0])
+	a := add(t, s, "a", site.Baton, c)
+	l, err := a.Host.Netlink().LinkByName(site.Interface)
+	must(t, err)
+	must(t, a.Host.Netlink().LinkAddAltName(l, "lan0"))
+	file := filepath.Join(a.Dir, "baton.yaml")
+	text := strings.Replace(s.BatonYAML(c), "interface: "+site.Interface, "interface: lan0", 1)
+	must(t, os.WriteFile(file, []byte(text), 0o644))
+	must(t, a.Start())
+	must(t, s.Holders.Await("a", patience, vip))
+	settled(t, s, "a", c)
+	must(t, a.Stop())
+	if got := s.Holders.Now(vip); len(got) != 0 {
+		t.Errorf("the address is left on %v", got)
+	}
+}
+
 func TestBadFile(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

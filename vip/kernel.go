@@ -40,12 +40,12 @@ func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC
 
 // setLink notes that an interface exists, or has changed.
 func (t *table) setLink(l link) {
-	for _, f := range t.ifaces {
-		if f.link.index == l.index && f.name != l.name {
-			t.strayed(f)
+	f := t.named(l)
+	for _, other := range t.ifaces {
+		if other.link.index == l.index && other != f {
+			t.strayed(other)
 		}
 	}
-	f := t.ifaces[l.name]
 	if f == nil {
 		return
 	}
@@ -71,6 +71,16 @@ func (t *table) setLink(l link) {
 	}
 }
 
+// named returns the interface that routers call by a name of the link's; its
+// first name goes before the alternative ones. It is nil where none does.
+func (t *table) named(l link) *iface {
+	f := t.ifaces[l.name]
+	for i := 0; f == nil && i < len(l.others); i++ {
+		f = t.ifaces[l.others[i]]
+	}
+	return f
+}
+
 // setForwarding notes whether an interface forwards IPv6, which announcements
 // from now on repeat.
 func (t *table) setForwarding(index int, on bool) {
@@ -85,7 +95,7 @@ func (t *table) strayed(f *iface) {
 	for _, r := range f.routers {
 		for _, a := range r.addresses {
 			if a.installed && !a.own {
-				t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.name, prefix: a.Prefix, primary: a.primary()})
+				t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.link.name, prefix: a.Prefix, primary: a.primary()})
 			}
 		}
 	}
@@ -201,13 +211,13 @@ type dumped struct {
 
 // resync replaces all that is known of the kernel.
 func (t *table) resync(d dump) {
-	there := make(map[string]bool, len(d.links))
+	there := make(map[int]bool, len(d.links))
 	for _, l := range d.links {
-		there[l.name] = true
+		there[l.index] = true
 		t.setLink(l)
 	}
 	for _, f := range t.ifaces {
-		if f.link.index != 0 && !there[f.name] {
+		if f.link.index != 0 && !there[f.link.index] {
 			f.becomeAbsent()
 		}
 	}

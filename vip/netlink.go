@@ -352,12 +352,29 @@ func parseLink(m syscall.NetlinkMessage) (link, error) {
 			l.name = unix.ByteSliceToString(a.Value)
 		case unix.IFLA_ADDRESS:
 			l.ethernet = info.Type == unix.ARPHRD_ETHER && copy(l.mac[:], a.Value) == len(l.mac)
+		case unix.IFLA_PROP_LIST:
+			l.others = alternatives(a.Value)
 		case unix.IFLA_AF_SPEC:
 			l.promote = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfPromote-1) != 0
 			l.forward6 = devconf(a.Value, unix.AF_INET6, unix.IFLA_INET6_CONF, devconfForwarding6) != 0
 		}
 	}
 	return l, nil
+}
+
+// alternatives returns the names of an IFLA_PROP_LIST attribute.
+func alternatives(list []byte) []string {
+	attrs, err := nl.ParseRouteAttr(list)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, a := range attrs {
+		if a.Attr.Type == unix.IFLA_ALT_IFNAME {
+			names = append(names, unix.ByteSliceToString(a.Value))
+		}
+	}
+	return names
 }
 
 // devconf returns one per-interface setting of a family from an IFLA_AF_SPEC

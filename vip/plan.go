@@ -174,7 +174,7 @@ func (t *table) promotions() []request {
 	var out []request
 	for _, f := range t.ifaces {
 		if f.promote && f.link.index != 0 && !f.link.promote {
-			out = append(out, request{kind: promote, index: f.link.index, name: f.name})
+			out = append(out, request{kind: promote, index: f.link.index, name: f.link.name})
 		}
 		f.promote = false
 	}
@@ -291,7 +291,7 @@ func (a *address) primary() bool {
 func (a *address) addition() request {
 	f := a.router.iface
 	return request{
-		kind: set, address: a, index: f.link.index, name: f.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
+		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
 		renewal: a.installed,
 		noRoute: a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
@@ -308,7 +308,7 @@ func (a *address) removals(wrong bool) []request {
 			continue
 		}
 		out = append(out, request{
-			kind: remove, address: a, index: f.link.index, name: f.name, prefix: e.prefix,
+			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix,
 			primary: e.primary(), noRoute: true,
 		})
 	}

@@ -53,6 +53,7 @@ type network struct {
 type link struct {
 	index    int // 0: there is none
 	name     string
+	others   []string // alternative names, by which a router may name it too
 	mac      [6]byte
 	ethernet bool // it has Ethernet addresses, so that announcements make sense
 	up       bool // IFF_UP

@@ -580,3 +580,27 @@ func TestTable_AnnouncesIPv6OnlyWhenItIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+// A router may call its interface by an alternative name, which stays while
+// the first one changes.
+func TestTable_AlternativeName(t *testing.T) {
+	r := web("10.0.0.1/24")
+	r.Interface = "lan0"
+	s, h := newSim(t, r)
+	h[0].Hold(1)
+	s.settle()
+	s.want("web: failed", "web: off")
+	s.link.others = []string{"enx0", "lan0"}
+	s.table.setLink(s.link)
+	s.settle()
+	s.want("add 10.0.0.1/24", "announce 10.0.0.1", "web: recovered", "web: on")
+	s.link.name = "eth1"
+	s.table.setLink(s.link)
+	s.resync()
+	s.settle()
+	s.want()
+	s.link.others = nil // now nobody would renew the address, or take it off
+	s.table.setLink(s.link)
+	s.settle()
+	s.want("remove 10.0.0.1/24", "web: failed", "web: off")
+}
