@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +40,32 @@ func TestSecondDaemon(t *testing.T) {
 	}
 	if got := s.Holders.Now(site.Address(c.Routers[0].Addresses[0])); len(got) != 1 {
 		t.Errorf("the address is on %v after the attempts", got)
+	}
+}
+
+// A signal that comes before the daemon does anything ends it, and is not
+// swallowed: here it waits for its configuration, a pipe.
+func TestSignalAtStart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := add(t, s, "a", site.Baton, site.Pair(interval, site.Addresses(1, false)...))
+	file := filepath.Join(a.Dir, "baton.yaml")
+	must(t, os.Remove(file))
+	must(t, unix.Mkfifo(file, 0o600))
+	must(t, a.Start())
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		fd, err := unix.Open(file, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) // refused while nobody reads
+		if err == nil {
+			defer unix.Close(fd)
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the configuration is not read:", err)
+		}
+	}
+	must(t, a.Process.Signal(syscall.SIGTERM))
+	if status, err := a.Process.Wait(patience); err != nil || status != -1 {
+		t.Errorf("exit %d, %v; want to end by the signal", status, err)
 	}
 }
 

@@ -26,9 +26,11 @@ second signal lets the addresses go at once.`,
 		RunE: func(*cobra.Command, []string) error {
 			// A log whose reader has gone must not end the daemon.
 			signal.Ignore(syscall.SIGPIPE)
-			signals := make(chan os.Signal, 8)
-			signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-			o.Signals = signals
+			o.Signals = func() <-chan os.Signal {
+				signals := make(chan os.Signal, 8)
+				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+				return signals
+			}
 			return daemon.Run(o)
 		},
 	}

@@ -29,9 +29,11 @@ type Options struct {
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
 	Log        io.Writer
-	// Signals brings SIGTERM and SIGINT (leave; a second one: at once) and
-	// SIGHUP.
-	Signals <-chan os.Signal
+	// Signals begins to catch SIGTERM and SIGINT (leave; a second one: at once)
+	// and SIGHUP. Run calls it once, when the program will not be executed
+	// again: a signal that was caught before would be lost with it, and the
+	// daemon run on.
+	Signals func() <-chan os.Signal
 }
 
 // ConfigError says that the configuration has mistakes.
@@ -65,6 +67,7 @@ func Run(o Options) error {
 		return err
 	}
 	realtimeErr := becomeRealtime() // may execute the program again
+	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
 	log := newLogger(out, cfg.Log)
@@ -86,7 +89,7 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
-	return d.run(o.Signals)
+	return d.run(signals)
 }
 
 func newLogger(out io.Writer, cfg config.Log) *slog.Logger {
