@@ -299,6 +299,25 @@ func TestRun_OutputFlood(t *testing.T) {
 }
 
 // What fits into the pipe is there when the process has ended, every time.
+// A command that writes without end must not occupy the daemon's processor.
+func TestRun_OutputPaced(t *testing.T) {
+	r, _ := newRunner(t)
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	s := sh("exec cat /dev/zero")
+	s.Timeout = time.Second
+	before := used()
+	r.Run(t.Context(), s)
+	if got := used() - before; got > s.Timeout/4 {
+		t.Errorf("the daemon used %v of a processor in %v", got, s.Timeout)
+	}
+}
+
 func TestRun_OutputWhole(t *testing.T) {
 	r, _ := newRunner(t)
 	for range 50 {

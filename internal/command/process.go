@@ -207,6 +207,7 @@ func (p *process) result(began time.Time) Result {
 // read collects the output, and goes on reading what is not kept: a child must
 // not block on a full pipe. It ends at the end of file or when it is woken.
 func (p *process) read(rd *os.File) {
+	var pace pace
 	buf := make([]byte, 4096)
 	for {
 		n, err := rd.Read(buf)
@@ -214,6 +215,25 @@ func (p *process) read(rd *os.File) {
 		if err != nil {
 			return
 		}
+		pace.took(n)
+	}
+}
+
+// A pace bounds how much of a processor the reading of one command's output
+// takes: to one that writes without end the daemon, which is real-time, would
+// else give half a processor, and leave ordinary processes none.
+type pace struct{ read int }
+
+const (
+	paceSize  = 64 << 10 // what a pipe holds: the writer need not wait meanwhile
+	pacePause = 5 * time.Millisecond
+)
+
+// took notes that n bytes were read, and waits after each paceSize of them.
+func (p *pace) took(n int) {
+	if p.read += n; p.read >= paceSize {
+		p.read = 0
+		time.Sleep(pacePause)
 	}
 }
 
@@ -243,11 +263,14 @@ func (p *process) drain(rd *os.File) {
 	go func() {
 		defer r.leftOpen.Add(-1)
 		defer rd.Close()
+		var pace pace
 		buf := make([]byte, 4096)
 		for {
-			if _, err := rd.Read(buf); err != nil {
+			n, err := rd.Read(buf)
+			if err != nil {
 				return
 			}
+			pace.took(n)
 		}
 	}()
 }
