@@ -200,8 +200,9 @@ const (
 	Startup
 	// Shutdown: the router leaves the election for good.
 	Shutdown
-	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the
-	// own link is the reason, so nobody can be heard and nobody hears us.
+	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the own
+	// link is the reason, so nobody can be heard and nobody hears us; Mute that
+	// we hear and cannot send, so that the successor waits for our silence.
 	Faulty
 	// Recovered: no reason to be in FAULT is left.
 	Recovered
@@ -223,6 +224,7 @@ type Event struct {
 	Kind     EventKind
 	Priority uint8
 	Deaf     bool
+	Mute     bool
 	Addr     netip.Addr
 	Interval time.Duration
 	Rival    Rival

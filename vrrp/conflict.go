@@ -14,13 +14,12 @@ type conflict struct {
 // (section 6.4.3; new in RFC 9568), and heals what two masters have done to
 // the neighbours' caches.
 func (r *router) beat(now time.Duration, a *Advertisement, rival Rival) {
-	switch {
-	case r.quiet != speaking:
+	if r.quiet == speaking {
+		r.answer(now)
+	} else {
 		r.quiet = speaking
 		r.send(now, r.priority)
 		r.timer = r.nextAdvertisement(now)
-	case r.mayAnswer(now):
-		r.send(now, r.priority)
 	}
 	c := &r.conflict
 	if c.since == 0 {
@@ -53,8 +52,19 @@ func (r *router) announceAgain(now time.Duration) {
 	r.act(Action{Kind: Announce})
 }
 
-// mayAnswer bounds the advertisements that others can make us send: whoever
-// has been sent one just now needs no second.
+// answer advertises to one that should have known better, and tells whether it
+// did. Where we have just spoken, the next advertisement is brought forward
+// instead: one answer serves all who ask meanwhile.
+func (r *router) answer(now time.Duration) bool {
+	if !r.mayAnswer(now) {
+		r.timer = min(r.timer, r.sent+r.cfg.Interval/answersPerInterval)
+		return false
+	}
+	r.send(now, r.priority)
+	return true
+}
+
+// mayAnswer bounds the advertisements that others can make us send.
 func (r *router) mayAnswer(now time.Duration) bool {
 	return now-r.sent >= r.cfg.Interval/answersPerInterval
 }

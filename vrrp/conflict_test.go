@@ -114,9 +114,9 @@ func TestConflict_LastWord(t *testing.T) {
 	n.expire()
 	check(t, n.after(49*ms).hear(upper, 150), "release all", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	n = newMaster(t)
-	check(t, n.after(15*ms).hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	check(t, n.after(3*ms).hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	n = newMaster(t)
-	check(t, n.after(16*ms).hear(upper, 150), "send priority 100", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	check(t, n.after(4*ms).hear(upper, 150), "send priority 100", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 }
 
 // Who steps back has nothing to reassert.
@@ -155,10 +155,34 @@ func TestFlood_6_4_3_BoundedAnswers(t *testing.T) {
 			count(n.tick())
 			count(n.hear(upper, p))
 		}
-		if sent > 64+1 || sent < 32 {
-			t.Errorf("priority %d: 10000 packets in one interval drew %d advertisements, want at most 65", p, sent)
+		if sent > 256+1 || sent < 128 {
+			t.Errorf("priority %d: 10000 packets in one interval drew %d advertisements, want at most 257", p, sent)
 		}
 		n.is(vrrp.Master)
+	}
+}
+
+// An answer that is put off comes before the best backup's skew is over: a
+// priority 0 that follows an advertisement closely must not cost the role.
+func TestMaster_6_4_3_AnswerPutOffComesInTime(t *testing.T) {
+	for _, p := range []uint8{0, 50} {
+		n := newMaster(t)
+		n.now += n.set.Deadline() - n.now
+		n.expire() // our own advertisement
+		sent := n.now
+		for _, a := range n.after(100*time.Microsecond).hear(upper, p) {
+			if a == "send priority 100" {
+				t.Errorf("priority %d: answered %s after an advertisement", p, n.now-sent)
+			}
+		}
+		if due, skew := n.set.Deadline()-n.now, 2*second/256; due >= skew {
+			t.Errorf("priority %d: the answer is due in %s, when a backup of 254 is master after %s", p, due, skew)
+		}
+		n.now = n.set.Deadline()
+		check(t, n.expire(), "send priority 100")
+		if due := n.set.Deadline() - n.now; due > second || due <= 0 {
+			t.Errorf("priority %d: the advertisement after it is due in %s", p, due)
+		}
 	}
 }
 

@@ -199,3 +199,32 @@ func TestLend_NotWhereBothBegan(t *testing.T) {
 	check(t, n.hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	n.holds(vrrp.AddressesLent)
 }
+
+// Who can hear and cannot send keeps its addresses until the successor, which
+// waits for our silence, has them; it says no last word.
+func TestLend_MuteFault(t *testing.T) {
+	mute := vrrp.Event{Kind: vrrp.Faulty, Reason: "no address", Mute: true}
+	n := newMaster(t)
+	check(t, n.step(mute), "change MASTER to FAULT: fault (no address)")
+	// The slowest peer: three intervals and a skew of almost one.
+	check(t, n.after(3990*ms).hear(upper, 1))
+	n.is(vrrp.Fault)
+	if got := n.state().Addresses; got != vrrp.AddressesLent {
+		t.Fatalf("addresses %v when the successor is heard, want lent", got)
+	}
+	n.now += second
+	check(t, n.tick(), "release all")
+
+	n = newMaster(t)
+	n.step(mute)
+	bound := n.now + 3*second + n.set.HandoverBound(n.id)
+	for n.state().Addresses != vrrp.AddressesOff {
+		n.expire()
+		if n.now > bound {
+			t.Fatal("kept for ever with nobody to take over")
+		}
+	}
+	if n.now != bound {
+		t.Errorf("let go after %s, want %s", n.now, bound)
+	}
+}

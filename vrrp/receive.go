@@ -73,8 +73,7 @@ func (r *router) receiveMaster(now time.Duration, a *Advertisement, rival Rival)
 	}
 	switch {
 	case a.Priority == 0:
-		if r.quiet == speaking && r.mayAnswer(now) {
-			r.send(now, r.priority)
+		if r.quiet == speaking && r.answer(now) {
 			r.timer = r.nextAdvertisement(now)
 		}
 	case a.Priority > r.priority:

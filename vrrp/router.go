@@ -54,8 +54,9 @@ const (
 	// counts as a conflict and not as one that began at the same moment.
 	crossing = 50 * time.Millisecond
 	// answersPerInterval bounds the advertisements that a flood of losing ones,
-	// or of priority 0, draws from a master.
-	answersPerInterval = 64
+	// or of priority 0, draws from a master. Its space is half the skew of the
+	// best backup (254), so that even an answer that is put off comes in time.
+	answersPerInterval = 256
 )
 
 // grip is how the router holds its virtual addresses.
@@ -207,12 +208,15 @@ func (r *router) faulty(now time.Duration, e Event) {
 	if r.stopped {
 		return
 	}
-	if r.role == Master && !e.Deaf {
+	switch {
+	case e.Deaf:
+		r.release() // nobody can be heard, so no successor would ever be known
+	case r.role != Master:
+	case e.Mute: // the others miss three advertisements before their skew begins
+		r.lend(now, 3*r.cfg.Interval+r.handoverBound())
+	default:
 		r.send(now, 0)
 		r.lend(now, r.handoverBound())
-	}
-	if e.Deaf {
-		r.release() // nobody can be heard, so no successor would ever be known
 	}
 	switch {
 	case r.role != Fault:

@@ -33,7 +33,7 @@ func (r *router) evaluate(now time.Duration) {
 	if !r.started && len(out.Waiting) > 0 {
 		return
 	}
-	link := r.linkFault()
+	link, deaf := r.linkFault()
 	r.serve(now, st, out, link)
 	faults := r.reasons(now, link, out)
 	changed := !slices.Equal(faults, r.faults)
@@ -47,7 +47,7 @@ func (r *router) evaluate(now time.Duration) {
 		if changed && st.Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", strings.Join(faults, "; "))
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: link != "", Reason: strings.Join(faults, "; ")})
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: strings.Join(faults, "; ")})
 		r.reprioritise(now, st, out)
 	case first:
 		r.reprioritise(now, st, out)
@@ -58,24 +58,25 @@ func (r *router) evaluate(now time.Duration) {
 	}
 }
 
-// linkFault says why nobody can be heard on the link, or is empty.
-func (r *router) linkFault() string {
+// linkFault says why nobody hears this router, and whether it is deaf as well;
+// the reason is empty where the link is good.
+func (r *router) linkFault() (why string, deaf bool) {
 	u := r.link
 	switch {
 	case !u.exists:
-		return fmt.Sprintf("interface %s does not exist", u.name)
+		return fmt.Sprintf("interface %s does not exist", u.name), true
 	case !u.state.Up:
-		return fmt.Sprintf("interface %s is down", u.name)
+		return fmt.Sprintf("interface %s is down", u.name), true
 	case u.problem[r.cfg.IPv6] != "":
-		return u.problem[r.cfg.IPv6]
+		return u.problem[r.cfg.IPv6], true
 	case r.source().IsValid():
-		return ""
+		return "", false
 	case r.cfg.Source.IsValid():
-		return fmt.Sprintf("source_address %s is not on interface %s", r.cfg.Source, u.name)
+		return fmt.Sprintf("source_address %s is not on interface %s", r.cfg.Source, u.name), false
 	case r.cfg.IPv6:
-		return fmt.Sprintf("interface %s has no link-local address", u.name)
+		return fmt.Sprintf("interface %s has no link-local address", u.name), false
 	}
-	return fmt.Sprintf("interface %s has no IPv4 address of its own", u.name)
+	return fmt.Sprintf("interface %s has no IPv4 address of its own", u.name), false
 }
 
 // serve keeps account of whether this router, or another one, does what a

@@ -126,9 +126,17 @@ func TestLinkFault(t *testing.T) {
 			s.on("web")
 			s.forget()
 
-			// Nobody can be heard, and priority 0 would not be: the addresses go at once.
 			s.n.linkChanged(s.now, u, tt.state, !tt.missing, tt.problem)
 			s.wantRole(vrrp.Fault, tt.want)
+			if mute := !tt.missing && tt.state.Up && tt.problem == nil; mute {
+				// It still hears who takes over, and keeps the addresses until then.
+				s.wantDone("tell web FAULT")
+				addr := tt.router.Addresses[0].Prefix.Addr()
+				s.n.announcement(s.now, u, addr)
+				s.wantDone("release web [" + addr.String() + "]")
+				return
+			}
+			// Nobody can be heard, and priority 0 would not be: the addresses go at once.
 			s.wantDone("release web", "tell web FAULT")
 		})
 	}
