@@ -344,6 +344,36 @@ func TestCarrierLoss(t *testing.T) {
 	}
 }
 
+// A node that loses its own address can advertise no more, but it hears its
+// successor, and answers until that has the virtual address.
+func TestOwnAddressLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	vip := site.Addresses(1, false)[0]
+	c := site.Pair(interval, vip)
+	a, b := startPair(t, s, site.Baton, site.Baton, c)
+	own := prefix("10.99.0.1/16")
+	if there, err := a.Host.Holds(site.Interface, own.Addr()); err != nil || !there {
+		t.Fatalf("a's own address is not %v: %v", own, err)
+	}
+	end := asking(t, s, vip, 0)
+	gone := time.Now()
+	must(t, a.Host.RemoveAddress(site.Interface, own))
+	change, err := a.AwaitRole("web", "FAULT", gone, patience)
+	must(t, err)
+	if !strings.Contains(change.Reason, "no IPv4 address") {
+		t.Errorf("the reason %q does not say what is missing", change.Reason)
+	}
+	_, err = b.AwaitRole("web", "MASTER", gone, patience)
+	must(t, err)
+	must(t, s.Holders.Await("b", patience, site.Address(vip)))
+	must(t, a.Host.AddAddress(site.Interface, own))
+	settled(t, s, "a", c)
+	if n := lost(t, end); n != 0 {
+		t.Errorf("%d lost", n)
+	}
+}
+
 func TestPlannedStop(t *testing.T) {
 	t.Parallel()
 	for name, ipv6 := range families {
