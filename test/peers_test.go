@@ -80,7 +80,7 @@ func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
 // IPv6 address into use some time after it has accepted it, and keepalived announces it at once.
 func announcedEarly(successor site.Kind, prefix string) int {
 	if successor == site.Keepalived && site.Address(prefix).Is6() {
-		return 50
+		return 20
 	}
 	return 0
 }
