@@ -36,12 +36,18 @@ func withKeepalived(t *testing.T, kindA, kindB site.Kind, vips []string) {
 	// Each of them takes the other's place when it is silent, and gives it back.
 	cut := time.Now()
 	must(t, a.Port.Cut())
-	_, err := b.AwaitRole("web", "MASTER", cut, patience)
-	must(t, err)
+	for _, r := range c.Routers { // each of them, or the last would become master after the cut
+		_, err := b.AwaitRole(r.Name, "MASTER", cut, patience)
+		must(t, err)
+	}
 	mend := time.Now()
 	must(t, a.Port.Mend())
 	settled(t, s, "a", c)
-	_, err = s.Wire("client").Wait(mend, patience, func(p frame.Packet) bool {
+	for _, r := range c.Routers {
+		_, err := b.AwaitRole(r.Name, "BACKUP", mend, patience)
+		must(t, err)
+	}
+	_, err := s.Wire("client").Wait(mend, patience, func(p frame.Packet) bool {
 		return p.Announces() == site.Address(last) && p.From.String() == a.Port.MAC.String()
 	})
 	must(t, err)

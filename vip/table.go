@@ -28,6 +28,7 @@ type table struct {
 	// has let go: 1 to 13 questions of a client at 1 kHz were lost.
 	settling []*address
 	settleAt time.Duration // when to look at them next
+	settleIn time.Duration // the pause before that
 	room     int           // how many addresses the next plan may put on
 }
 
@@ -127,11 +128,14 @@ const (
 )
 
 // How often the kernel is asked whether it answers for an address, and how long
-// that is waited for.
+// that is waited for. The pauses grow: whoever asks all the time, with real-time
+// priority, keeps the work queue from its work. The end is shortly before a
+// former master lets go.
 const (
-	settleEvery = 200 * time.Microsecond
-	settleLast  = 100 * time.Millisecond
-	settleBatch = 64 // at once
+	settleFirst = 200 * time.Microsecond
+	settlePause = 5 * time.Millisecond
+	settleLast  = 900 * time.Millisecond
+	settleBatch = 64 // addresses at once
 )
 
 // Bounds of the retries after an error.
@@ -248,7 +252,9 @@ func (t *table) unsettled(now time.Duration) []*address {
 // settled notes for the first settling addresses whether the kernel answers
 // for them.
 func (t *table) settled(local []bool, now time.Duration) {
+	var overdue []netip.Addr
 	waiting := t.settling[:0]
+	before := len(t.settling)
 	for i, a := range t.settling {
 		switch {
 		case !a.settling:
@@ -257,7 +263,7 @@ func (t *table) settled(local []bool, now time.Duration) {
 		case local[i]:
 			a.becomeSettled()
 		case now >= a.settleTill:
-			t.log.Warn("the kernel does not answer for an address that it has", "router", a.router.Name, "address", a.Prefix.Addr(), "waited", settleLast)
+			overdue = append(overdue, a.Prefix.Addr())
 			a.becomeSettled()
 		default:
 			waiting = append(waiting, a)
@@ -265,7 +271,14 @@ func (t *table) settled(local []bool, now time.Duration) {
 	}
 	clear(t.settling[len(waiting):])
 	t.settling = waiting
-	t.settleAt = now + settleEvery
+	if len(overdue) > 0 {
+		t.log.Warn("the kernel does not answer for addresses that it has", "addresses", len(overdue), "first", overdue[0], "waited", settleLast)
+	}
+	t.settleIn = min(2*t.settleIn, settlePause)
+	if t.settleIn == 0 || len(waiting) < before {
+		t.settleIn = settleFirst
+	}
+	t.settleAt = now + t.settleIn
 }
 
 // becomeSettled begins to announce an address that was settling.

@@ -541,15 +541,16 @@ func TestTable_AnnouncesIPv6OnlyWhenItIsAnswered(t *testing.T) {
 	h[0].Hold(1)
 	for range 10 {
 		s.turn()
-		s.now += settleEvery
+		s.now += settleFirst
 	}
 	if n := announcements(s); n != 0 {
 		t.Fatalf("announced %d times before the kernel answers", n)
 	}
-	if due := s.table.deadline(); due > s.now {
-		t.Errorf("looks again in %s, want every %s", due-s.now, settleEvery)
+	if due := s.table.deadline(); due > s.now+settlePause {
+		t.Errorf("looks again in %s, want within %s", due-s.now, settlePause)
 	}
 	s.silent = false
+	s.now += settlePause
 	s.turn()
 	if n := announcements(s); n != 1 {
 		t.Errorf("announced %d times when the kernel answers, want 1", n)
@@ -566,6 +567,19 @@ func TestTable_AnnouncesIPv6OnlyWhenItIsAnswered(t *testing.T) {
 			t.Errorf("announced %d times after %s, want 1", n, settleLast)
 		}
 	})
+	t.Run("asks ever less often", func(t *testing.T) {
+		s, h := newSim(t, vip)
+		s.silent = true
+		h[0].Hold(1)
+		asked := 0
+		for end := s.now + settleLast/2; s.now < end; asked++ {
+			s.turn()
+			s.now = max(s.now, s.table.deadline())
+		}
+		if most := int(settleLast/2/settlePause) + 10; asked > most {
+			t.Errorf("asked %d times in %s, want at most %d", asked, settleLast/2, most)
+		}
+	})
 	t.Run("forgets what is released meanwhile", func(t *testing.T) {
 		s, h := newSim(t, vip)
 		s.silent = true
@@ -573,7 +587,7 @@ func TestTable_AnnouncesIPv6OnlyWhenItIsAnswered(t *testing.T) {
 		s.turn()
 		h[0].Release()
 		s.silent = false
-		s.now += settleEvery
+		s.now += settlePause
 		s.turn()
 		if n := announcements(s); n != 0 || len(s.table.settling) != 0 {
 			t.Errorf("announced %d times, %d addresses still settle, want none", n, len(s.table.settling))
