@@ -373,11 +373,11 @@ func TestOwnAddressLost(t *testing.T) {
 	_, err = b.AwaitRole("web", "MASTER", gone, patience)
 	must(t, err)
 	must(t, s.Holders.Await("b", patience, site.Address(vip)))
+	must(t, a.Host.AddAddress(site.Interface, own))
+	settled(t, s, "a", c)
 	if n := lost(t, end); n != 0 {
 		t.Errorf("%d lost", n)
 	}
-	must(t, a.Host.AddAddress(site.Interface, own))
-	settled(t, s, "a", c)
 }
 
 func TestPlannedStop(t *testing.T) {
