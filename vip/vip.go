@@ -24,6 +24,12 @@ type Announce struct {
 	// Every is the time between single announcements after the bursts, for as
 	// long as the address is held; 0 means none.
 	Every time.Duration
+	// Gap is the least time between two announcements on the interface; of the
+	// routers of an interface the longest counts. 0 means 32 in 3 ms.
+	Gap time.Duration
+	// AlsoOn names more interfaces that every announcement is sent on, for
+	// switches that must learn the way; one that does not exist is passed over.
+	AlsoOn []string
 }
 
 // Address is one virtual address.
@@ -33,6 +39,60 @@ type Address struct {
 	Prefix netip.Prefix
 	// Repair says that the address is put back when somebody else removes it.
 	Repair bool
+
+	// Interface is where the address goes, when that is not the router's
+	// interface or its virtual MAC's.
+	Interface string
+	// Label is the name that old tools show for an IPv4 address (IFA_LABEL); it
+	// begins with the interface's name.
+	Label string
+	// Scope is RT_SCOPE_UNIVERSE, RT_SCOPE_LINK or RT_SCOPE_HOST (rtnetlink(7)).
+	Scope uint8
+	// Broadcast is that of an IPv4 network; the zero Addr means none.
+	Broadcast netip.Addr
+	// Peer is the other end of a point-to-point link; the zero Prefix means none.
+	Peer netip.Prefix
+	// NoPrefixRoute says that the address brings no route to its network.
+	NoPrefixRoute bool
+	// Source lets the kernel choose an IPv6 address as a source.
+	Source bool
+}
+
+// VirtualMAC is an interface of its own for a router's addresses: a macvlan in
+// bridge mode on top of the router's interface, with the virtual router MAC
+// address (RFC 9568 section 7.3). The worker makes it, and takes it away.
+type VirtualMAC struct {
+	Name string // at most 15 bytes
+	MAC  [6]byte
+}
+
+// Route is a route that is there while the router's addresses are.
+type Route struct {
+	To        netip.Prefix // masked; of length 0: the default route
+	Via       netip.Addr   // the zero Addr: none
+	Interface string       // empty: the kernel finds it by Via
+	Source    netip.Addr   // preferred source; the zero Addr: none
+	Metric    uint32       // 0: the kernel's default
+	Table     uint32       // 254 is main
+	Scope     uint8        // RT_SCOPE_...
+	Type      uint8        // RTN_...
+	MTU       uint32       // 0: none
+	OnLink    bool         // RTNH_F_ONLINK
+	Repair    bool         // put back when somebody else removes it
+}
+
+// Rule is a rule of policy routing that is there while the router's addresses
+// are.
+type Rule struct {
+	IPv6     bool
+	From, To netip.Prefix // masked; the zero Prefix: any
+	Table    uint32
+	Priority uint32
+	FwMark   uint32 // 0: any
+	FwMask   uint32 // of FwMark
+	Input    string // interface; empty: any
+	Output   string
+	Repair   bool // put back when somebody else removes it
 }
 
 // Router is what the worker has to know of one virtual router. It does not
@@ -56,6 +116,15 @@ type Router struct {
 	// address that is present already and was not installed by this program is
 	// then the host's own: it is announced, never changed, never removed.
 	Native bool
+	// VirtualMAC is the interface that the addresses are on; nil means Interface.
+	VirtualMAC *VirtualMAC
+	// Refuse drops packets to the addresses, save for ARP and ND (Accept_Mode
+	// false, RFC 9568 section 6.1).
+	Refuse bool
+	// Routes and Rules follow the addresses: they are put in place once all
+	// addresses are on, and go before the addresses do.
+	Routes []Route
+	Rules  []Rule
 }
 
 // Event is something that the worker has to say about a router.

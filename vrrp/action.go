@@ -56,11 +56,12 @@ const (
 	CauseRecovered         // no reason for FAULT is left
 	CauseShutdown          // this node leaves
 	CauseUnelectable       // Rival holds our addresses but cannot be elected with: Reason
+	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
 )
 
 var causeNames = [...]string{
 	"none", "startup", "owner", "silence", "left", "preempt", "better", "tie", "stalled",
-	"fault", "recovered", "shutdown", "unelectable",
+	"fault", "recovered", "shutdown", "unelectable", "group",
 }
 
 // String returns the cause in one word.
@@ -154,6 +155,7 @@ type Action struct {
 	Addr     netip.Addr // Release
 	From, To Role       // Change
 	Cause    Cause      // Change
+	Member   ID         // Change because of CauseGroup
 	Note     Note       // Notice
 	Rival    Rival
 	Elapsed  time.Duration

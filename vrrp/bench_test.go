@@ -59,7 +59,7 @@ func BenchmarkExpire(b *testing.B) {
 				}
 				actions := set.Expire(set.Deadline())
 				for _, a := range actions {
-					buf = set.AppendAdvertisement(buf[:0], a.Router, a.Priority, group)
+					buf = set.AppendAdvertisement(buf[:0], a.Router, a.Priority, group, 0)
 				}
 				sent = len(actions) - 1
 			}

@@ -109,7 +109,7 @@ func TestTransmit_7_2_Fields(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			n := newNode(t, tt.options...)
 			dst := n.cfg.Family.Group()
-			wire := n.set.AppendAdvertisement(nil, n.id, tt.priority, dst)
+			wire := n.set.AppendAdvertisement(nil, n.id, tt.priority, dst, 0)
 			var got vrrp.Advertisement
 			if refusal := got.Parse(wire, n.src, dst); refusal != vrrp.Accepted {
 				t.Fatal(refusal)
@@ -131,9 +131,9 @@ func TestAdd_CopiesAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	set.Step(0, id, vrrp.Event{Kind: vrrp.Readdressed, Addr: self})
-	before := set.AppendAdvertisement(nil, id, 1, vrrp.IPv4.Group())
+	before := set.AppendAdvertisement(nil, id, 1, vrrp.IPv4.Group(), 0)
 	slices.Reverse(c.Addresses)
-	if d := cmp.Diff(before, set.AppendAdvertisement(nil, id, 1, vrrp.IPv4.Group())); d != "" {
+	if d := cmp.Diff(before, set.AppendAdvertisement(nil, id, 1, vrrp.IPv4.Group(), 0)); d != "" {
 		t.Errorf("(-before +after):\n%s", d)
 	}
 }

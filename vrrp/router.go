@@ -32,6 +32,41 @@ type Config struct {
 	// BestRival is the highest priority that any other node can reach, and
 	// SlowestRival the lowest; 0 where that is not known.
 	BestRival, SlowestRival uint8
+
+	// Version is the protocol's: 3 (RFC 9568), or 2 (RFC 3768), which is for
+	// IPv4 and intervals of whole seconds, 1 s to 255 s. 0 is 3.
+	Version uint8
+	// Password is the authentication data of version 2, type 1 (RFC 2338
+	// section 5.3.6), padded with zeros; nil: type 0, no authentication.
+	Password *[8]byte
+	// HMAC signs what is sent and verifies what is heard; nil: neither.
+	HMAC *HMAC
+
+	// Peers are where advertisements go instead of to the group, all of the
+	// family; none: multicast.
+	Peers []netip.Addr
+	// AnySource lets a router with peers believe others as well.
+	AnySource bool
+	// MinTTL and MaxTTL bound the TTL or hop limit of what peers send; both 0:
+	// any is good. Multicast must have 255.
+	MinTTL, MaxTTL uint8
+
+	// Missed is how many advertisements a backup must miss before its skew
+	// begins; 0 is 3, as the RFC has it (section 6.1).
+	Missed uint8
+	// PreemptDelay is how long a master of lower priority is followed before
+	// the role is taken from it.
+	PreemptDelay time.Duration
+	// Group joins the routers of a set that have the same number: they change
+	// their role together. 0: the router is alone.
+	Group int
+	// Together says that the addresses cannot be let go one by one: with a
+	// virtual MAC the first frame of the successor takes them all.
+	Together bool
+	// Nodes are the addresses from which the configured nodes advertise on
+	// this link; none where that is not known. An advertisement from elsewhere
+	// is noted.
+	Nodes []netip.Addr
 }
 
 // Times of our own, beside those of the RFC.
@@ -70,11 +105,12 @@ const (
 
 // router is the state machine of one virtual router (RFC 9568 section 6).
 type router struct {
-	id       ID
-	cfg      Config
-	local    netip.Addr // source address of our advertisements
-	priority uint8      // effective
-	phase    time.Duration
+	id           ID
+	cfg          Config
+	local        netip.Addr   // source address of our advertisements
+	destinations []netip.Addr // where they go
+	priority     uint8        // effective
+	phase        time.Duration
 
 	role Role
 	// since is when the role began.

@@ -64,6 +64,10 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		gone:           make([]bool, len(cfg.Addresses)),
 		deadline:       Never,
 		set:            s,
+		destinations:   slices.Clone(cfg.Peers),
+	}
+	if len(cfg.Peers) == 0 {
+		r.destinations = []netip.Addr{cfg.Family.Group()}
 	}
 	r.phase = s.join(cfg.Link) % cfg.Interval
 	s.routers = append(s.routers, r)
@@ -115,6 +119,9 @@ type Packet struct {
 	Src, Dst netip.Addr // of one family
 	TTL      uint8      // TTL or hop limit
 	Message  []byte     // without the IP header
+	// Wall is the wall clock when it came, since the Unix epoch. Nothing but
+	// the freshness of a signature is judged by it.
+	Wall time.Duration
 }
 
 // Receive handles a packet from a link. It returns Accepted and what is to be
@@ -188,9 +195,17 @@ func (s *Set) Expire(now time.Duration) []Action {
 	return s.actions
 }
 
+// Destinations are where the router's advertisements go: the group, or each of
+// its peers. The slice must not be written to.
+func (s *Set) Destinations(id ID) []netip.Addr {
+	return s.routers[id].destinations
+}
+
 // AppendAdvertisement appends the router's advertisement with the priority to
-// b, for a packet from its own address to dst.
-func (s *Set) AppendAdvertisement(b []byte, id ID, priority uint8, dst netip.Addr) []byte {
+// b, for a packet from its own address to dst. wall is the wall clock since
+// the Unix epoch, which a signature carries. It is called once for each packet
+// sent: no two signatures are the same.
+func (s *Set) AppendAdvertisement(b []byte, id ID, priority uint8, dst netip.Addr, wall time.Duration) []byte {
 	r := s.routers[id]
 	a := Advertisement{
 		VRID:      r.cfg.VRID,

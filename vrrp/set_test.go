@@ -177,7 +177,7 @@ func TestAllocations(t *testing.T) {
 		masters.Expire(now)
 	})
 	buf := make([]byte, 0, vrrp.MaxAdvertisementLen)
-	none("AppendAdvertisement", func() { buf = masters.AppendAdvertisement(buf[:0], 3, 100, vrrp.IPv4.Group()) })
+	none("AppendAdvertisement", func() { buf = masters.AppendAdvertisement(buf[:0], 3, 100, vrrp.IPv4.Group(), 0) })
 	beaten := packet(&vrrp.Advertisement{VRID: 1, Priority: 50, Interval: second, Addresses: []netip.Addr{vip}}, upper)
 	none("Receive of a losing advertisement", func() {
 		now += 20 * ms

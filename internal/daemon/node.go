@@ -252,7 +252,7 @@ func (n *node) send(a vrrp.Action) {
 		return // no address to speak from: the router is in FAULT for it
 	}
 	dst := r.family.Group()
-	n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst)
+	n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, 0)
 	n.out.send(r.link, r.cfg.IPv6, src, dst, n.buf, a.Priority == 0)
 }
 

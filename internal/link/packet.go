@@ -29,6 +29,13 @@ func (v VRIDs) With(vrid uint8) VRIDs {
 	return v
 }
 
+// Known is the virtual routers whose adverts Receive takes, by the version that
+// each speaks: V2 and V3 with multicast and TTL 255, UnicastV2 and UnicastV3 to an
+// address of this host and with any TTL.
+type Known struct {
+	V2, V3, UnicastV2, UnicastV3 VRIDs
+}
+
 // The groups of RFC 9568 sections 5.1.1.2 and 5.1.2.2.
 var (
 	group4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})

@@ -170,7 +170,7 @@ func (n *Node) send(r *Router, priority uint8) {
 	dst := r.Config.Family.Group()
 	p := vrrp.Packet{
 		Src: r.State().Local, Dst: dst, TTL: 255,
-		Message: n.set.AppendAdvertisement(nil, r.id, priority, dst),
+		Message: n.set.AppendAdvertisement(nil, r.id, priority, dst, 0),
 	}
 	n.lan.multicast(n, func(to *Node) { to.receive(p) })
 }
