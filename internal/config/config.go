@@ -114,7 +114,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	r.nodes, r.noNodes = w.nodes, w.noNodes
 	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}}
 	for _, n := range r.nodes {
-		for _, a := range n.addresses() {
+		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name
 		}
 	}

@@ -28,7 +28,7 @@ func (n Node) networks() []string {
 func (n Node) hasNetwork(network string) bool { return slices.Contains(n.networks(), network) }
 
 // Has tells whether an address is one of the node's own.
-func (n Node) Has(a netip.Addr) bool { return slices.Contains(n.addresses(), a) }
+func (n Node) Has(a netip.Addr) bool { return slices.Contains(n.Addresses(), a) }
 
 // Address returns the node's address in a network, "cluster" among them; invalid where it has none.
 func (n Node) Address(network string) netip.Addr {
@@ -38,7 +38,8 @@ func (n Node) Address(network string) netip.Addr {
 	return n.Networks[network]
 }
 
-func (n Node) addresses() []netip.Addr {
+// Addresses returns the node's addresses, that in the network "cluster" first.
+func (n Node) Addresses() []netip.Addr {
 	all := []netip.Addr{n.Cluster}
 	for _, name := range slices.Sorted(maps.Keys(n.Networks)) {
 		all = append(all, n.Networks[name])
@@ -180,7 +181,7 @@ func whoAmI(nodes []Node, o Options) (string, error) {
 	}
 	var mine []string
 	for _, n := range nodes {
-		if slices.ContainsFunc(n.addresses(), func(a netip.Addr) bool { return slices.Contains(here, a) }) {
+		if slices.ContainsFunc(n.Addresses(), func(a netip.Addr) bool { return slices.Contains(here, a) }) {
 			mine = append(mine, n.Name)
 		}
 	}

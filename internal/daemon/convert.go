@@ -4,8 +4,10 @@ import (
 	"baton/health"
 	"baton/internal/command"
 	"baton/internal/config"
+	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
+	"baton/vrrp"
 )
 
 // The parts do not know each other, nor the configuration. These functions
@@ -36,25 +38,78 @@ func tracksOf(cfg []config.Track) []health.Track {
 	return tracks
 }
 
-func addressesOf(c config.Router) vip.Router {
-	r := vip.Router{
-		Name:      c.Name,
-		Interface: c.Interface,
-		Lifetime:  c.AddressLifetime,
-		Announce:  vip.Announce{Count: c.Announce.Count, AgainAfter: c.Announce.AgainAfter, Every: c.Announce.Every},
-		Native:    c.Priority == 255,
+// electionOf is what the protocol has to know of a router on a link, in a group.
+func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Config {
+	e := vrrp.Config{
+		Link: link, Group: group, Family: vrrp.IPv4, VRID: c.VRID, Version: uint8(c.Version),
+		Priority: c.Priority, BestRival: c.BestRival, SlowestRival: c.SlowestRival,
+		Interval: c.Interval, Missed: uint8(c.Missed), Preempt: c.Preempt, PreemptDelay: c.PreemptDelay,
+		Peers: c.Peers, AnySource: len(c.Peers) > 0 && !c.OnlyPeers, MinTTL: c.MinTTL, MaxTTL: c.MaxTTL,
+		Together: c.VirtualMAC != nil,
+	}
+	if c.IPv6 {
+		e.Family = vrrp.IPv6
+	}
+	if c.PlainChecksum {
+		e.Checksum = vrrp.MessageOnly
+	}
+	if c.Password != "" {
+		e.Password = new([8]byte)
+		copy(e.Password[:], c.Password)
+	}
+	if c.HMAC != nil {
+		e.HMAC = &vrrp.HMAC{Keys: c.HMAC.Keys, Send: c.HMAC.Send, Window: c.HMAC.Window}
+		switch c.HMAC.Mode {
+		case config.HMACPermissive:
+			e.HMAC.Mode = vrrp.HMACPermissive
+		case config.HMACReceiveOnly:
+			e.HMAC.Mode = vrrp.HMACReceiveOnly
+		}
 	}
 	for _, a := range c.Addresses {
-		r.Addresses = append(r.Addresses, vip.Address{Prefix: a.Prefix, Repair: a.Repair})
+		if a.Advertise {
+			e.Addresses = append(e.Addresses, a.Prefix.Addr())
+		}
+	}
+	for _, n := range cfg.Nodes {
+		e.Nodes = append(e.Nodes, n.Addresses()...)
+	}
+	return e
+}
+
+// addressesOf is what the address worker has to do for a router.
+func addressesOf(c config.Router, name string) vip.Router {
+	r := vip.Router{
+		Name:      name,
+		Interface: c.Interface,
+		Lifetime:  c.AddressLifetime,
+		Announce: vip.Announce{
+			Count: c.Announce.Count, AgainAfter: c.Announce.AgainAfter, Every: c.Announce.Every,
+			Gap: c.Announce.Gap, AlsoOn: c.Announce.AlsoOn,
+		},
+		Native: c.Priority == 255,
+		Refuse: !c.Accept && c.Priority != 255,
+	}
+	if c.VirtualMAC != nil {
+		r.VirtualMAC = &vip.VirtualMAC{Name: c.VirtualMAC.Name, MAC: link.VirtualMAC(c.VRID, c.IPv6)}
+	}
+	for _, a := range c.Addresses {
+		r.Addresses = append(r.Addresses, vip.Address{
+			Prefix: a.Prefix, Repair: a.Repair, Interface: a.Interface, Label: a.Label, Scope: a.Scope,
+			Broadcast: a.Broadcast, Peer: a.Peer, NoPrefixRoute: a.NoPrefixRoute, Source: a.Source,
+		})
+	}
+	for _, o := range c.Routes {
+		r.Routes = append(r.Routes, vip.Route(o))
+	}
+	for _, o := range c.Rules {
+		r.Rules = append(r.Rules, vip.Rule(o))
 	}
 	return r
 }
 
-func hooksOf(c config.Router, cfg *config.Config) role.Router {
-	r := role.Router{Name: c.Name, Node: cfg.Node, Interface: c.Interface, VRID: c.VRID}
-	for _, a := range c.Addresses {
-		r.Addresses = append(r.Addresses, a.Prefix.String())
-	}
+// hooksOf is the commands that are told of a group's changes.
+func hooksOf(n config.Notify) role.Hooks {
 	list := func(commands []config.Command) []role.Hook {
 		var hooks []role.Hook
 		for _, c := range commands {
@@ -62,12 +117,10 @@ func hooksOf(c config.Router, cfg *config.Config) role.Router {
 		}
 		return hooks
 	}
-	n := c.Notify
-	r.Hooks = role.Hooks{
+	return role.Hooks{
 		Any: list(n.Any), Master: list(n.Master), Backup: list(n.Backup),
 		Fault: list(n.Fault), Stop: list(n.Stop), Reassert: list(n.Reassert),
 	}
-	return r
 }
 
 func checksOf(cfg *config.Config, runner *command.Runner) []health.Check {

@@ -34,24 +34,24 @@ func TestTracksOf(t *testing.T) {
 
 func TestAddressesOf(t *testing.T) {
 	web := webRouter()
-	web.Addresses = append(web.Addresses, config.Address{Prefix: netip.MustParsePrefix("10.0.0.101/32")})
+	web.Addresses = append(web.Addresses, config.Address{Prefix: netip.MustParsePrefix("10.0.0.101/32"), Label: "eth0:1"})
 	web.AddressLifetime = time.Minute
 	web.Announce = config.Announce{Count: 5, AgainAfter: 5 * time.Second, Every: time.Hour}
 	want := vip.Router{
 		Name: "web", Interface: "eth0", Lifetime: time.Minute,
 		Addresses: []vip.Address{
 			{Prefix: netip.MustParsePrefix("10.0.0.100/24"), Repair: true},
-			{Prefix: netip.MustParsePrefix("10.0.0.101/32")},
+			{Prefix: netip.MustParsePrefix("10.0.0.101/32"), Label: "eth0:1"},
 		},
 		Announce: vip.Announce{Count: 5, AgainAfter: 5 * time.Second, Every: time.Hour},
 	}
-	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
-	if diff := cmp.Diff(want, addressesOf(web), prefixes); diff != "" {
+	prefixes := cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})
+	if diff := cmp.Diff(want, addressesOf(web, "web"), prefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	web.Priority = 255
 	want.Native = true
-	if diff := cmp.Diff(want, addressesOf(web), prefixes); diff != "" {
+	if diff := cmp.Diff(want, addressesOf(web, "web"), prefixes); diff != "" {
 		t.Errorf("of an owner (-want +got):\n%s", diff)
 	}
 }
@@ -68,14 +68,11 @@ func TestHooksOf(t *testing.T) {
 	hook := func(name string) []role.Hook {
 		return []role.Hook{{Argv: []string{name}, Timeout: time.Second, User: "nobody", Env: []string{"A=1"}}}
 	}
-	want := role.Router{
-		Name: "web", Node: "a", Interface: "eth0", VRID: 51, Addresses: []string{"10.0.0.100/24"},
-		Hooks: role.Hooks{
-			Any: hook("any"), Master: hook("master"), Backup: hook("backup"),
-			Fault: hook("fault"), Stop: hook("stop"), Reassert: hook("reassert"),
-		},
+	want := role.Hooks{
+		Any: hook("any"), Master: hook("master"), Backup: hook("backup"),
+		Fault: hook("fault"), Stop: hook("stop"), Reassert: hook("reassert"),
 	}
-	if diff := cmp.Diff(want, hooksOf(web, pair())); diff != "" {
+	if diff := cmp.Diff(want, hooksOf(web.Notify)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -147,6 +147,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
 		flush:     d.loop.flush,
+		wall:      wall,
 		addresses: func(r vip.Router) addresses { return d.worker.Add(r) },
 		hooks:     d.hooks,
 	})
@@ -160,6 +161,9 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	})
 	return d, nil
 }
+
+// wall is the wall clock, since the Unix epoch.
+func wall() time.Duration { return time.Duration(time.Now().UnixNano()) }
 
 // free gives back what newDaemon has opened of a daemon that is not run.
 func (d *daemon) free() {
@@ -178,7 +182,7 @@ func (d *daemon) free() {
 	}
 }
 
-// hooks makes the queue of one router's hooks.
+// hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
 	q := role.New(r, role.Exec(d.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)

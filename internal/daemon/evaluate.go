@@ -18,42 +18,67 @@ import (
 // link that goes down, has shown itself by then.
 const addressGrace = time.Second
 
-// evaluate recomputes, from a snapshot, whether the router takes part in the
-// election and with which priority.
-func (r *router) evaluate(now time.Duration) {
-	n := r.node
+// evaluate recomputes, from a snapshot, whether the group's routers take part
+// in the election and with which priority.
+func (g *group) evaluate(now time.Duration) {
+	n := g.node
 	if n.leaving {
-		r.evalAt = vrrp.Never
+		g.evalAt = vrrp.Never
 		return
 	}
-	st := n.set.State(r.id)
+	base := g.routers[0].cfg.Priority
 	verdict := func(check string) health.Verdict { return n.verdicts[check].To }
-	out := health.Evaluate(int(r.cfg.Priority), r.tracks, verdict, health.State{Master: st.Role == vrrp.Master, Since: r.masterSince}, now)
-	r.evalAt = out.Next
-	if !r.started && len(out.Waiting) > 0 {
+	out := health.Evaluate(int(base), g.tracks, verdict, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	g.evalAt = out.Next
+	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
+		if now < g.startAt {
+			g.evalAt = min(g.evalAt, g.startAt)
+		}
 		return
 	}
+	g.serve(now, out)
+	g.common = g.reasons(now, out)
+	first := !g.started
+	g.started = true
+	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
+		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "role", st.Role.String(), "terms", terms(base, out))
+	}
+	for _, r := range g.routers {
+		r.apply(now, uint8(out.Priority), first)
+	}
+}
+
+// isMaster tells whether all routers of the group are.
+func (g *group) isMaster() bool {
+	return !slices.ContainsFunc(g.routers, func(r *router) bool { return r.node.set.State(r.id).Role != vrrp.Master })
+}
+
+// apply brings the group's reasons for FAULT, the router's own and the priority
+// to the state machine.
+func (r *router) apply(now time.Duration, priority uint8, first bool) {
 	link, deaf := r.linkFault()
-	r.serve(now, st, out, link)
-	faults := r.reasons(now, link, out)
+	faults := r.group.common
+	if link != "" {
+		faults = append([]string{link}, faults...)
+	}
 	changed := !slices.Equal(faults, r.faults)
 	r.faults = faults
-	first := !r.started
-	r.started = true
+	reprioritise := func() { r.step(now, vrrp.Event{Kind: vrrp.Reprioritised, Priority: priority}) }
 	// The fault goes before a priority that falls with it, or the router would
 	// yield and then leave; and a router starts with the priority it has.
 	switch {
 	case len(faults) > 0:
-		if changed && st.Role == vrrp.Fault {
-			r.log.Info("reasons for FAULT changed", "reason", strings.Join(faults, "; "))
+		why := strings.Join(faults, "; ")
+		if changed && r.node.set.State(r.id).Role == vrrp.Fault {
+			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: strings.Join(faults, "; ")})
-		r.reprioritise(now, st, out)
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: why})
+		reprioritise()
 	case first:
-		r.reprioritise(now, st, out)
+		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Startup})
 	default:
-		r.reprioritise(now, st, out)
+		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Recovered})
 	}
 }
@@ -65,7 +90,7 @@ func (r *router) linkFault() (why string, deaf bool) {
 	switch {
 	case !u.exists:
 		return fmt.Sprintf("interface %s does not exist", u.name), true
-	case !u.state.Up:
+	case !u.state.Up && r.cfg.TrackLink:
 		return fmt.Sprintf("interface %s is down", u.name), true
 	case u.problem[r.cfg.IPv6] != "":
 		return u.problem[r.cfg.IPv6], true
@@ -79,86 +104,82 @@ func (r *router) linkFault() (why string, deaf bool) {
 	return fmt.Sprintf("interface %s has no IPv4 address of its own", u.name), false
 }
 
-// serve keeps account of whether this router, or another one, does what a
+// serve keeps account of whether this group, or another node, does what a
 // master has to do. When a check that asks "am I serving?" fails, or a virtual
 // address cannot be put in place, a hold begins: out of the role neither
 // counts, and without a hold the node would look healthy and take the role
 // again at once.
-func (r *router) serve(now time.Duration, st vrrp.State, out health.Outcome, link string) {
-	if st.Role != vrrp.Master {
-		if st.Master.Addr.IsValid() {
-			r.hold.Occupied()
+func (g *group) serve(now time.Duration, out health.Outcome) {
+	if !g.isMaster() {
+		for _, r := range g.routers {
+			if r.node.set.State(r.id).Master.Addr.IsValid() {
+				g.hold.Occupied()
+				return
+			}
 		}
 		return
 	}
-	for _, t := range r.tracks {
+	for _, t := range g.tracks {
 		if t.Effect.When == health.Master && slices.Contains(out.Faults, t.Check) {
-			r.fail(now, r.checkFault(t.Check))
+			g.fail(now, g.checkFault(t.Check))
 			return
 		}
 	}
-	if len(r.broken) > 0 && link == "" {
+	for _, r := range g.routers {
+		if link, _ := r.linkFault(); len(r.broken) == 0 || link != "" {
+			continue
+		}
 		if at := r.brokenSince + addressGrace; now < at {
-			r.evalAt = min(r.evalAt, at)
-		} else {
-			for _, err := range r.broken {
-				r.fail(now, err.Error()) // one of them will do
+			g.evalAt = min(g.evalAt, at)
+			continue
+		}
+		for addr, err := range r.broken {
+			if addr.IsValid() || r.cfg.TrackLink {
+				g.fail(now, err.Error()) // one of them will do
 				return
 			}
 		}
 	}
-	r.hold.Served(now)
+	g.hold.Served(now)
 }
 
-// fail holds the router in FAULT for retry_after: it could not do as master
+// fail holds the group in FAULT for retry_after: it could not do as master
 // what a master has to do.
-func (r *router) fail(now time.Duration, why string) {
-	r.failure = why
-	r.hold.Failed(now)
+func (g *group) fail(now time.Duration, why string) {
+	g.failure = why
+	g.hold.Failed(now)
 }
 
-// reasons lists why the router is in FAULT, if it is.
-func (r *router) reasons(now time.Duration, link string, out health.Outcome) []string {
+// reasons lists why all of the group is in FAULT, if it is.
+func (g *group) reasons(now time.Duration, out health.Outcome) []string {
 	var reasons []string
-	if link != "" {
-		reasons = append(reasons, link)
-	}
 	for _, check := range out.Faults {
-		reasons = append(reasons, r.checkFault(check))
+		reasons = append(reasons, g.checkFault(check))
 	}
-	if until := r.hold.Until(); until > now {
-		r.evalAt = min(r.evalAt, until)
-		if !slices.Contains(reasons, r.failure) {
-			reasons = append(reasons, r.failure+" (held: it failed as master)")
+	if until := g.hold.Until(); until > now {
+		g.evalAt = min(g.evalAt, until)
+		if !slices.Contains(reasons, g.failure) {
+			reasons = append(reasons, g.failure+" (held: it failed as master)")
 		}
 	}
 	return reasons
 }
 
 // checkFault says that a check fails, in its own words where it has some.
-func (r *router) checkFault(check string) string {
-	if text := r.node.verdicts[check].Text; text != "" {
+func (g *group) checkFault(check string) string {
+	if text := g.node.verdicts[check].Text; text != "" {
 		return fmt.Sprintf("%s fails: %s", check, text)
 	}
 	return check + " fails"
 }
 
-// reprioritise brings the effective priority to the state machine.
-func (r *router) reprioritise(now time.Duration, st vrrp.State, out health.Outcome) {
-	if out.Priority == int(st.Priority) {
-		return
-	}
-	r.log.Info("priority", "from", st.Priority, "to", out.Priority, "role", st.Role.String(), "terms", terms(r.cfg.Priority, out))
-	r.step(now, vrrp.Event{Kind: vrrp.Reprioritised, Priority: uint8(out.Priority)})
-}
-
 // vacant ends a hold early: a node that failed as master is better than none.
-func (r *router) vacant(now time.Duration, a vrrp.Action) {
-	if r.hold.Until() <= now {
+func (g *group) vacant(now time.Duration, a vrrp.Action) {
+	if g.hold.Until() <= now {
 		return
 	}
-	r.hold.Vacant(now)
-	r.log.Warn("nobody holds the role: the hold after a failure as master ends early",
-		"nobody_for", round(a.Elapsed), "in", round(max(0, r.hold.Until()-now)))
-	r.node.dirty = append(r.node.dirty, r)
+	g.hold.Vacant(now)
+	g.log.Warn("nobody holds the role: the hold after a failure as master ends early",
+		"nobody_for", round(a.Elapsed), "in", round(max(0, g.hold.Until()-now)))
+	g.node.dirty = append(g.node.dirty, g)
 }

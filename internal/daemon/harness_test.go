@@ -37,8 +37,12 @@ func webRouter() config.Router {
 		BestRival:    190,
 		SlowestRival: 190,
 		Interval:     time.Second,
+		Version:      3,
+		Missed:       3,
 		Preempt:      true,
-		Addresses:    []config.Address{{Prefix: netip.PrefixFrom(virtual, 24), Repair: true}},
+		Accept:       true,
+		TrackLink:    true,
+		Addresses:    []config.Address{{Prefix: netip.PrefixFrom(virtual, 24), Repair: true, Advertise: true}},
 		RetryAfter:   5 * time.Minute,
 	}
 }
@@ -80,6 +84,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 	s.n, err = newNode(cfg, log, outlets{
 		send:      s.send,
 		flush:     s.flush,
+		wall:      func() time.Duration { return s.now },
 		addresses: func(r vip.Router) addresses { return stageAddresses{s, r.Name} },
 		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
 	})
@@ -91,19 +96,23 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 
 func (s *stage) note(format string, args ...any) { s.did = append(s.did, fmt.Sprintf(format, args...)) }
 
-func (s *stage) send(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool) {
+func (s *stage) send(u *uplink, mac link.MAC, src, dst netip.Addr, message []byte, urgent bool) {
 	var a vrrp.Advertisement
 	if refusal := a.Parse(message, src, dst); refusal != vrrp.Accepted {
 		s.t.Errorf("the node sends what a peer refuses: %s", refusal)
-	}
-	if ipv6 != src.Is6() || dst != link.Group(ipv6) {
-		s.t.Errorf("advertisement from %s to %s, ipv6 %t", src, dst, ipv6)
 	}
 	if urgent != (a.Priority == 0) {
 		s.t.Errorf("advertisement with priority %d: urgent is %t", a.Priority, urgent)
 	}
 	s.waits++
-	s.note("send %s vrid %d priority %d from %s", u.name, a.VRID, a.Priority, src)
+	to := ""
+	if mac != (link.MAC{}) {
+		to += fmt.Sprintf(" by %x", mac)
+	}
+	if dst != link.Group(src.Is6()) {
+		to += " to " + dst.String()
+	}
+	s.note("send %s vrid %d priority %d from %s%s", u.name, a.VRID, a.Priority, src, to)
 }
 
 func (s *stage) flush() {

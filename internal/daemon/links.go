@@ -21,7 +21,7 @@ const maxDead = 256
 type links struct {
 	monitor *link.Monitor
 	log     *slog.Logger
-	wanted  []*uplink // read only: number, name and vrids
+	wanted  []*uplink // read only: number, name, known and virtual
 	current map[*uplink]*opened
 	poke    chan struct{}
 	dead    chan discarded
@@ -164,7 +164,7 @@ func (k *links) updates() []linkUpdate {
 // unopened is the problem of each family that is wanted, before the first try.
 func (u *uplink) unopened() map[bool]string {
 	problem := make(map[bool]string)
-	for ipv6 := range u.vrids {
+	for ipv6 := range u.known {
 		problem[ipv6] = "not open yet"
 	}
 	return problem
@@ -176,8 +176,7 @@ func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
 	for ipv6, before := range o.problem {
 		c, err := link.Open(i, ipv6, k.log)
 		if err == nil {
-			err = c.SetVRIDs(u.vrids[ipv6])
-			if err != nil {
+			if err = k.prepare(c, u, ipv6); err != nil {
 				_ = c.Close() // the first error is the one to tell
 			}
 		}
@@ -192,4 +191,14 @@ func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
 		conns = append(conns, &conn{Conn: c, uplink: u, ipv6: ipv6})
 	}
 	return conns
+}
+
+// prepare makes sockets ready for the routers of their link.
+func (k *links) prepare(c *link.Conn, u *uplink, ipv6 bool) error {
+	if u.virtual[ipv6] {
+		if err := c.EnableVirtualMAC(); err != nil {
+			return err
+		}
+	}
+	return c.SetKnown(u.known[ipv6])
 }

@@ -130,7 +130,7 @@ func await(t *testing.T, updates <-chan linkUpdate, what string, done func(seen)
 
 func TestLinks_AnInterfaceThatComesAndGoes(t *testing.T) {
 	needNamespace(t)
-	u := &uplink{name: "late0", vrids: map[bool]link.VRIDs{false: link.VRIDs{}.With(51)}}
+	u := &uplink{name: "late0", known: map[bool]link.Known{false: {V3: link.VRIDs{}.With(51)}}}
 	updates := following(t, u)
 	await(t, updates, "at first", func(s seen) bool { return !s.last.exists && !s.gone })
 
@@ -169,7 +169,7 @@ func TestLinks_AnInterfaceThatComesAndGoes(t *testing.T) {
 func TestLinks_AnInterfaceMadeAnewAtOnce(t *testing.T) {
 	needNamespace(t)
 	quiet := slog.New(slog.DiscardHandler)
-	u := &uplink{name: "anew0", vrids: map[bool]link.VRIDs{false: link.VRIDs{}.With(51)}}
+	u := &uplink{name: "anew0", known: map[bool]link.Known{false: {V3: link.VRIDs{}.With(51)}}}
 	k := newLinks(nil, []*uplink{u}, quiet)
 	for _, want := range []struct {
 		name string
@@ -201,7 +201,7 @@ func TestLinks_WhatCouldNotBeOpenedIsTriedAgain(t *testing.T) {
 	must(t, os.WriteFile(limit, []byte("0"), 0))
 	t.Cleanup(func() { must(t, os.WriteFile(limit, before, 0)) })
 
-	u := &uplink{name: "half0", vrids: map[bool]link.VRIDs{false: link.VRIDs{}.With(51), true: link.VRIDs{}.With(51)}}
+	u := &uplink{name: "half0", known: map[bool]link.Known{false: {V3: link.VRIDs{}.With(51)}, true: {V3: link.VRIDs{}.With(51)}}}
 	updates := following(t, u)
 	s := await(t, updates, "one family", func(s seen) bool { return s.last.problem[false] != "" })
 	if !strings.HasPrefix(s.last.problem[false], "no sockets: ") || s.last.problem[true] != "" || s.opened != 1 {

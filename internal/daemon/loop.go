@@ -178,7 +178,9 @@ func (l *loop) read(now time.Duration, tag uint64) {
 		l.survey(now, c)
 	case link.ReadyAnnouncements:
 		for _, a := range c.Announcements(perTurn) {
-			if !l.own[a.MAC] { // else another interface of ours on the same LAN
+			// Else another interface of ours on the same LAN. A virtual MAC is as
+			// much the successor's as ours.
+			if !l.own[a.MAC] || a.MAC.Virtual() {
 				l.node.announcement(now, c.uplink, a.Address)
 			}
 		}
@@ -209,10 +211,14 @@ func (l *loop) survey(now time.Duration, c *conn) {
 }
 
 // send queues an advertisement.
-func (l *loop) send(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool) {
+func (l *loop) send(u *uplink, mac link.MAC, src, dst netip.Addr, message []byte, urgent bool) {
 	for _, c := range l.conns {
-		if c != nil && c.uplink == u && c.ipv6 == ipv6 {
-			c.Send(src, dst, message, urgent)
+		if c != nil && c.uplink == u && c.ipv6 == src.Is6() {
+			if mac == (link.MAC{}) {
+				c.Send(src, dst, message, urgent)
+			} else {
+				c.SendFrom(mac, src, dst, message, urgent)
+			}
 			c.queued = true
 			return
 		}

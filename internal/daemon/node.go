@@ -25,25 +25,29 @@ type node struct {
 	out outlets
 
 	routers  []*router // by vrrp.ID
+	groups   []*group
 	links    []*uplink // by vrrp link number
-	byCheck  map[string][]*router
+	byCheck  map[string][]*group
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
 	unsent  limiter[string]    // interfaces on which an advertisement failed
 	noticed limiter[noticeKey] // findings about peers
 
-	dirty   []*router // to be evaluated before the turn ends
-	buf     []byte    // an advertisement on its way out
+	dirty   []*group // to be evaluated before the turn ends
+	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
 	leaving bool
 }
 
 // outlets is what the node asks others to do. None of them may block.
 type outlets struct {
-	// send queues an advertisement on a link; flush sends what is queued.
-	send  func(u *uplink, ipv6 bool, src, dst netip.Addr, message []byte, urgent bool)
+	// send queues an advertisement on a link, from the link's own MAC address
+	// where mac is zero; flush sends what is queued.
+	send  func(u *uplink, mac link.MAC, src, dst netip.Addr, message []byte, urgent bool)
 	flush func()
+	// wall reads the wall clock, since the Unix epoch: for signatures.
+	wall func() time.Duration
 	// addresses is where a router's virtual addresses are wished for.
 	addresses func(r vip.Router) addresses
 	// hooks is who is told of a router's changes.
@@ -70,7 +74,29 @@ type uplink struct {
 	// problem says, for each family, why its sockets could not be opened.
 	problem map[bool]string
 	routers []*router
-	vrids   map[bool]link.VRIDs // by whether IPv6
+	known   map[bool]link.Known // by whether IPv6: the families that are wanted
+	virtual map[bool]bool       // by whether IPv6: advertisements come from a virtual MAC
+	survey  vrrp.Survey         // who speaks for virtual routers that are not ours
+}
+
+// add notes what a router needs of the link.
+func (u *uplink) add(r *router) {
+	u.routers = append(u.routers, r)
+	k := u.known[r.cfg.IPv6]
+	set := &k.V3
+	switch {
+	case r.cfg.Version == 2 && len(r.cfg.Peers) > 0:
+		set = &k.UnicastV2
+	case r.cfg.Version == 2:
+		set = &k.V2
+	case len(r.cfg.Peers) > 0:
+		set = &k.UnicastV3
+	}
+	*set = set.With(r.cfg.VRID)
+	u.known[r.cfg.IPv6] = k
+	if r.mac != (link.MAC{}) {
+		u.virtual[r.cfg.IPv6] = true
+	}
 }
 
 // newNode builds the routers of a configuration, all in INIT.
@@ -80,7 +106,7 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		log:      log,
 		set:      vrrp.NewSet(),
 		out:      out,
-		byCheck:  make(map[string][]*router),
+		byCheck:  make(map[string][]*group),
 		verdicts: make(map[string]health.Change),
 		refused:  newRefusals(log),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
@@ -92,9 +118,9 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 			return nil, err
 		}
 		n.routers = append(n.routers, r)
-		for _, t := range c.Track {
-			n.byCheck[t.Check] = append(n.byCheck[t.Check], r)
-		}
+	}
+	for _, g := range n.groups {
+		g.complete()
 	}
 	return n, nil
 }
@@ -110,15 +136,19 @@ func (n *node) uplink(name string) *uplink {
 		number:  len(n.links),
 		name:    name,
 		problem: make(map[bool]string),
-		vrids:   make(map[bool]link.VRIDs),
+		known:   make(map[bool]link.Known),
+		virtual: make(map[bool]bool),
 	}
 	n.links = append(n.links, u)
 	return u
 }
 
-// start evaluates every router for the first time.
+// start evaluates every group for the first time.
 func (n *node) start(now time.Duration) {
-	n.dirty = append(n.dirty, n.routers...)
+	for _, g := range n.groups {
+		g.startAt = now + g.routers[0].cfg.StartDelay
+	}
+	n.dirty = append(n.dirty, n.groups...)
 	n.settle(now)
 }
 
@@ -130,8 +160,8 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 		if src.IsValid() && src != n.set.State(r.id).Local {
 			n.do(now, n.set.Step(now, r.id, vrrp.Event{Kind: vrrp.Readdressed, Addr: src}))
 		}
+		n.dirty = append(n.dirty, r.group)
 	}
-	n.dirty = append(n.dirty, u.routers...)
 	n.settle(now)
 }
 
@@ -144,7 +174,7 @@ func (n *node) verdict(now time.Duration, c health.Change) {
 
 // packet takes a packet of the VRRP protocol from a link.
 func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
-	actions, refusal := n.set.Receive(now, u.number, vrrp.Packet{Src: p.Src, Dst: p.Dst, TTL: p.TTL, Message: p.Payload})
+	actions, refusal := n.set.Receive(now, u.number, vrrp.Packet{Src: p.Src, Dst: p.Dst, TTL: p.TTL, Message: p.Payload, Wall: n.out.wall()})
 	n.do(now, actions)
 	if refusal != vrrp.Accepted {
 		n.refused.count(now, u.name, p.Src, refusal)
@@ -168,7 +198,7 @@ func (n *node) addressEvent(now time.Duration, e vip.Event) {
 		n.log.Error("the kernel does not answer a request for addresses", "after", round(e.After), "err", e.Err)
 		return
 	}
-	i := slices.IndexFunc(n.routers, func(r *router) bool { return r.cfg.Name == e.Router })
+	i := slices.IndexFunc(n.routers, func(r *router) bool { return r.name == e.Router })
 	if i < 0 {
 		return
 	}
@@ -180,9 +210,9 @@ func (n *node) addressEvent(now time.Duration, e vip.Event) {
 func (n *node) expire(now time.Duration) {
 	n.do(now, n.set.Expire(now))
 	if now >= n.evalAt {
-		for _, r := range n.routers {
-			if now >= r.evalAt {
-				n.dirty = append(n.dirty, r)
+		for _, g := range n.groups {
+			if now >= g.evalAt {
+				n.dirty = append(n.dirty, g)
 			}
 		}
 	}
@@ -197,11 +227,13 @@ func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt)
 func (n *node) leave(now time.Duration) time.Duration {
 	n.leaving = true
 	var longest time.Duration
-	for _, r := range n.routers {
-		from := r.role
-		r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
-		r.tell(role.Transition{To: role.Stop, From: state(from), Reason: "baton stops"})
-		longest = max(longest, n.set.HandoverBound(r.id))
+	for _, g := range n.groups {
+		from := g.role
+		for _, r := range g.routers {
+			r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
+			longest = max(longest, n.set.HandoverBound(r.id))
+		}
+		g.tell(role.Transition{To: role.Stop, From: state(from), Reason: "baton stops"})
 	}
 	n.settle(now)
 	return longest
@@ -212,7 +244,7 @@ func (n *node) holding() []string {
 	var names []string
 	for _, r := range n.routers {
 		if r.on {
-			names = append(names, r.cfg.Name)
+			names = append(names, r.name)
 		}
 	}
 	return names
@@ -244,16 +276,17 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	}
 }
 
-// send queues one advertisement.
+// send queues one advertisement, to each peer where the router has some.
 func (n *node) send(a vrrp.Action) {
 	r := n.routers[a.Router]
 	src := n.set.State(a.Router).Local
 	if !src.IsValid() {
 		return // no address to speak from: the router is in FAULT for it
 	}
-	dst := r.family.Group()
-	n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, 0)
-	n.out.send(r.link, r.cfg.IPv6, src, dst, n.buf, a.Priority == 0)
+	for _, dst := range n.set.Destinations(a.Router) {
+		n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, n.out.wall())
+		n.out.send(r.link, r.mac, src, dst, n.buf, a.Priority == 0)
+	}
 }
 
 // sendFailed notes that the kernel refused an advertisement.
@@ -268,19 +301,19 @@ func (n *node) sendFailed(now time.Duration, err error) {
 	}
 }
 
-// settle evaluates the routers for which something has changed, until
+// settle evaluates the groups for which something has changed, until
 // nothing changes any more: a changed role can change what a check means.
 func (n *node) settle(now time.Duration) {
 	if len(n.dirty) == 0 {
 		return
 	}
 	for len(n.dirty) > 0 {
-		r := n.dirty[len(n.dirty)-1]
+		g := n.dirty[len(n.dirty)-1]
 		n.dirty = n.dirty[:len(n.dirty)-1]
-		r.evaluate(now)
+		g.evaluate(now)
 	}
 	n.evalAt = vrrp.Never
-	for _, r := range n.routers {
-		n.evalAt = min(n.evalAt, r.evalAt)
+	for _, g := range n.groups {
+		n.evalAt = min(n.evalAt, g.evalAt)
 	}
 }

@@ -85,7 +85,7 @@ func TestInit_PriorityOfTheFirstVerdictCounts(t *testing.T) {
 func TestLinkFault(t *testing.T) {
 	v6 := webRouter()
 	v6.IPv6 = true
-	v6.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("2001:db8::100/64")}}
+	v6.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("2001:db8::100/64"), Advertise: true}}
 	sourced := webRouter()
 	sourced.Source = netip.MustParseAddr("10.0.0.7")
 	healthy4, healthy6 := eth(true, "10.0.0.1/24"), eth(true, "fe80::1/64")
@@ -153,7 +153,7 @@ func TestLinkFault_OfTheOtherFamily(t *testing.T) {
 func TestSource_IsNeverAVirtualAddress(t *testing.T) {
 	web, db := webRouter(), webRouter()
 	db.Name, db.VRID = "db", 52
-	db.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("10.0.0.101/24")}}
+	db.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("10.0.0.101/24"), Advertise: true}}
 	s := newStage(t, pair(web, db))
 	s.link(eth(true, "10.0.0.100/24", "10.0.0.101/24", "10.0.0.1/24"))
 	for _, r := range s.n.routers {
@@ -196,7 +196,7 @@ func TestSource_ANewOneIsUsedFromNowOn(t *testing.T) {
 func TestMaster_AdvertisesBeforeItHolds(t *testing.T) {
 	web, db := webRouter(), webRouter()
 	db.Name, db.VRID = "db", 52
-	db.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("10.0.0.101/24")}}
+	db.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("10.0.0.101/24"), Advertise: true}}
 	s := newStage(t, pair(web, db))
 	s.start()
 	s.forget()

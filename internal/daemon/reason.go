@@ -16,8 +16,28 @@ import (
 
 // What the log and the hooks are told, in words.
 
-// reason says in words why a role changed.
+// reason says in words why a role changed; of a change that another router of
+// the group began it names that one, unless its reason is that of them all.
 func (r *router) reason(a vrrp.Action) string {
+	if a.Cause != vrrp.CauseGroup {
+		return r.why(a)
+	}
+	by := r.node.routers[a.Member]
+	a.Cause = a.Of
+	text := by.why(a)
+	switch a.Of {
+	case vrrp.CauseStartup, vrrp.CauseOwner, vrrp.CauseRecovered, vrrp.CauseShutdown:
+		return text
+	case vrrp.CauseFault:
+		if a.Reason == strings.Join(r.group.common, "; ") {
+			return text
+		}
+	}
+	return by.name + ": " + text
+}
+
+// why says it of a change that the router began itself.
+func (r *router) why(a vrrp.Action) string {
 	rival := r.nameOf(a.Rival)
 	priority := r.node.set.State(r.id).Priority
 	switch a.Cause {
@@ -25,7 +45,7 @@ func (r *router) reason(a vrrp.Action) string {
 		if r.heldBy != "" {
 			return r.heldBy + ", which could not be elected with, is no longer heard"
 		}
-		if slices.ContainsFunc(r.tracks, health.Track.HoldsInit) {
+		if slices.ContainsFunc(r.group.tracks, health.Track.HoldsInit) {
 			return "every check that could fault it has answered"
 		}
 		return "started"
@@ -92,6 +112,12 @@ func (r *router) notice(a vrrp.Action) {
 		r.log.Warn("a peer is master as well: it is told that this node is better", rival, "peer_priority", a.Rival.Priority)
 	case vrrp.NoteLate:
 		r.log.Warn("this process was late: it listens before it acts", "late", round(a.Elapsed))
+	case vrrp.NoteCollision:
+		r.log.Error("VRID collision: a peer with none of our addresses has our VRID; choose another one (baton scan lists those in use)", rival, "peer_priority", a.Rival.Priority)
+	case vrrp.NoteStranger:
+		r.log.Warn("VRID collision? a peer that is not in `nodes` has our VRID", rival, "peer_priority", a.Rival.Priority)
+	case vrrp.NoteClock:
+		r.log.Warn("a peer's clock differs by more than half of the window: signatures will soon be refused", rival)
 	}
 }
 
@@ -136,7 +162,7 @@ func (r *router) priorityOf(rival vrrp.Rival) uint8 {
 // weighted tells whether a check can move the router's priority, here or on
 // the other nodes, which have the same file.
 func (r *router) weighted() bool {
-	return slices.ContainsFunc(r.tracks, func(t health.Track) bool { return t.Effect.Kind == health.Weight })
+	return slices.ContainsFunc(r.group.tracks, func(t health.Track) bool { return t.Effect.Kind == health.Weight })
 }
 
 // takeover is the hooks' word for how the role was got.

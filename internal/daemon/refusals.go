@@ -32,15 +32,27 @@ func newRefusals(log *slog.Logger) *refusals {
 
 // advice says what each reason may mean for whoever reads it.
 var advice = map[vrrp.Refusal]string{
-	vrrp.RefusedTTL:      "it did not come from this link",
-	vrrp.RefusedVersion:  "its sender does not speak version 3: with keepalived, set vrrp_version 3",
-	vrrp.RefusedType:     "it is no advertisement",
-	vrrp.RefusedLength:   "its length does not fit its number of addresses",
-	vrrp.RefusedChecksum: "it is damaged",
-	vrrp.RefusedVRID:     "no virtual router here has its VRID",
-	vrrp.RefusedCount:    "it carries no virtual address",
-	vrrp.RefusedInterval: "its interval is zero",
-	vrrp.RefusedOwn:      "it comes from our own address: the network returns our packets, or a second host has the address",
+	vrrp.RefusedTTL:         "it did not come from this link, or its sender is further away than min_ttl and max_ttl allow",
+	vrrp.RefusedVersion:     "its sender speaks another version of VRRP: see version; with keepalived, vrrp_version",
+	vrrp.RefusedType:        "it is no advertisement",
+	vrrp.RefusedLength:      "its length does not fit its number of addresses",
+	vrrp.RefusedChecksum:    "it is damaged",
+	vrrp.RefusedVRID:        "no virtual router here has its VRID",
+	vrrp.RefusedCount:       "it carries no virtual address",
+	vrrp.RefusedInterval:    "its interval is zero",
+	vrrp.RefusedOwn:         "it comes from our own address: the network returns our packets, or a second host has the address",
+	vrrp.RefusedDestination: "one of us speaks multicast and the other unicast: see peers",
+	vrrp.RefusedPeer:        "its sender is not in peers",
+	vrrp.RefusedAuthType:    "one of us has a password and the other none, or it wants AH, which baton does not speak: see authentication",
+	vrrp.RefusedPassword:    "its sender has another password",
+	vrrp.RefusedMismatch:    "its sender has another advertisement_interval, which version 2 does not allow",
+	vrrp.RefusedSigned:      "its sender signs, and this router has no keys: see authentication",
+	vrrp.RefusedUnsigned:    "its sender does not sign, or somebody forges: see authentication",
+	vrrp.RefusedTrailer:     "it is signed in a way that baton does not know: keepalived before 2.4.1 had another",
+	vrrp.RefusedKey:         "its sender signs with a key that this node does not have: see keys and send",
+	vrrp.RefusedStale:       "its sender's clock, or ours, is wrong by more than the window, or it is an old packet: look at NTP",
+	vrrp.RefusedSignature:   "its sender has another key of that number, or somebody forges",
+	vrrp.RefusedReplay:      "it was heard before: somebody plays old packets back, or its sender's clock went back",
 }
 
 // count counts one refused packet.

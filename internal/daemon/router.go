@@ -7,102 +7,68 @@ import (
 	"slices"
 	"time"
 
-	"baton/health"
 	"baton/internal/config"
+	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
 	"baton/vrrp"
-)
-
-const (
-	// maxRetryAfter bounds the doubling of retry_after.
-	maxRetryAfter = time.Hour
-	// ownerRetryAfter is the shortest retry_after of an address owner. It is
-	// master the moment it leaves FAULT: without a hold it would fail, recover
-	// and be master again for ever, all in one turn of the loop.
-	ownerRetryAfter = time.Second
 )
 
 // router is one virtual router with everything around its state machine.
 type router struct {
 	node      *node
 	cfg       config.Router
+	name      string // with the family, where another router has the same name
 	id        vrrp.ID
 	family    vrrp.Family
 	link      *uplink
-	tracks    []health.Track
+	mac       link.MAC // that its advertisements come from; zero: the interface's own
+	group     *group
 	addresses addresses
-	hooks     hooks
 	log       *slog.Logger
 
-	role    vrrp.Role // as of the last change that was handled
-	started bool      // the first evaluation is over: INIT does not come back
-	// masterSince is when the router last became master, or ceased to be; 0
-	// when it has not been yet.
-	masterSince time.Duration
-	hold        health.Hold
-	failure     string   // why hold was begun
-	faults      []string // the reasons for FAULT, newest evaluation
-	evalAt      time.Duration
+	role   vrrp.Role // as of the last change that was handled
+	faults []string  // the reasons for FAULT of its own and of its group, newest evaluation
 
 	broken      map[netip.Addr]error // addresses that could not be put in place
 	brokenSince time.Duration
 
-	heldBy  string // the holder of our addresses that INIT waits for
-	on      bool   // addresses are, or may be, on this host
-	holds   uint64 // sequence of Hold: a new number announces again
-	pending *role.Transition
+	heldBy  string     // the holder of our addresses that INIT waits for
+	on      bool       // addresses are, or may be, on this host
+	inPlace bool       // all of the newest Hold are
+	holds   uint64     // sequence of Hold: a new number announces again
 	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
-// newRouter puts a configured router in the set.
+// newRouter puts a configured router in the set, and in its group.
 func (n *node) newRouter(c config.Router) (*router, error) {
 	r := &router{
 		node:   n,
 		cfg:    c,
+		name:   c.Name,
 		family: vrrp.IPv4,
 		link:   n.uplink(c.Interface),
-		evalAt: vrrp.Never,
+		group:  n.group(c),
 		broken: make(map[netip.Addr]error),
-	}
-	retryAfter := c.RetryAfter
-	if c.Priority == 255 {
-		retryAfter = max(retryAfter, ownerRetryAfter)
-	}
-	r.hold = health.NewHold(retryAfter, maxRetryAfter)
-	checksum := vrrp.PseudoHeader
-	if c.PlainChecksum {
-		checksum = vrrp.MessageOnly
 	}
 	if c.IPv6 {
 		r.family = vrrp.IPv6
 	}
-	var addrs []netip.Addr
-	for _, a := range c.Addresses {
-		addrs = append(addrs, a.Prefix.Addr())
+	if slices.ContainsFunc(n.cfg.Routers, func(o config.Router) bool { return o.Name == c.Name && o.IPv6 != c.IPv6 }) {
+		r.name += " " + r.family.String()
 	}
 	var err error
-	r.id, err = n.set.Add(vrrp.Config{
-		Link:         r.link.number,
-		Family:       r.family,
-		VRID:         c.VRID,
-		Priority:     c.Priority,
-		Interval:     c.Interval,
-		Preempt:      c.Preempt,
-		Addresses:    addrs,
-		Checksum:     checksum,
-		BestRival:    c.BestRival,
-		SlowestRival: c.SlowestRival,
-	})
+	r.id, err = n.set.Add(electionOf(c, n.cfg, r.link.number, slices.Index(n.groups, r.group)+1))
 	if err != nil {
 		return nil, fmt.Errorf("virtual router %s: %w", c.Name, err)
 	}
-	r.link.routers = append(r.link.routers, r)
-	r.link.vrids[c.IPv6] = r.link.vrids[c.IPv6].With(c.VRID)
+	if c.VirtualMAC != nil && !c.VirtualMAC.FromInterface {
+		r.mac = link.VirtualMAC(c.VRID, c.IPv6)
+	}
+	r.group.routers = append(r.group.routers, r)
+	r.link.add(r)
 	r.log = n.log.With("router", c.Name, "interface", c.Interface, "family", r.family.String(), "vrid", c.VRID)
-	r.tracks = tracksOf(c.Track)
-	r.addresses = n.out.addresses(addressesOf(c))
-	r.hooks = n.out.hooks(hooksOf(c, n.cfg))
+	r.addresses = n.out.addresses(addressesOf(c, r.name))
 	return r, nil
 }
 
@@ -143,6 +109,7 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
 		r.on = true
+		r.inPlace = false
 		r.holds++
 		r.addresses.Hold(r.holds)
 	case vrrp.Release:
@@ -156,9 +123,9 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	case vrrp.Reassert:
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
-		r.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
+		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
 	case vrrp.Vacant:
-		r.vacant(now, a)
+		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
 	case vrrp.Notice:
@@ -170,53 +137,19 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 
 // changed handles a change of role.
 func (r *router) changed(now time.Duration, a vrrp.Action) {
-	reason := r.reason(a)
 	r.role = a.To
+	reason := r.reason(a)
 	r.heldBy = ""
 	if a.Cause == vrrp.CauseUnelectable {
 		r.heldBy = r.nameOf(a.Rival)
 	}
-	if a.From == vrrp.Master || a.To == vrrp.Master {
-		r.masterSince = now
-	}
-	r.pending = nil
 	clear(r.broken)
-	r.node.dirty = append(r.node.dirty, r)
 	r.log.Info("role", "from", a.From.String(), "to", a.To.String(), "reason", reason,
 		"priority", r.node.set.State(r.id).Priority)
-	t := role.Transition{To: state(a.To), From: state(a.From), Reason: reason}
-	switch a.To {
-	case vrrp.Master:
-		t.Takeover = takeover(a.Cause)
-		if !a.Rival.Addr.IsValid() {
-			a.Rival = r.master
-		}
-		t.PreviousMaster = r.nameOf(a.Rival)
-		r.master = vrrp.Rival{}
-		r.pending = &t // told when the addresses are on
-	case vrrp.Backup, vrrp.Fault:
-		if a.Rival.Addr.IsValid() {
-			r.master = a.Rival
-		}
-		r.tell(t)
+	if a.Rival.Addr.IsValid() && (a.To == vrrp.Backup || a.To == vrrp.Fault) {
+		r.master = a.Rival
 	}
-}
-
-// tell completes a transition and hands it to the hooks.
-func (r *router) tell(t role.Transition) {
-	n := r.node
-	st := n.set.State(r.id)
-	t.Priority = int(st.Priority)
-	switch {
-	case t.To == role.Master:
-		t.Master, t.MasterAddress = n.cfg.Node, st.Local.String()
-	case r.master.Addr.IsValid():
-		t.Master, t.MasterAddress = r.nameOf(r.master), r.master.Addr.String()
-	}
-	if t.From == role.Master && t.To != role.Master {
-		t.PreviousMaster = n.cfg.Node
-	}
-	r.hooks.Tell(t)
+	r.group.changed(now, r, a)
 }
 
 // addressEvent takes what the address worker says of this router. Off and what
@@ -229,8 +162,9 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	switch e.Kind {
 	case vip.On:
 		r.on = true // also again: an interface that was made anew had taken them away
+		r.inPlace = true
 		clear(r.broken)
-		r.tellPending()
+		r.group.tellPending()
 	case vip.Off:
 		r.on = false
 	case vip.Failed:
@@ -243,7 +177,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 			r.brokenSince = now
 		}
 		r.broken[e.Address] = e.Err
-		r.node.dirty = append(r.node.dirty, r)
+		r.node.dirty = append(r.node.dirty, r.group)
 	case vip.Recovered:
 		if e.Address.IsValid() {
 			r.log.Info("virtual address is in place", "address", e.Address)
@@ -255,13 +189,5 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.log.Warn("virtual address was removed by others, and stays away as repair is false", "address", e.Address)
 	case vip.Contested:
 		r.log.Error("virtual address is removed again and again", "address", e.Address, "err", e.Err)
-	}
-}
-
-// tellPending tells the hooks of a mastership whose addresses are on.
-func (r *router) tellPending() {
-	if r.pending != nil {
-		r.tell(*r.pending)
-		r.pending = nil
 	}
 }

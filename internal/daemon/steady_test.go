@@ -35,7 +35,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 	router := func(name string, vrid, priority uint8, virtual string) config.Router {
 		return config.Router{
 			Name: name, Interface: "steady0", VRID: vrid, Priority: priority, Interval: interval, Preempt: true,
-			Addresses: []config.Address{{Prefix: netip.MustParsePrefix(virtual)}}, RetryAfter: time.Minute,
+			Addresses: []config.Address{{Prefix: netip.MustParsePrefix(virtual), Advertise: true}}, TrackLink: true, RetryAfter: time.Minute,
 		}
 	}
 	cfg := &config.Config{Node: "a", Routers: []config.Router{router("backup", 51, 100, "10.78.0.100/24"), router("master", 52, 200, "10.78.0.101/24")}}
@@ -45,7 +45,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 	t.Cleanup(func() { _ = poller.Close() })
 	l := newLoop(poller, quiet)
 	l.node, err = newNode(cfg, quiet, outlets{
-		send: l.send, flush: l.flush,
+		send: l.send, flush: l.flush, wall: wall,
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
 	})

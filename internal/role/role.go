@@ -52,14 +52,15 @@ type Hooks struct {
 	Reassert []Hook
 }
 
-// Router is what hooks are told about the virtual router that they belong to.
+// Router is what hooks are told about the virtual router, or the group of them, that they belong to.
 type Router struct {
-	Name      string
-	Node      string // this node's name
-	Interface string
-	VRID      uint8
-	Addresses []string // as written in the configuration: ADDRESS/LEN
-	Hooks     Hooks
+	Name       string
+	Group      bool   // Name is that of a group of the configuration
+	Node       string // this node's name
+	Interfaces []string
+	VRIDs      []uint8
+	Addresses  []string // as written in the configuration: ADDRESS/LEN
+	Hooks      Hooks
 }
 
 // Transition is one change of a router's state, or with Reassert a confirmation of it.

@@ -12,13 +12,16 @@ import (
 const maxReason = 1024
 
 // words returns the command of a hook with its variables replaced; an `any` hook gets keepalived's four arguments
-// after its own: INSTANCE, the router's name, the state and the priority.
+// after its own: INSTANCE or GROUP, the name, the state and the priority, which for a group is always 0.
 func (q *Queue) words(j job, t Transition) []string {
 	argv := make([]string, 0, len(j.hook.Argv)+4)
 	for _, w := range j.hook.Argv {
 		argv = append(argv, q.replace(w, t))
 	}
-	if j.list == "any" {
+	switch {
+	case j.list == "any" && q.router.Group:
+		argv = append(argv, "GROUP", q.router.Name, string(t.To), "0")
+	case j.list == "any":
 		argv = append(argv, "INSTANCE", q.router.Name, string(t.To), strconv.Itoa(t.Priority))
 	}
 	return argv
@@ -97,6 +100,10 @@ func (q *Queue) environment(h Hook, t Transition) []string {
 	if from == "" {
 		from = Init
 	}
+	var vrids []string
+	for _, vrid := range q.router.VRIDs {
+		vrids = append(vrids, strconv.Itoa(int(vrid)))
+	}
 	env := make([]string, 0, len(h.Env)+14)
 	env = append(env, h.Env...)
 	for _, v := range [...]struct{ name, value string }{
@@ -106,8 +113,8 @@ func (q *Queue) environment(h Hook, t Transition) []string {
 		{"PREVIOUS_STATE", string(from)},
 		{"PRIORITY", strconv.Itoa(t.Priority)},
 		{"REASON", truncate(t.Reason, maxReason)},
-		{"INTERFACE", q.router.Interface},
-		{"VRID", strconv.Itoa(int(q.router.VRID))},
+		{"INTERFACE", strings.Join(q.router.Interfaces, " ")},
+		{"VRID", strings.Join(vrids, " ")},
 		{"ADDRESSES", strings.Join(q.router.Addresses, " ")},
 		{"MASTER", t.Master},
 		{"MASTER_ADDRESS", t.MasterAddress},

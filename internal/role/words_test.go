@@ -81,7 +81,7 @@ func environments(t *testing.T, own []string, transitions ...Transition) [][]str
 			return command.Result{}
 		}
 		q := New(Router{
-			Name: "web", Node: "lb1", Interface: "eth0", VRID: 51, Addresses: []string{"10.0.0.100/24", "2001:db8::100/64"},
+			Name: "web", Node: "lb1", Interfaces: []string{"eth0"}, VRIDs: []uint8{51}, Addresses: []string{"10.0.0.100/24", "2001:db8::100/64"},
 			Hooks: Hooks{Any: hook, Reassert: hook},
 		}, run, quiet(), nil)
 		for _, tr := range transitions {
@@ -119,6 +119,22 @@ func TestQueue_Environment(t *testing.T) {
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("environments (-want +got):\n%s", diff)
+	}
+}
+
+// keepalived's groups have no priority, and a script that was written for them
+// may count on the 0.
+func TestQueue_WordsOfAGroup(t *testing.T) {
+	q := New(Router{Name: "edge", Group: true, Interfaces: []string{"eth0", "eth1"}, VRIDs: []uint8{10, 20}}, nil, quiet(), nil)
+	got := q.words(job{list: "any", hook: Hook{Argv: []string{"hook", "$router"}}}, Transition{To: Master, Priority: 200})
+	if diff := cmp.Diff([]string{"hook", "edge", "GROUP", "edge", "MASTER", "0"}, got); diff != "" {
+		t.Errorf("words (-want +got):\n%s", diff)
+	}
+	env := strings.Join(q.environment(Hook{}, Transition{To: Master, Priority: 200}), "\n")
+	for _, want := range []string{"BATON_ROUTER=edge", "BATON_PRIORITY=200", "BATON_INTERFACE=eth0 eth1", "BATON_VRID=10 20"} {
+		if !strings.Contains(env, "\n"+want+"\n") {
+			t.Errorf("%s is not in the environment:\n%s", want, env)
+		}
 	}
 }
 

@@ -1,0 +1,170 @@
+package daemon
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"time"
+
+	"baton/health"
+	"baton/internal/config"
+	"baton/internal/role"
+	"baton/vrrp"
+)
+
+const (
+	// maxRetryAfter bounds the doubling of retry_after.
+	maxRetryAfter = time.Hour
+	// ownerRetryAfter is the shortest retry_after of an address owner. It is
+	// master the moment it leaves FAULT: without a hold it would fail, recover
+	// and be master again for ever, all in one turn of the loop.
+	ownerRetryAfter = time.Second
+)
+
+// group is the routers that are one election: what they track, and who is told
+// of it. Most have one router; two families of addresses are two, and the
+// configuration's groups have more. That they change their role together is
+// the protocol's matter.
+type group struct {
+	node    *node
+	name    string
+	routers []*router
+	tracks  []health.Track
+	hooks   hooks
+	log     *slog.Logger
+
+	role    vrrp.Role // that all its routers had last
+	started bool      // the first evaluation is over: INIT does not come back
+	startAt time.Duration
+	// masterSince is when the group last became master, or ceased to be; 0
+	// when it has not been yet.
+	masterSince time.Duration
+	hold        health.Hold
+	failure     string // why hold was begun
+	evalAt      time.Duration
+	common      []string // the reasons for FAULT of all of it, newest evaluation
+
+	pending *role.Transition // waits for the addresses of all its routers
+}
+
+// group returns the group of a configured router, new where it is its first.
+func (n *node) group(c config.Router) *group {
+	name := c.Group
+	if name == "" {
+		name = c.Name
+	}
+	for _, g := range n.groups {
+		if g.name == name {
+			return g
+		}
+	}
+	g := &group{node: n, name: name, evalAt: vrrp.Never, tracks: tracksOf(c.Track)}
+	retryAfter := c.RetryAfter
+	if c.Priority == 255 {
+		retryAfter = max(retryAfter, ownerRetryAfter)
+	}
+	g.hold = health.NewHold(retryAfter, maxRetryAfter)
+	n.groups = append(n.groups, g)
+	for _, t := range c.Track {
+		n.byCheck[t.Check] = append(n.byCheck[t.Check], g)
+	}
+	return g
+}
+
+// complete is called when all routers of the group are there.
+func (g *group) complete() {
+	first := g.routers[0]
+	switch {
+	case len(g.routers) == 1:
+		g.log = first.log
+	case first.cfg.Group != "":
+		g.log = g.node.log.With("group", g.name)
+	default:
+		g.log = g.node.log.With("router", g.name)
+	}
+	g.hooks = g.node.out.hooks(g.hookRouter())
+}
+
+// hookRouter is what the hooks are told that they belong to.
+func (g *group) hookRouter() role.Router {
+	first := g.routers[0].cfg
+	r := role.Router{Name: g.name, Group: first.Group != "", Node: g.node.cfg.Node, Hooks: hooksOf(first.Notify)}
+	for _, m := range g.routers {
+		if !slices.Contains(r.Interfaces, m.cfg.Interface) {
+			r.Interfaces = append(r.Interfaces, m.cfg.Interface)
+		}
+		if !slices.Contains(r.VRIDs, m.cfg.VRID) {
+			r.VRIDs = append(r.VRIDs, m.cfg.VRID)
+		}
+		for _, a := range m.cfg.Addresses {
+			r.Addresses = append(r.Addresses, a.Prefix.String())
+		}
+	}
+	return r
+}
+
+// changed handles the change of role of one router: it is the group's once all
+// of them have made it.
+func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
+	g.node.dirty = append(g.node.dirty, g)
+	for _, r := range g.routers {
+		if r.role != a.To {
+			return
+		}
+	}
+	from := g.role
+	if from == a.To {
+		return // some of them were elsewhere and are back
+	}
+	g.role, g.pending = a.To, nil
+	if from == vrrp.Master || a.To == vrrp.Master {
+		g.masterSince = now
+	}
+	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
+		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
+	}
+	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
+	switch a.To {
+	case vrrp.Master:
+		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))
+		t.PreviousMaster = by.nameOf(a.Rival)
+		for _, r := range g.routers {
+			if t.PreviousMaster == "" {
+				t.PreviousMaster = r.nameOf(r.master)
+			}
+			r.master = vrrp.Rival{}
+		}
+		g.pending = &t
+		g.tellPending()
+	case vrrp.Backup, vrrp.Fault:
+		g.tell(t)
+	}
+}
+
+// tellPending tells the hooks of a mastership whose addresses are all on.
+func (g *group) tellPending() {
+	if g.pending == nil || slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace }) {
+		return
+	}
+	g.tell(*g.pending)
+	g.pending = nil
+}
+
+// tell completes a transition and hands it to the hooks.
+func (g *group) tell(t role.Transition) {
+	n := g.node
+	st := n.set.State(g.routers[0].id)
+	t.Priority = int(st.Priority)
+	if t.To == role.Master {
+		t.Master, t.MasterAddress = n.cfg.Node, st.Local.String()
+	}
+	for _, r := range g.routers {
+		if t.Master == "" && r.master.Addr.IsValid() {
+			t.Master, t.MasterAddress = r.nameOf(r.master), r.master.Addr.String()
+		}
+	}
+	if t.From == role.Master && t.To != role.Master {
+		t.PreviousMaster = n.cfg.Node
+	}
+	g.hooks.Tell(t)
+}
