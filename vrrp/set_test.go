@@ -201,7 +201,7 @@ func TestAllocations(t *testing.T) {
 func TestStrings(t *testing.T) {
 	for got, want := range map[fmt.Stringer]string{
 		vrrp.Init: "INIT", vrrp.Backup: "BACKUP", vrrp.Master: "MASTER", vrrp.Fault: "FAULT", vrrp.Role(9): "role(9)",
-		vrrp.NoCause: "none", vrrp.CauseUnelectable: "unelectable", vrrp.Cause(99): "cause(99)",
+		vrrp.NoCause: "none", vrrp.CauseGroup: "group", vrrp.Cause(99): "cause(99)",
 		vrrp.NoAction: "none", vrrp.Notice: "notice", vrrp.ActionKind(99): "action(99)",
 		vrrp.NoNote: "none", vrrp.NoteLate: "late", vrrp.Note(99): "note(99)",
 		vrrp.Family(0): "no family", vrrp.PseudoHeader: "pseudo-header", vrrp.MessageOnly: "rfc9568",
@@ -213,7 +213,7 @@ func TestStrings(t *testing.T) {
 	}
 	// Each value has a word of its own.
 	seen := make(map[string]bool)
-	for c := vrrp.NoCause; c <= vrrp.CauseUnelectable; c++ {
+	for c := vrrp.NoCause; c <= vrrp.CauseGroup; c++ {
 		seen["cause "+c.String()] = true
 	}
 	for k := vrrp.NoAction; k <= vrrp.Notice; k++ {
@@ -225,7 +225,7 @@ func TestStrings(t *testing.T) {
 	for r := vrrp.Accepted; int(r) < vrrp.Refusals; r++ {
 		seen["refusal "+r.String()] = true
 	}
-	if want := 13 + 10 + 8 + vrrp.Refusals; len(seen) != want {
+	if want := 14 + 10 + 8 + vrrp.Refusals; len(seen) != want {
 		t.Errorf("%d words for %d values", len(seen), want)
 	}
 }
