@@ -200,14 +200,14 @@ func (g *group) yield(now time.Duration) {
 // undecided tells whether a master that has lost a tie leaves it to another
 // member to step back. On each link another node may have the greater address:
 // if every member decided, two nodes could undo one another for ever. So the
-// first one decides at once, for all; another one where the first has not
+// first one decides at once, for all; the next one where the first has not
 // within two intervals, since it does not hear the rival, or since the rival's
-// routers are no group.
+// routers are no group; and so on.
 func (r *router) undecided(now time.Duration, a *Advertisement) bool {
 	var wait time.Duration
 	for _, m := range r.group.members {
 		if m.role == Master && m.precedes(r) {
-			wait = max(wait, 2*m.cfg.Interval)
+			wait += 2 * m.cfg.Interval
 		}
 	}
 	if r.lostAt == 0 || now-r.lostAt > 3*a.Interval {
