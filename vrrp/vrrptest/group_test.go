@@ -42,11 +42,13 @@ type groupWorld struct {
 	slowest time.Duration // interval
 	delay   time.Duration // the longest PreemptDelay
 	history []string
-	changes int // of roles, since they were last counted
+	changes int         // of roles, since they were last counted
+	held    [][]holding // by member
 }
 
 type groupNode struct {
 	*Node
+	members []*Router // by shape; the order in which they were added differs
 	grouped bool
 	stopped bool
 	faulty  map[*Router]bool
@@ -98,22 +100,41 @@ func newGroupWorld(t *rapid.T, mixed bool) *groupWorld {
 			node.PreemptDelay = w.draw("preempt delay", 5*time.Second)
 			w.delay = max(w.delay, node.PreemptDelay)
 		}
-		for _, c := range w.shape {
+		n.members = make([]*Router, len(w.shape))
+		for _, i := range rapid.Permutation(indices(len(w.shape))).Draw(t, "order") {
+			c := w.shape[i]
 			c.Preempt, c.Missed, c.PreemptDelay, c.Priority = node.Preempt, node.Missed, node.PreemptDelay, priority
 			if n.grouped {
 				c.Group = 1
 			} else if priority < 255 {
 				c.Priority = w.priority()
 			}
-			if _, err := n.Add(c); err != nil {
+			r, err := n.Add(c)
+			if err != nil {
 				t.Fatal(err)
 			}
+			n.members[i] = r
 		}
+		late := rapid.Bool().Draw(t, "late")
 		for _, r := range n.Routers() {
-			r.Step(vrrp.Event{Kind: vrrp.Startup})
+			start := func() { r.Step(vrrp.Event{Kind: vrrp.Startup}) }
+			if late { // its checks answer one after the other
+				w.lan.After(w.draw("start", time.Second), start)
+			} else {
+				start()
+			}
 		}
 	}
+	w.held = make([][]holding, len(w.shape))
 	return w
+}
+
+func indices(n int) []int {
+	var all []int
+	for i := range n {
+		all = append(all, i)
+	}
+	return all
 }
 
 func (w *groupWorld) draw(what string, most time.Duration) time.Duration {
@@ -143,13 +164,19 @@ func (w *groupWorld) trace(r Record) {
 	if r.Action.Kind == vrrp.Change {
 		w.changes++
 	}
-	w.whole(w.of[r.Router.Node])
+	if n := w.of[r.Router.Node]; n != nil {
+		w.whole(n)
+		if r.Action.Kind == vrrp.NoAction {
+			i := slices.Index(n.members, r.Router)
+			w.held[i] = append(w.held[i], holding{r.At, len(w.lan.Holders(r.Addr))})
+		}
+	}
 }
 
 // whole checks what holds of a group at every moment: all members are master
 // or none, and in FAULT or none, but for those that have been shut down.
 func (w *groupWorld) whole(n *groupNode) {
-	if n == nil || !n.grouped || n.stopped {
+	if !n.grouped || n.stopped {
 		return
 	}
 	var count [4]int
@@ -289,7 +316,7 @@ func (w *groupWorld) settle() {
 // that have its address.
 func (w *groupWorld) masters(member int) (masters, holders []*groupNode) {
 	for _, n := range w.nodes {
-		r := n.Routers()[member]
+		r := n.members[member]
 		if r.State().Role == vrrp.Master {
 			masters = append(masters, n)
 		}
@@ -325,8 +352,8 @@ func (w *groupWorld) checkWhole() {
 			w.failf("member %d: the address is at %d nodes", i, len(holders))
 		case !slices.Equal(masters, first):
 			w.failf("member %d: another master than of member 0", i)
-		case want == 1 && preempt && masters[0].Routers()[i].State().Priority != best:
-			w.failf("the master has priority %d, the best %d", masters[0].Routers()[i].State().Priority, best)
+		case want == 1 && preempt && masters[0].members[i].State().Priority != best:
+			w.failf("the master has priority %d, the best %d", masters[0].members[i].State().Priority, best)
 		}
 	}
 	for _, n := range w.nodes {
@@ -378,7 +405,10 @@ func TestGroupProperty_Heals(t *testing.T) {
 func (w *groupWorld) checkSegments() {
 	w.t.Helper()
 	for i, c := range w.shape {
-		masters, _ := w.masters(i)
+		masters, holders := w.masters(i)
+		if !slices.Equal(masters, holders) {
+			w.failf("member %d has %d masters, and its address is at %d nodes", i, len(masters), len(holders))
+		}
 		for _, a := range masters {
 			for _, b := range masters {
 				if a != b && !w.lan.cut[direction{a.Node, b.Node, c.Link}] {
@@ -400,5 +430,31 @@ func TestGroupProperty_Mixed(t *testing.T) {
 		w.calm(rapid.IntRange(1, 2).Draw(t, "segments"))
 		w.settle()
 		w.checkSegments()
+	})
+}
+
+// Where nothing is lost and no link fails, the addresses of a group are never
+// at two nodes for longer than they are lent, and never at none.
+func TestGroupProperty_MakeBeforeBreak(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newGroupWorld(t, false)
+		w.lan.Delay = min(w.lan.Delay, w.lan.Install)
+		w.lan.Advance(40*w.slowest + w.delay + 3*time.Second)
+		all := w.nodes
+		for range rapid.IntRange(1, 12).Draw(t, "events") {
+			w.lan.Advance(60*time.Millisecond + w.draw("time", 5*w.slowest))
+			what := rapid.SampledFrom([]string{"priority", "fault", "recover", "recover all", "stop"}).Draw(t, "event")
+			if what != "priority" {
+				w.nodes = all[1:] // one stays
+			}
+			w.happen(what)
+			w.nodes = all
+		}
+		w.settle()
+		for i, held := range w.held {
+			if err := checkHoldings(held, w.lan.Install); err != nil {
+				w.failf("member %d: %v", i, err)
+			}
+		}
 	})
 }
