@@ -192,6 +192,24 @@ func TestAllocations(t *testing.T) {
 		n.now += second
 		n.set.Receive(n.now, 0, p)
 	})
+	g := newGrouped(t)
+	none("Receive of a backup in a group", func() {
+		g.now += second
+		g.set.Receive(g.now, 0, p)
+	})
+	g.hearOther(upper, 150)
+	none("Expire, and a member is ready and is not", func() {
+		g.now = g.set.Deadline()
+		g.set.Expire(g.now)
+		g.set.Receive(g.now, 0, p)
+	})
+	for g.state().Role != vrrp.Master {
+		g.expire()
+	}
+	none("Expire of masters in a group", func() {
+		g.now = g.set.Deadline()
+		g.set.Expire(g.now)
+	})
 	p.TTL = 1
 	none("Receive refused", func() { n.set.Receive(n.now, 0, p) })
 	none("Step of a lent address", func() { n.set.Step(n.now, n.id, vrrp.Event{Kind: vrrp.Announced, Addr: vip}) })

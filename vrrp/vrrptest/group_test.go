@@ -440,6 +440,11 @@ func TestGroupProperty_MakeBeforeBreak(t *testing.T) {
 		w := newGroupWorld(t, false)
 		w.lan.Delay = min(w.lan.Delay, w.lan.Install)
 		w.lan.Advance(40*w.slowest + w.delay + 3*time.Second)
+		for i := range w.held {
+			// Who loses a role that it has just begun lets go; while all begin,
+			// nobody lends the address meanwhile.
+			w.held[i] = w.held[i][len(w.held[i])-1:]
+		}
 		all := w.nodes
 		for range rapid.IntRange(1, 12).Draw(t, "events") {
 			w.lan.Advance(60*time.Millisecond + w.draw("time", 5*w.slowest))
