@@ -155,7 +155,8 @@ type Action struct {
 	Addr     netip.Addr // Release
 	From, To Role       // Change
 	Cause    Cause      // Change
-	Member   ID         // Change because of CauseGroup
+	Member   ID         // Change because of CauseGroup: the member that changed by itself
+	Of       Cause      // and why it did; Rival, Elapsed and Reason are of that
 	Note     Note       // Notice
 	Rival    Rival
 	Elapsed  time.Duration
@@ -177,6 +178,9 @@ func (a Action) String() string {
 		}
 	case Change:
 		fmt.Fprintf(&b, " %s to %s: %s", a.From, a.To, a.Cause)
+		if a.Cause == CauseGroup {
+			fmt.Fprintf(&b, ", %s of router %d", a.Of, a.Member)
+		}
 	case Notice:
 		fmt.Fprintf(&b, ": %s", a.Note)
 	}

@@ -13,6 +13,8 @@ func (r *router) leave(now time.Duration, to Role, why Action) {
 	r.timer = Never
 	r.masterInterval = r.cfg.Interval
 	r.relistened = false
+	r.ready, r.preemptAt, r.owes = false, Never, false
+	r.lostSince, r.lostAt = 0, 0
 	r.left, r.master = Rival{}, Rival{}
 	r.quiet = speaking
 	r.conflict = conflict{}

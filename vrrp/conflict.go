@@ -21,19 +21,25 @@ func (r *router) beat(now time.Duration, a *Advertisement, rival Rival) {
 		r.send(now, r.priority)
 		r.timer = r.nextAdvertisement(now)
 	}
+	if r.contend(now, a, rival) && now >= r.announceAt {
+		r.announceAgain(now)
+	}
+}
+
+// contend notes that a rival is master beside us, and tells whether it is,
+// and has not just begun as we have.
+func (r *router) contend(now time.Duration, a *Advertisement, rival Rival) bool {
 	c := &r.conflict
 	if c.since == 0 {
 		if now-r.since < crossing {
-			return
+			return false
 		}
 		c.since = now
 		r.act(Action{Kind: Notice, Note: NoteConflict, Rival: rival})
 	}
-	if now >= r.announceAt {
-		r.announceAgain(now)
-	}
 	c.rival, c.last = rival, now
 	c.until = now + max(a.Interval+a.Interval/2, conflictQuiet)
+	return true
 }
 
 // conflictOver tells of a rival that is silent at last, and heals what it has

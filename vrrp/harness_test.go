@@ -1,6 +1,7 @@
 package vrrp_test
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -198,7 +199,11 @@ func (n *node) due(want time.Duration) {
 func texts(actions []vrrp.Action) []string {
 	s := make([]string, 0, len(actions))
 	for _, a := range actions {
-		s = append(s, a.String())
+		text := a.String()
+		if a.Router != 0 {
+			text = fmt.Sprintf("router %d: %s", a.Router, text)
+		}
+		s = append(s, text)
 	}
 	return s
 }

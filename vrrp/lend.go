@@ -51,6 +51,10 @@ func (r *router) announced(now time.Duration, addr netip.Addr) {
 	if i < 0 || r.gone[i] {
 		return
 	}
+	if r.cfg.Together {
+		r.release()
+		return
+	}
 	r.heard(now)
 	r.gone[i] = true
 	r.goneN++

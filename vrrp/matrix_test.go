@@ -3,6 +3,7 @@ package vrrp_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -74,6 +75,30 @@ var situations = []struct {
 		n.after(200*ms).hear(lower, 50)
 		return n
 	}},
+	{"BACKUP of a worse master, preempt delay", func(t *testing.T) *node {
+		n := newBackup(t, preemptDelay(10*second))
+		n.hear(upper, 50)
+		return n
+	}},
+	{"BACKUP in a group, ready", func(t *testing.T) *node {
+		n := newGrouped(t)
+		n.now = n.set.Deadline()
+		n.hearOther(upper, 150)
+		n.tick()
+		return n
+	}},
+	{"MASTER in a group", func(t *testing.T) *node {
+		n := newGrouped(t)
+		for n.now < epoch+5*second {
+			n.expire()
+		}
+		return n
+	}},
+	{"FAULT, pulled by the group", func(t *testing.T) *node {
+		n := newGrouped(t)
+		n.set.Step(n.now, 1, faulty("test", false))
+		return n
+	}},
 	{"FAULT", func(t *testing.T) *node { return newFaulty(t) }},
 	{"FAULT, addresses lent", func(t *testing.T) *node {
 		n := newMaster(t)
@@ -85,6 +110,28 @@ var situations = []struct {
 		n.step(vrrp.Event{Kind: vrrp.Faulty, Reason: "link down", Deaf: true})
 		return n
 	}},
+}
+
+// newGrouped returns a backup with another member of its group, on a link of
+// its own.
+func newGrouped(t *testing.T) *node {
+	t.Helper()
+	grouped := func(c *vrrp.Config) { c.Group = 1 }
+	n := newNode(t, grouped)
+	id, err := n.set.Add(config(grouped, func(c *vrrp.Config) { c.Link, c.VRID = 16, 52 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.set.Step(n.now, id, vrrp.Event{Kind: vrrp.Readdressed, Addr: self})
+	n.set.Step(n.now, id, vrrp.Event{Kind: vrrp.Startup})
+	n.step(vrrp.Event{Kind: vrrp.Startup})
+	n.is(vrrp.Backup)
+	return n
+}
+
+// hearOther receives an advertisement for the other member.
+func (n *node) hearOther(src netip.Addr, priority uint8) {
+	n.set.Receive(n.now, 16, packet(&vrrp.Advertisement{VRID: 52, Priority: priority, Interval: second, Addresses: n.cfg.Addresses}, src))
 }
 
 var unelectable = vrrp.Event{Kind: vrrp.Unelectable, Interval: second, Rival: vrrp.Rival{Addr: upper, Priority: 90}, Reason: "test"}

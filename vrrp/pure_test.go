@@ -14,7 +14,7 @@ import (
 // mayImport is all that the protocol needs. net/netip and time are for their
 // values; which of time's functions may be used is said below.
 var mayImport = []string{
-	"container/heap", "encoding/binary", "fmt", "math", "net/netip", "slices", "strings", "time",
+	"cmp", "container/heap", "encoding/binary", "fmt", "math", "net/netip", "slices", "strings", "time",
 }
 
 // TestPure holds what the package's documentation promises: no I/O, no

@@ -36,7 +36,7 @@ func (r *router) follow(now time.Duration, a *Advertisement, rival Rival) {
 
 // listen starts the master down interval anew.
 func (r *router) listen(now time.Duration) {
-	r.accepted = now
+	r.accepted, r.ready = now, false
 	r.timer = now + r.downInterval()
 }
 
@@ -50,8 +50,17 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		}
 		r.left, r.leftAt = rival, now
 		r.master = Rival{}
-		r.timer = now + skew(r.priority, r.masterInterval)
+		if !r.ready {
+			r.timer = now + skew(r.priority, r.masterInterval)
+		}
+		r.group.left(now, r)
 	case a.Priority >= r.priority || !r.preempts():
+		r.settled = true
+		r.left = Rival{}
+		r.preemptAt = Never
+		r.lastWord(now, rival)
+		r.follow(now, a, rival)
+	case r.delays(now):
 		r.settled = true
 		r.left = Rival{}
 		r.follow(now, a, rival)
@@ -61,6 +70,18 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		r.settled = true
 		r.master, r.masterAt = rival, now
 	}
+}
+
+// delays tells whether a worse master, which is heard now, is followed for the
+// time being.
+func (r *router) delays(now time.Duration) bool {
+	if r.cfg.PreemptDelay == 0 || r.priority == 255 {
+		return false
+	}
+	if r.preemptAt == Never {
+		r.preemptAt = now + r.cfg.PreemptDelay
+	}
+	return now < r.preemptAt
 }
 
 func (r *router) preempts() bool { return r.cfg.Preempt || r.priority == 255 }
@@ -79,6 +100,10 @@ func (r *router) receiveMaster(now time.Duration, a *Advertisement, rival Rival)
 	case a.Priority > r.priority:
 		r.yieldTo(now, a, Action{Cause: CauseBetter, Rival: rival})
 	case a.Priority == r.priority && r.local.Less(rival.Addr):
+		if r.undecided(now, a) {
+			r.contend(now, a, rival)
+			return
+		}
 		r.yieldTo(now, a, Action{Cause: CauseTie, Rival: rival})
 	case r.quiet == relistening && !r.preempts():
 		// We were away for longer than the peers' patience: this one has
@@ -102,12 +127,34 @@ func (r *router) yieldTo(now time.Duration, a *Advertisement, why Action) {
 	if r.quiet == speaking && now-r.since >= crossing && r.mayAnswer(now) {
 		r.send(now, r.priority)
 	}
-	if r.fresh && now-r.since < min(crossing, r.cfg.Interval/2) {
-		r.release()
-	} else {
-		r.lend(now, releaseAfter)
-		r.heir = true
-	}
+	r.giveUp(now, releaseAfter)
+	r.heir = true
 	r.becomeBackup(now, why)
 	r.follow(now, a, why.Rival)
+	r.group.pull(now, r, why)
+}
+
+// giveUp lends the addresses for the bound, or lets them go where the role has
+// only just begun.
+func (r *router) giveUp(now, bound time.Duration) {
+	if r.fresh && now-r.since < min(crossing, r.cfg.Interval/2) {
+		r.release()
+		return
+	}
+	r.lend(now, bound)
+}
+
+// lastWord tells a better master, heard for the first time since the group
+// pulled us down, that we were master beside it. It matters where this link
+// was cut and heals after another one on which the group met its better: the
+// winner would never mend the neighbours' caches here. A worse one, or one
+// that loses the tie, would step back for it, and is told nothing.
+func (r *router) lastWord(now time.Duration, rival Rival) {
+	if !r.owes {
+		return
+	}
+	r.owes = false
+	if rival.Priority > r.priority || rival.Priority == r.priority && r.local.Less(rival.Addr) {
+		r.send(now, r.priority)
+	}
 }

@@ -44,6 +44,7 @@ func TestConfig_6_1_Ranges(t *testing.T) {
 		{"item 21: 4095 cs", interval(40950 * ms), ""},
 		{"item 21: 4096 cs", interval(40960 * ms), "add router VRID 51 IPv4: interval 40.96s is not in 10ms to 40.95s in steps of 10ms"},
 		{"item 20: not in centiseconds", interval(15 * ms), "add router VRID 51 IPv4: interval 15ms is not in 10ms to 40.95s in steps of 10ms"},
+		{"preempt delay below 0", preemptDelay(-1), "add router VRID 51 IPv4: preempt delay -1ns is negative"},
 		{"item 25: the other family", addresses(vip, addr("2001:db8::1")), "add router VRID 51 IPv4: address 2001:db8::1 is not plain IPv4"},
 		{"item 25: mapped", func(c *vrrp.Config) { ipv6(c); c.Addresses = []netip.Addr{addr("::ffff:192.0.2.1")} }, "add router VRID 51 IPv6: address ::ffff:192.0.2.1 is not plain IPv6"},
 		{"item 25: with a zone", func(c *vrrp.Config) { ipv6(c); c.Addresses = []netip.Addr{addr("fe80::1%eth0")} }, "add router VRID 51 IPv6: address fe80::1%eth0 is not plain IPv6"},

@@ -55,10 +55,12 @@ type Config struct {
 	// begins; 0 is 3, as the RFC has it (section 6.1).
 	Missed uint8
 	// PreemptDelay is how long a master of lower priority is followed before
-	// the role is taken from it.
+	// the role is taken from it, counted from its first advertisement; 0 or
+	// more. An owner does not wait. Without Preempt it means nothing.
 	PreemptDelay time.Duration
-	// Group joins the routers of a set that have the same number: they change
-	// their role together. 0: the router is alone.
+	// Group joins the routers of a set that have the same number, on whatever
+	// links: they change their role together. 0: the router is alone. All
+	// members are added before the first of them starts.
 	Group int
 	// Together says that the addresses cannot be let go one by one: with a
 	// virtual MAC the first frame of the successor takes them all.
@@ -123,8 +125,10 @@ type router struct {
 	// has been master, and stays so: from then on an unelectable rival does not
 	// hold it, or a packet could switch it off after each FAULT.
 	settled bool
+	started bool // nothing of its own holds the router in INIT any more
 	stopped bool // Shutdown has been seen
-	deaf    bool // FAULT because of the own link
+	faulted bool // there is a reason of its own for FAULT
+	deaf    bool // the reason is the own link
 
 	// masterInterval is Active_Adver_Interval (section 6.1).
 	masterInterval time.Duration
@@ -135,6 +139,11 @@ type router struct {
 	masterAt       time.Duration
 	relistened     bool // this silence has been listened to twice
 
+	// BACKUP only.
+	ready     bool          // the timer has run out, and the other members of the group are waited for
+	preemptAt time.Duration // until then a worse master is followed; Never: there is none
+	owes      bool          // a last word to the master that has not been heard yet
+
 	// MASTER only.
 	sent       time.Duration // when the last advertisement was sent
 	quiet      quiet         // why no advertisement is sent until timer
@@ -142,6 +151,8 @@ type router struct {
 	conflict   conflict
 	announceAt time.Duration // from when on a conflict may draw an announcement
 	fresh      bool          // the addresses were off when the role began
+	lostSince  time.Duration // since when a tie is lost that another member decides
+	lostAt     time.Duration // when it was lost last
 
 	grip    grip
 	heir    bool // a successor has been heard
@@ -151,6 +162,7 @@ type router struct {
 
 	peers peers
 
+	group    *group
 	set      *Set
 	deadline time.Duration
 	position int // in the set's heap
@@ -173,7 +185,15 @@ func skew(priority uint8, interval time.Duration) time.Duration {
 
 // downInterval is Active_Down_Interval (section 6.1).
 func (r *router) downInterval() time.Duration {
-	return 3*r.masterInterval + skew(r.priority, r.masterInterval)
+	return r.missed()*r.masterInterval + skew(r.priority, r.masterInterval)
+}
+
+// missed is how many intervals of silence a backup bears before its skew.
+func (r *router) missed() time.Duration {
+	if r.cfg.Missed == 0 {
+		return 3
+	}
+	return time.Duration(r.cfg.Missed)
 }
 
 // yieldTime is how long a master whose priority fell to the present value is
@@ -189,17 +209,14 @@ func (r *router) yieldTime() time.Duration {
 func (r *router) step(now time.Duration, e Event) {
 	switch e.Kind {
 	case Startup:
-		if r.role == Init && !r.stopped && r.timer == Never {
-			r.startup(now, CauseStartup)
-		}
+		r.started = true
+		r.group.enter(now, r, CauseStartup)
 	case Shutdown:
 		r.shutdown(now)
 	case Faulty:
 		r.faulty(now, e)
 	case Recovered:
-		if r.role == Fault {
-			r.startup(now, CauseRecovered)
-		}
+		r.recovered(now)
 	case Reprioritised:
 		r.reprioritise(now, e.Priority)
 	case Readdressed:
@@ -211,26 +228,17 @@ func (r *router) step(now time.Duration, e Event) {
 	}
 }
 
-// startup leaves INIT or FAULT (section 6.4.1).
-func (r *router) startup(now time.Duration, cause Cause) {
-	if r.priority == 255 {
-		r.becomeMaster(now, Action{Cause: CauseOwner})
-		return
-	}
-	r.becomeBackup(now, Action{Cause: cause})
-}
-
 // shutdown leaves for good: a master says so with priority 0 and keeps its
 // addresses until it has a successor (section 6.4.3), a backup is silent
-// (6.4.2).
+// (6.4.2). The caller shuts down the other members of the group in the same
+// turn; one that is left behind is master no longer than for an interval.
 func (r *router) shutdown(now time.Duration) {
 	if r.stopped {
 		return
 	}
 	r.stopped = true
 	if r.role == Master {
-		r.send(now, 0)
-		r.lend(now, r.handoverBound())
+		r.leaveWord(now)
 	}
 	if r.role == Init {
 		r.timer = Never // an unelectable rival may have held it
@@ -239,28 +247,47 @@ func (r *router) shutdown(now time.Duration) {
 	r.becomeInit(now, Action{Cause: CauseShutdown})
 }
 
-// faulty takes the router out of the election.
+// faulty takes the router out of the election, and its group with it.
 func (r *router) faulty(now time.Duration, e Event) {
 	if r.stopped {
 		return
 	}
+	r.started, r.faulted = true, true
 	switch {
 	case e.Deaf:
 		r.release() // nobody can be heard, so no successor would ever be known
 	case r.role != Master:
-	case e.Mute: // the others miss three advertisements before their skew begins
-		r.lend(now, 3*r.cfg.Interval+r.handoverBound())
+	case e.Mute: // the others miss their advertisements before their skew begins
+		r.lend(now, r.missed()*r.cfg.Interval+r.handoverBound())
 	default:
-		r.send(now, 0)
-		r.lend(now, r.handoverBound())
+		r.leaveWord(now)
 	}
+	why := Action{Cause: CauseFault, Reason: e.Reason}
 	switch {
 	case r.role != Fault:
-		r.becomeFault(now, Action{Cause: CauseFault, Reason: e.Reason})
+		r.becomeFault(now, why)
 	case r.deaf && !e.Deaf:
 		r.listen(now) // what was not heard until now says nothing of the link
 	}
 	r.deaf = e.Deaf
+	r.group.fail(now, r, why)
+}
+
+// leaveWord says that a master leaves, and keeps its addresses until it has a
+// successor.
+func (r *router) leaveWord(now time.Duration) {
+	r.send(now, 0)
+	r.lend(now, r.handoverBound())
+}
+
+// recovered lets the router leave FAULT, if it was the last of its group that
+// had a reason for it.
+func (r *router) recovered(now time.Duration) {
+	if r.role == Fault && r.deaf {
+		r.listen(now)
+	}
+	r.faulted, r.deaf = false, false
+	r.group.enter(now, r, CauseRecovered)
 }
 
 // reprioritise changes the effective priority. A backup's running timer moves
@@ -273,15 +300,12 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 	r.priority = priority
 	switch r.role {
 	case Backup, Fault:
-		r.timer += skew(priority, r.masterInterval) - skew(old, r.masterInterval)
+		if r.timer != Never { // of a ready member
+			r.timer += skew(priority, r.masterInterval) - skew(old, r.masterInterval)
+		}
 	case Master:
-		switch {
-		case r.quiet == yielding:
-			r.timer = r.quietSince + r.yieldTime()
-		case r.quiet == speaking && priority < old && r.mayMove():
-			r.send(now, 0)
-			r.quiet, r.quietSince = yielding, now
-			r.timer = now + r.yieldTime()
+		if r.quiet == yielding || r.quiet == speaking && priority < old && r.mayMove() {
+			r.group.yield(now)
 		}
 	}
 }
@@ -299,7 +323,8 @@ func (r *router) expire(now time.Duration) {
 		late := now - r.timer
 		switch r.role {
 		case Init:
-			r.startup(now, CauseStartup)
+			r.timer = Never
+			r.group.enter(now, r, CauseStartup)
 		case Backup:
 			r.expireBackup(now, late)
 		case Master:
@@ -307,7 +332,7 @@ func (r *router) expire(now time.Duration) {
 		case Fault:
 			r.timer = now + r.downInterval()
 			r.master = Rival{}
-			if !r.deaf {
+			if r.group.vacant(now) {
 				r.act(Action{Kind: Vacant, Elapsed: now - r.accepted})
 			}
 		}
@@ -325,25 +350,31 @@ func (r *router) expireBackup(now, late time.Duration) {
 	if late > r.masterInterval && !r.relistened {
 		// A whole interval late: perhaps the host stood still, and the master
 		// advertised to nobody. It is heard within one interval if it lives.
-		r.relistened = true
-		r.timer = now + r.masterInterval + skew(r.priority, r.masterInterval)
+		r.group.listenOnce(now, r)
 		r.act(Action{Kind: Notice, Note: NoteLate, Elapsed: late})
 		return
 	}
-	why := Action{Cause: CauseSilence, Rival: r.master, Elapsed: now - r.accepted}
+	r.ready, r.timer = true, Never
+	r.group.takeOver(now, r)
+}
+
+// takeoverCause is why a backup's timer ran out.
+func (r *router) takeoverCause(now time.Duration) Action {
 	switch {
 	case r.left.Addr.IsValid():
-		why = Action{Cause: CauseLeft, Rival: r.left, Elapsed: now - r.leftAt}
+		return Action{Cause: CauseLeft, Rival: r.left, Elapsed: now - r.leftAt}
 	case r.master.Addr.IsValid() && r.master.Priority < r.priority && now-r.masterAt <= 2*r.masterInterval:
-		why = Action{Cause: CausePreempt, Rival: r.master}
+		return Action{Cause: CausePreempt, Rival: r.master}
 	}
-	r.becomeMaster(now, why)
+	return Action{Cause: CauseSilence, Rival: r.master, Elapsed: now - r.accepted}
 }
 
 // expireMaster is the expiry of Adver_Timer (section 6.4.3), or the end of a
 // silence of ours.
 func (r *router) expireMaster(now time.Duration) {
 	switch {
+	case r.group.forsaken(now):
+		return
 	case r.stalled(now):
 		r.relisten(now)
 		return
@@ -356,9 +387,11 @@ func (r *router) expireMaster(now time.Duration) {
 }
 
 // stalled tells whether a master has been silent for longer than the fastest
-// peer waits, without meaning to: somebody else may serve by now.
+// peer waits, without meaning to: somebody else may serve by now. Every timer
+// is served a little late: where peers miss a single advertisement, that is no
+// stall yet.
 func (r *router) stalled(now time.Duration) bool {
-	return r.quiet == speaking && now-r.sent > 3*r.cfg.Interval
+	return r.quiet == speaking && now-r.sent > max(r.missed(), 2)*r.cfg.Interval
 }
 
 // relisten makes a stalled master listen for one interval before it speaks:

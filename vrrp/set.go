@@ -21,7 +21,8 @@ const (
 type Set struct {
 	routers []*router // by ID
 	lookup  map[network]*[256]*router
-	bursts  map[int][]int // by link: how many routers each burst has
+	groups  map[int]*group // by Config.Group
+	bursts  map[int][]int  // by link: how many routers each burst has
 	queue   queue
 	actions []Action
 	heard   Advertisement // reused for each packet
@@ -37,6 +38,7 @@ type network struct {
 func NewSet() *Set {
 	return &Set{
 		lookup: make(map[network]*[256]*router),
+		groups: make(map[int]*group),
 		bursts: make(map[int][]int),
 	}
 }
@@ -61,6 +63,7 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		priority:       cfg.Priority,
 		masterInterval: cfg.Interval,
 		timer:          Never,
+		preemptAt:      Never,
 		gone:           make([]bool, len(cfg.Addresses)),
 		deadline:       Never,
 		set:            s,
@@ -70,6 +73,7 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		r.destinations = []netip.Addr{cfg.Family.Group()}
 	}
 	r.phase = s.join(cfg.Link) % cfg.Interval
+	s.gather(r)
 	s.routers = append(s.routers, r)
 	s.lookup[n][cfg.VRID] = r
 	heap.Push(&s.queue, r)
@@ -88,6 +92,8 @@ func (c Config) check() error {
 		return fmt.Errorf("interval %s is not in %s to %s in steps of %s", c.Interval, MinInterval, MaxInterval, centisecond)
 	case len(c.Addresses) == 0 || len(c.Addresses) > 255:
 		return fmt.Errorf("%d addresses are not in 1 to 255", len(c.Addresses))
+	case c.PreemptDelay < 0:
+		return fmt.Errorf("preempt delay %s is negative", c.PreemptDelay)
 	}
 	for _, a := range c.Addresses {
 		if !a.IsValid() || a.Is4() != (c.Family == IPv4) || a.Is4In6() || a.Zone() != "" {
@@ -227,6 +233,13 @@ type State struct {
 	// this node or not known.
 	Master    Rival
 	Addresses AddressState
+	// Ready says that a backup would be master by now, but waits for the other
+	// members of its group.
+	Ready bool
+	// PreemptAt is until when a backup follows a master of lower priority for
+	// its PreemptDelay; Never where it follows none. It may be in the past: its
+	// timer has to run out as well.
+	PreemptAt time.Duration
 }
 
 // AddressState is how a router holds its virtual addresses.
@@ -243,7 +256,10 @@ const (
 // State returns what the router is now.
 func (s *Set) State(id ID) State {
 	r := s.routers[id]
-	return State{Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master, Addresses: AddressState(r.grip)}
+	return State{
+		Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master,
+		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt,
+	}
 }
 
 // HandoverBound is how long the router, when it leaves as master, keeps its
@@ -256,10 +272,14 @@ func (s *Set) Peers(id ID) []Peer {
 	return append([]Peer(nil), s.routers[id].peers.known...)
 }
 
+// requeue brings a router that something happened to, and the members of its
+// group, to their places in the heap.
 func (s *Set) requeue(r *router) {
-	if d := r.next(); d != r.deadline {
-		r.deadline = d
-		heap.Fix(&s.queue, r.position)
+	for _, m := range r.group.members {
+		if d := m.next(); d != m.deadline {
+			m.deadline = d
+			heap.Fix(&s.queue, m.position)
+		}
 	}
 }
 

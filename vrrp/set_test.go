@@ -192,6 +192,24 @@ func TestAllocations(t *testing.T) {
 		n.now += second
 		n.set.Receive(n.now, 0, p)
 	})
+	g := newGrouped(t)
+	none("Receive of a backup in a group", func() {
+		g.now += second
+		g.set.Receive(g.now, 0, p)
+	})
+	g.hearOther(upper, 150)
+	none("Expire, and a member is ready and is not", func() {
+		g.now = g.set.Deadline()
+		g.set.Expire(g.now)
+		g.set.Receive(g.now, 0, p)
+	})
+	for g.state().Role != vrrp.Master {
+		g.expire()
+	}
+	none("Expire of masters in a group", func() {
+		g.now = g.set.Deadline()
+		g.set.Expire(g.now)
+	})
 	p.TTL = 1
 	none("Receive refused", func() { n.set.Receive(n.now, 0, p) })
 	none("Step of a lent address", func() { n.set.Step(n.now, n.id, vrrp.Event{Kind: vrrp.Announced, Addr: vip}) })
@@ -201,7 +219,7 @@ func TestAllocations(t *testing.T) {
 func TestStrings(t *testing.T) {
 	for got, want := range map[fmt.Stringer]string{
 		vrrp.Init: "INIT", vrrp.Backup: "BACKUP", vrrp.Master: "MASTER", vrrp.Fault: "FAULT", vrrp.Role(9): "role(9)",
-		vrrp.NoCause: "none", vrrp.CauseUnelectable: "unelectable", vrrp.Cause(99): "cause(99)",
+		vrrp.NoCause: "none", vrrp.CauseGroup: "group", vrrp.Cause(99): "cause(99)",
 		vrrp.NoAction: "none", vrrp.Notice: "notice", vrrp.ActionKind(99): "action(99)",
 		vrrp.NoNote: "none", vrrp.NoteLate: "late", vrrp.Note(99): "note(99)",
 		vrrp.Family(0): "no family", vrrp.PseudoHeader: "pseudo-header", vrrp.MessageOnly: "rfc9568",
@@ -213,7 +231,7 @@ func TestStrings(t *testing.T) {
 	}
 	// Each value has a word of its own.
 	seen := make(map[string]bool)
-	for c := vrrp.NoCause; c <= vrrp.CauseUnelectable; c++ {
+	for c := vrrp.NoCause; c <= vrrp.CauseGroup; c++ {
 		seen["cause "+c.String()] = true
 	}
 	for k := vrrp.NoAction; k <= vrrp.Notice; k++ {
@@ -225,7 +243,7 @@ func TestStrings(t *testing.T) {
 	for r := vrrp.Accepted; int(r) < vrrp.Refusals; r++ {
 		seen["refusal "+r.String()] = true
 	}
-	if want := 13 + 10 + 8 + vrrp.Refusals; len(seen) != want {
+	if want := 14 + 10 + 8 + vrrp.Refusals; len(seen) != want {
 		t.Errorf("%d words for %d values", len(seen), want)
 	}
 }

@@ -2,8 +2,8 @@
 // [vrrp.Set], advertise to one another in virtual time, and a reader of
 // scenario files that drive it ([Run]).
 //
-// A LAN can delay, lose, duplicate and reorder packets, be cut in two or in
-// one direction, and its nodes can have clocks that drift, and stand still.
+// A LAN is one or more links on which all nodes are. It can delay, lose, duplicate and reorder packets, be cut in two or in
+// one direction, on all links or one, and its nodes can have clocks that drift, and stand still.
 // All chance comes from one seed: the same calls give the same history.
 //
 // The package must not wait, read a clock or open a socket.

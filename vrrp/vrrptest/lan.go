@@ -11,7 +11,8 @@ import (
 	"baton/vrrp"
 )
 
-// LAN is one simulated link. Its exported fields may be changed at any time.
+// LAN is simulated links, by vrrp.Config.Link, on which all nodes are. Its
+// exported fields may be changed at any time.
 type LAN struct {
 	// A packet takes Delay, and up to Jitter longer: with jitter, packets
 	// overtake one another.
@@ -31,7 +32,13 @@ type LAN struct {
 	serial uint64
 }
 
-type direction struct{ from, to *Node }
+type direction struct {
+	from, to *Node
+	link     int
+}
+
+// links is how many links a LAN has at most.
+const links = 4
 
 // Record is one thing that happened to a router.
 type Record struct {
@@ -71,18 +78,34 @@ func (l *LAN) Now() time.Duration { return l.now }
 // Nodes returns the nodes in the order in which they were added.
 func (l *LAN) Nodes() []*Node { return l.nodes }
 
-// Node adds a node, with one address for each family that it speaks.
+// Node adds a node, with one address for each family that it speaks and each
+// link. Where it has fewer of a family, the last is on the further links too.
 func (l *LAN) Node(name string, addrs ...netip.Addr) *Node {
 	n := &Node{Name: name, lan: l, addrs: addrs, set: vrrp.NewSet()}
 	l.nodes = append(l.nodes, n)
 	return n
 }
 
-// Cut lets nothing pass from one node to another, in this direction.
-func (l *LAN) Cut(from, to *Node) { l.cut[direction{from, to}] = true }
+// Cut lets nothing pass from one node to another, in this direction, on any
+// link.
+func (l *LAN) Cut(from, to *Node) {
+	for link := range links {
+		l.CutLink(link, from, to)
+	}
+}
 
-// Heal mends a cut.
-func (l *LAN) Heal(from, to *Node) { delete(l.cut, direction{from, to}) }
+// Heal mends what Cut cuts.
+func (l *LAN) Heal(from, to *Node) {
+	for link := range links {
+		l.HealLink(link, from, to)
+	}
+}
+
+// CutLink cuts one link, as Cut does all.
+func (l *LAN) CutLink(link int, from, to *Node) { l.cut[direction{from, to, link}] = true }
+
+// HealLink mends a cut of one link.
+func (l *LAN) HealLink(link int, from, to *Node) { delete(l.cut, direction{from, to, link}) }
 
 // Holders returns the nodes that have the address on.
 func (l *LAN) Holders(addr netip.Addr) []*Node {
@@ -128,14 +151,14 @@ func (l *LAN) Advance(d time.Duration) {
 	l.now = end
 }
 
-// Inject delivers a packet to every node, as one that is no node of the LAN
-// would send it.
-func (l *LAN) Inject(p vrrp.Packet) { l.multicast(nil, func(n *Node) { n.receive(p) }) }
+// Inject delivers a packet to every node on the first link, as one that is no
+// node of the LAN would send it.
+func (l *LAN) Inject(p vrrp.Packet) { l.multicast(nil, 0, func(n *Node) { n.receive(0, p) }) }
 
-// multicast delivers to all other nodes.
-func (l *LAN) multicast(from *Node, deliver func(*Node)) {
+// multicast delivers to all other nodes of a link.
+func (l *LAN) multicast(from *Node, link int, deliver func(*Node)) {
 	for _, to := range l.nodes {
-		if to == from || l.cut[direction{from, to}] {
+		if to == from || l.cut[direction{from, to, link}] {
 			continue
 		}
 		for range l.copies() {

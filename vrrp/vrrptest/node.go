@@ -40,10 +40,13 @@ type Router struct {
 // and how many millionths faster it goes. It is called before the first Add.
 func (n *Node) Clock(ahead time.Duration, drift int64) { n.ahead, n.drift = ahead, drift }
 
-// Add puts a router on the node, in INIT.
+// Add puts a router on the node, in INIT, on a link from 0 to 3.
 func (n *Node) Add(cfg vrrp.Config) (*Router, error) {
-	i := slices.IndexFunc(n.addrs, func(a netip.Addr) bool { return a.Is4() == (cfg.Family == vrrp.IPv4) })
-	if i < 0 {
+	if cfg.Link < 0 || cfg.Link >= links {
+		return nil, fmt.Errorf("add router %d to node %s: there is no link %d", cfg.VRID, n.Name, cfg.Link)
+	}
+	src := n.source(cfg)
+	if !src.IsValid() {
 		return nil, fmt.Errorf("add router %d to node %s: the node has no %s address", cfg.VRID, n.Name, cfg.Family)
 	}
 	id, err := n.set.Add(cfg)
@@ -52,8 +55,21 @@ func (n *Node) Add(cfg vrrp.Config) (*Router, error) {
 	}
 	r := &Router{Node: n, Config: cfg, id: id, on: make([]bool, len(cfg.Addresses)), wish: make([]int, len(cfg.Addresses))}
 	n.routers = append(n.routers, r)
-	r.Step(vrrp.Event{Kind: vrrp.Readdressed, Addr: n.addrs[i]})
+	r.Step(vrrp.Event{Kind: vrrp.Readdressed, Addr: src})
 	return r, nil
+}
+
+// source is the node's address on the router's link.
+func (n *Node) source(cfg vrrp.Config) netip.Addr {
+	var src netip.Addr
+	link := 0
+	for _, a := range n.addrs {
+		if a.Is4() == (cfg.Family == vrrp.IPv4) && link <= cfg.Link {
+			src = a
+			link++
+		}
+	}
+	return src
 }
 
 // Routers returns the node's routers in the order in which they were added.
@@ -123,8 +139,8 @@ func (n *Node) due() time.Duration {
 
 func (n *Node) expire() { n.carryOut(n.set.Expire(n.clock(n.lan.now)), true) }
 
-func (n *Node) receive(p vrrp.Packet) {
-	actions, _ := n.set.Receive(n.clock(n.lan.now), 0, p)
+func (n *Node) receive(link int, p vrrp.Packet) {
+	actions, _ := n.set.Receive(n.clock(n.lan.now), link, p)
 	n.carryOut(actions, false)
 }
 
@@ -172,7 +188,7 @@ func (n *Node) send(r *Router, priority uint8) {
 		Src: r.State().Local, Dst: dst, TTL: 255,
 		Message: n.set.AppendAdvertisement(nil, r.id, priority, dst, 0),
 	}
-	n.lan.multicast(n, func(to *Node) { to.receive(p) })
+	n.lan.multicast(n, r.Config.Link, func(to *Node) { to.receive(r.Config.Link, p) })
 }
 
 // install puts an address on after a while and announces it.
@@ -199,9 +215,9 @@ func (r *Router) put(i int, on bool) {
 // announce tells the others, by gratuitous ARP or neighbour advertisement.
 func (r *Router) announce(i int) {
 	addr := r.Config.Addresses[i]
-	r.Node.lan.multicast(r.Node, func(to *Node) {
+	r.Node.lan.multicast(r.Node, r.Config.Link, func(to *Node) {
 		for _, other := range to.routers {
-			if slices.Contains(other.Config.Addresses, addr) {
+			if other.Config.Link == r.Config.Link && slices.Contains(other.Config.Addresses, addr) {
 				other.Step(vrrp.Event{Kind: vrrp.Announced, Addr: addr})
 			}
 		}

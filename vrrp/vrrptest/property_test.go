@@ -294,18 +294,21 @@ func TestProperty_MakeBeforeBreak(t *testing.T) {
 		if anchor.State().Role == vrrp.Init {
 			t.Fatal("the one that stays did not stay")
 		}
-		w.checkHoldings()
+		if err := checkHoldings(w.changes, w.lan.Install); err != nil {
+			w.failf("%v", err)
+		}
 	})
 }
 
-func (w *world) checkHoldings() {
-	w.t.Helper()
+// checkHoldings looks for a time at which too many nodes, or too few, had an
+// address.
+func checkHoldings(changes []holding, install time.Duration) error {
 	var twice, none time.Duration // since when; 0: not now
 	first := true
-	for i, h := range w.changes {
+	for i, h := range changes {
 		if twice != 0 && h.nodes < 2 {
 			if d := h.at - twice; d > time.Second+10*time.Millisecond {
-				w.failf("at two nodes for %s until %s", d, h.at)
+				return fmt.Errorf("at two nodes for %s until %s", d, h.at)
 			}
 			twice = 0
 		}
@@ -313,8 +316,8 @@ func (w *world) checkHoldings() {
 			twice = h.at
 		}
 		if none != 0 && h.nodes > 0 {
-			if d := h.at - none; d > w.lan.Install {
-				w.failf("nowhere for %s until %s", d, h.at)
+			if d := h.at - none; d > install {
+				return fmt.Errorf("nowhere for %s until %s", d, h.at)
 			}
 			none = 0
 		}
@@ -322,10 +325,11 @@ func (w *world) checkHoldings() {
 			none = h.at
 		}
 		first = false
-		if i == len(w.changes)-1 && h.nodes != 1 {
-			w.failf("at %d nodes in the end", h.nodes)
+		if i == len(changes)-1 && h.nodes != 1 {
+			return fmt.Errorf("at %d nodes in the end", h.nodes)
 		}
 	}
+	return nil
 }
 
 // The same calls give the same history.

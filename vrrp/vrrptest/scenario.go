@@ -21,15 +21,17 @@ import (
 //	lan KEY=VALUE...             seed (before the first node), delay, jitter, loss,
 //	                             duplicate, install; show=all shows every advertisement
 //	node NAME ADDRESS... [clock=DURATION] [drift=MILLIONTHS]
-//	router VRID ADDRESS... [interval=1s] [preempt=no] [checksum=rfc9568] NODE=PRIORITY...
-//	                             [NODE.KEY=VALUE...] for one node: interval, preempt,
-//	                             checksum, addresses, best, slowest (rivals)
+//	router VRID ADDRESS... [interval=1s] [preempt=no] [checksum=rfc9568] [link=0]
+//	                             [group=NUMBER] [missed=3] [preempt_delay=0s] [together=yes]
+//	                             NODE=PRIORITY... [NODE.KEY=VALUE...] for one node: these,
+//	                             addresses, best, slowest (rivals)
 //	start|stop|recover [WHO...]  WHO is NODE or NODE/VRID; nobody is everybody
 //	fault WHO REASON...          a check fails
 //	deaf WHO REASON...           the link fails
 //	priority WHO PRIORITY
-//	cut A B | cut A > B | cut A  both directions, one, or from everybody
-//	heal [A [B]]
+//	mute WHO REASON...           it hears and cannot send
+//	cut A B | cut A > B | cut A  both directions, one, or from everybody; [link=0] on one
+//	heal [A [B]] [link=0]
 //	pause NODE [lossy]           the process, or with lossy the whole host, stands still
 //	resume NODE
 //	stranger ADDRESS VERSION VRID PRIORITY INTERVAL VIRTUAL...
@@ -105,11 +107,11 @@ func (s *scenario) command(words []string) error {
 		return s.router(args)
 	case "start", "stop", "recover":
 		return s.each(args, func(r *Router) { r.Step(vrrp.Event{Kind: event[name]}) })
-	case "fault", "deaf":
+	case "fault", "deaf", "mute":
 		if len(args) < 2 {
 			return fmt.Errorf("want a router and a reason")
 		}
-		e := vrrp.Event{Kind: vrrp.Faulty, Deaf: name == "deaf", Reason: strings.Join(args[1:], " ")}
+		e := vrrp.Event{Kind: vrrp.Faulty, Deaf: name == "deaf", Mute: name == "mute", Reason: strings.Join(args[1:], " ")}
 		return s.each(args[:1], func(r *Router) { r.Step(e) })
 	case "priority":
 		if len(args) != 2 {
@@ -120,10 +122,8 @@ func (s *scenario) command(words []string) error {
 			return err
 		}
 		return s.each(args[:1], func(r *Router) { r.Step(vrrp.Event{Kind: vrrp.Reprioritised, Priority: uint8(p)}) })
-	case "cut":
-		return s.directions(args, s.lan.Cut)
-	case "heal":
-		return s.directions(args, s.lan.Heal)
+	case "cut", "heal":
+		return s.cut(name, args)
 	case "pause", "resume":
 		return s.pause(name, args)
 	case "stranger", "hush":
@@ -182,6 +182,21 @@ func (s *scenario) find(name string) (*Node, error) {
 		return nil, fmt.Errorf("there is no node %s", name)
 	}
 	return s.lan.Nodes()[i], nil
+}
+
+// cut cuts or heals what passes between nodes, on one link or on all.
+func (s *scenario) cut(name string, args []string) error {
+	do := map[string]func(from, to *Node){"cut": s.lan.Cut, "heal": s.lan.Heal}[name]
+	if n := len(args); n > 0 && strings.HasPrefix(args[n-1], "link=") {
+		link, err := strconv.Atoi(strings.TrimPrefix(args[n-1], "link="))
+		if err != nil {
+			return err
+		}
+		args = args[:n-1]
+		onLink := map[string]func(int, *Node, *Node){"cut": s.lan.CutLink, "heal": s.lan.HealLink}[name]
+		do = func(from, to *Node) { onLink(link, from, to) }
+	}
+	return s.directions(args, do)
 }
 
 // directions calls f for each direction between nodes that the words name.
@@ -245,6 +260,9 @@ func (s *scenario) status(r *Router) {
 		if r.on[i] {
 			on = append(on, addr.String())
 		}
+	}
+	if st.Ready {
+		text += ", ready"
 	}
 	if len(on) > 0 {
 		text += ", has " + strings.Join(on, " ")

@@ -145,6 +145,16 @@ func configure(c *vrrp.Config, key, value string) error {
 		priority(&c.SlowestRival)
 	case "interval":
 		c.Interval, err = time.ParseDuration(value)
+	case "link":
+		c.Link, err = strconv.Atoi(value)
+	case "group":
+		c.Group, err = strconv.Atoi(value)
+	case "missed":
+		priority(&c.Missed)
+	case "preempt_delay":
+		c.PreemptDelay, err = time.ParseDuration(value)
+	case "together":
+		c.Together = value == "yes"
 	case "preempt":
 		c.Preempt = value != "no"
 	case "checksum":
