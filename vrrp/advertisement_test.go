@@ -25,17 +25,17 @@ var vectors = []struct {
 		name: "IPv4 with pseudo-header",
 		src:  addr("192.0.2.10"), dst: addr("224.0.0.18"),
 		wire: "31 33 c8 01 0064 a168 c0000264",
-		want: vrrp.Advertisement{VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{vip}},
+		want: vrrp.Advertisement{Version: 3, VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{vip}},
 	}, {
 		name: "IPv4 message only",
 		src:  addr("192.0.2.10"), dst: addr("224.0.0.18"),
 		wire: "31 33 c8 01 0064 4402 c0000264",
-		want: vrrp.Advertisement{VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly},
+		want: vrrp.Advertisement{Version: 3, VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly},
 	}, {
 		name: "IPv6",
 		src:  addr("fe80::10"), dst: addr("ff02::12"),
 		wire: "31 33 c8 02 0064 d9ed fe800000000000000000000000000100 20010db8000000000000000000000100",
-		want: vrrp.Advertisement{VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}},
+		want: vrrp.Advertisement{Version: 3, VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}},
 	},
 }
 
@@ -147,7 +147,7 @@ func TestReserved_5_2_6(t *testing.T) {
 func TestAdvertisement_5_2_RoundTrip(t *testing.T) {
 	src, dst := addr("192.0.2.10"), vrrp.IPv4.Group()
 	for i := vrrp.MinInterval; i <= vrrp.MaxInterval; i += vrrp.MinInterval {
-		want := vrrp.Advertisement{VRID: 1, Priority: 1, Interval: i, Addresses: []netip.Addr{vip2, vip}}
+		want := vrrp.Advertisement{Version: 3, VRID: 1, Priority: 1, Interval: i, Addresses: []netip.Addr{vip2, vip}}
 		var got vrrp.Advertisement
 		if refusal := got.Parse(want.AppendTo(nil, src, dst), src, dst); refusal != vrrp.Accepted {
 			t.Fatalf("%s: %s", i, refusal)

@@ -50,7 +50,7 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		}
 		r.left, r.leftAt = rival, now
 		r.master = Rival{}
-		r.timer = now + skew(r.priority, r.masterInterval)
+		r.timer = now + r.skew(r.priority, r.masterInterval)
 	case a.Priority >= r.priority || !r.preempts():
 		r.settled = true
 		r.left = Rival{}

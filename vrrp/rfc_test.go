@@ -36,9 +36,9 @@ func TestConfig_6_1_Ranges(t *testing.T) {
 		{"no family", func(c *vrrp.Config) { c.Family = 0 }, "add router VRID 51 no family: no family"},
 		{"item 16: priority 0", priority(0), "add router VRID 51 IPv4: priority 0 is not in 1 to 255"},
 		{"item 14: priority 255", priority(255), ""},
-		{"item 17: no address", addresses(), "add router VRID 51 IPv4: 0 addresses are not in 1 to 255"},
+		{"item 17: no address, for hooks and services only", addresses(), ""},
 		{"item 17: 255 addresses", addresses(many(255)...), ""},
-		{"item 17: 256 addresses", addresses(many(256)...), "add router VRID 51 IPv4: 256 addresses are not in 1 to 255"},
+		{"item 17: 256 addresses", addresses(many(256)...), "add router VRID 51 IPv4: 256 addresses are not in 0 to 255"},
 		{"item 21: interval 0", interval(0), "add router VRID 51 IPv4: interval 0s is not in 10ms to 40.95s in steps of 10ms"},
 		{"item 21: 1 cs", interval(10 * ms), ""},
 		{"item 21: 4095 cs", interval(40950 * ms), ""},
@@ -95,15 +95,15 @@ func TestTransmit_7_2_Fields(t *testing.T) {
 		want     vrrp.Advertisement
 	}{
 		{"IPv4", []option{addresses(vip2, vip), interval(250 * ms)}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: 250 * ms, Addresses: []netip.Addr{vip2, vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: 250 * ms, Addresses: []netip.Addr{vip2, vip}}},
 		{"message only", []option{messageOnly}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly}},
 		{"owner", []option{priority(255)}, 255,
-			vrrp.Advertisement{VRID: 51, Priority: 255, Interval: second, Addresses: []netip.Addr{vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 255, Interval: second, Addresses: []netip.Addr{vip}}},
 		{"leaving", nil, 0,
-			vrrp.Advertisement{VRID: 51, Priority: 0, Interval: second, Addresses: []netip.Addr{vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 0, Interval: second, Addresses: []netip.Addr{vip}}},
 		{"IPv6", []option{ipv6, messageOnly}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -514,7 +514,8 @@ func TestReceive_7_1_Differences(t *testing.T) {
 		want    string
 	}{
 		{"item 43: interval", nil, every(2 * second), "notice: interval differs, rival 192.0.2.11 (150)"},
-		{"item 44: addresses", nil, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
+		{"item 44: addresses", nil, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2, vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
+		{"item 44: none in common", []option{addresses(vip)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2} }, "notice: another virtual router has our VRID, rival 192.0.2.11 (150)"},
 		{"item 44: order of addresses", []option{addresses(vip, vip2)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2, vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
 		{"item 44: number of addresses", []option{addresses(vip, vip2)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
 		{"checksum", nil, func(a *vrrp.Advertisement) { a.Checksum = vrrp.MessageOnly }, "notice: checksum form differs, rival 192.0.2.11 (150)"},

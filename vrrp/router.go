@@ -19,13 +19,14 @@ type Config struct {
 	// changed by Reprioritised.
 	Priority uint8
 	// Interval between advertisements, MinInterval to MaxInterval in steps of
-	// 10 ms (Advertisement_Interval, section 6.1).
+	// 10 ms (Advertisement_Interval, section 6.1); see Version.
 	Interval time.Duration
 	// Preempt lets this router take the role from a master of lower priority
 	// (Preempt_Mode, section 6.1). An owner always does.
 	Preempt bool
 	// Addresses are the virtual addresses, in the order in which they are
-	// advertised (section 5.2.9): 1 to 255, all of the family.
+	// advertised (section 5.2.9): at most 255, all of the family. None: the
+	// router decides where hooks and services run.
 	Addresses []netip.Addr
 	// Checksum is the form that is sent; both are accepted.
 	Checksum Checksum
@@ -149,7 +150,8 @@ type router struct {
 	gone    []bool // by index of cfg.Addresses: released while lent
 	goneN   int
 
-	peers peers
+	peers      peers
+	signatures *signatures // nil: neither signed nor verified
 
 	set      *Set
 	deadline time.Duration
@@ -167,13 +169,13 @@ const (
 
 // skew is Skew_Time (section 6.1), exact: the RFC's centiseconds would make
 // all skews equal at an interval of 10 ms.
-func skew(priority uint8, interval time.Duration) time.Duration {
-	return time.Duration(256-int(priority)) * interval / 256
+func (r *router) skew(priority uint8, interval time.Duration) time.Duration {
+	return time.Duration(256-int(priority)) * r.cfg.skewUnit(interval) / 256
 }
 
 // downInterval is Active_Down_Interval (section 6.1).
 func (r *router) downInterval() time.Duration {
-	return 3*r.masterInterval + skew(r.priority, r.masterInterval)
+	return 3*r.masterInterval + r.skew(r.priority, r.masterInterval)
 }
 
 // yieldTime is how long a master whose priority fell to the present value is
@@ -181,8 +183,8 @@ func (r *router) downInterval() time.Duration {
 // priority step, so that no worse one does; and 1 ms below the skew as FRR
 // cuts it, to 10 ms.
 func (r *router) yieldTime() time.Duration {
-	s := skew(r.priority, r.cfg.Interval)
-	return max(0, min(s-r.cfg.Interval/512, s.Truncate(10*time.Millisecond)-time.Millisecond))
+	s := r.skew(r.priority, r.cfg.Interval)
+	return max(0, min(s-r.cfg.skewUnit(r.cfg.Interval)/512, s.Truncate(10*time.Millisecond)-time.Millisecond))
 }
 
 // step handles one event of this host.
@@ -273,7 +275,7 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 	r.priority = priority
 	switch r.role {
 	case Backup, Fault:
-		r.timer += skew(priority, r.masterInterval) - skew(old, r.masterInterval)
+		r.timer += r.skew(priority, r.masterInterval) - r.skew(old, r.masterInterval)
 	case Master:
 		switch {
 		case r.quiet == yielding:
@@ -326,7 +328,7 @@ func (r *router) expireBackup(now, late time.Duration) {
 		// A whole interval late: perhaps the host stood still, and the master
 		// advertised to nobody. It is heard within one interval if it lives.
 		r.relistened = true
-		r.timer = now + r.masterInterval + skew(r.priority, r.masterInterval)
+		r.timer = now + r.masterInterval + r.skew(r.priority, r.masterInterval)
 		r.act(Action{Kind: Notice, Note: NoteLate, Elapsed: late})
 		return
 	}
