@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,7 +43,11 @@ func (p *peers) heard(r *router, now time.Duration, a *Advertisement, src netip.
 	peer.Priority = a.Priority
 	differs := func(n Note, yes bool) {
 		if yes && !peer.differs[n] {
-			r.act(Action{Kind: Notice, Note: n, Rival: Rival{Addr: src, Priority: a.Priority}})
+			notice := Action{Kind: Notice, Note: n, Rival: Rival{Addr: src, Priority: a.Priority}}
+			if n == NoteClock {
+				notice.Reason = fmt.Sprintf("by %s", r.signatures.off.Round(time.Millisecond))
+			}
+			r.act(notice)
 		}
 		peer.differs[n] = yes
 	}

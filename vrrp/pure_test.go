@@ -14,7 +14,7 @@ import (
 // mayImport is all that the protocol needs. net/netip and time are for their
 // values; which of time's functions may be used is said below.
 var mayImport = []string{
-	"container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "fmt", "hash", "math", "net/netip",
+	"cmp", "container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "fmt", "hash", "math", "net/netip",
 	"slices", "strings", "time",
 }
 

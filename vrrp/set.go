@@ -60,6 +60,10 @@ func (s *Set) Add(cfg Config) (ID, error) {
 	cfg.Addresses = slices.Clone(cfg.Addresses)
 	cfg.Peers = slices.Clone(cfg.Peers)
 	cfg.Nodes = slices.Clone(cfg.Nodes)
+	if cfg.Password != nil {
+		password := *cfg.Password
+		cfg.Password = &password
+	}
 	r := &router{
 		id:             ID(len(s.routers)),
 		cfg:            cfg,
