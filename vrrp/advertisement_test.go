@@ -203,6 +203,9 @@ func FuzzParse(f *testing.F) {
 	for _, v := range vectors {
 		f.Add(unhex(f, v.wire), v.src.Is6())
 	}
+	for _, v := range hmacVectors {
+		f.Add(unhex(f, v.wire), v.src.Is6())
+	}
 	f.Add([]byte{}, false)
 	f.Add(unhex(f, "21 33 c8 01 0101 0000 c0000264 0000000000000000"), false)
 	f.Add(unhex(f, "31 00 c8 00 0000 0000"), true)
@@ -216,6 +219,10 @@ func FuzzParse(f *testing.F) {
 		if first.Parse(message, src, dst) != vrrp.Accepted {
 			return
 		}
+		if trailer := len(message) - 8 - len(first.Addresses)*src.BitLen()/8; first.Signed != (trailer >= 28) {
+			t.Errorf("signed: %v, with %d bytes behind the addresses", first.Signed, trailer)
+		}
+		first.Signed = false // AppendTo writes no signature
 		wire := first.AppendTo(nil, src, dst)
 		if len(wire) > vrrp.MaxAdvertisementLen {
 			t.Errorf("%d bytes", len(wire))

@@ -342,44 +342,57 @@ func TestReceive_5_2_3_FamiliesAndLinksApart(t *testing.T) {
 	}
 }
 
-// FuzzReceive: whatever is refused changes no state and no deadline.
+// FuzzReceive: whatever is refused changes no state and no deadline, of a
+// router of each kind.
 func FuzzReceive(f *testing.F) {
+	kinds := [][]option{{}, {version2}, {password("password")}, {peers(addr("192.0.2.10"), addr("fe80::10"))}, {enforced}, {receiveOnly, addressless}}
 	for _, v := range vectors {
-		f.Add(unhex(f, v.wire), uint8(255), v.src.Is6(), uint16(100))
+		f.Add(unhex(f, v.wire), uint8(255), v.src.Is6(), uint16(100), uint8(0))
+		f.Add(unhex(f, v.wire), uint8(255), v.src.Is6(), uint16(100), uint8(1))
 	}
-	f.Add(unhex(f, "21 33 c8 01 0001 0000 c0000264 0000000000000000"), uint8(255), false, uint16(0))
-	f.Add(unhex(f, "31 34 c8 01 0064 a068 c0000264"), uint8(255), false, uint16(1))
-	f.Add(unhex(f, "31 33 00 01 0064 6969 c0000264"), uint8(255), false, uint16(1))
-	f.Fuzz(func(t *testing.T, message []byte, ttl uint8, six bool, later uint16) {
+	for i, v := range hmacVectors {
+		f.Add(unhex(f, v.wire), uint8(255), v.src.Is6(), uint16(100), uint8(4+i))
+	}
+	f.Add(unhex(f, "21 33 c8 01 0001 0000 c0000264 0000000000000000"), uint8(255), false, uint16(0), uint8(0))
+	f.Add(unhex(f, "31 34 c8 01 0064 a068 c0000264"), uint8(255), false, uint16(1), uint8(0))
+	f.Add(unhex(f, "31 33 00 01 0064 6969 c0000264"), uint8(255), false, uint16(1), uint8(3))
+	f.Fuzz(func(t *testing.T, message []byte, ttl uint8, six bool, later uint16, kind uint8) {
 		set := vrrp.NewSet()
 		now := epoch
-		for _, c := range []vrrp.Config{config(), config(ipv6)} {
-			id, err := set.Add(c)
-			if err != nil {
+		options := kinds[int(kind)%len(kinds)]
+		for _, family := range []vrrp.Family{vrrp.IPv4, vrrp.IPv6} {
+			n := &node{t: t, set: set, now: now, src: lower}
+			src := upper
+			options := options
+			if family == vrrp.IPv6 {
+				n.src, src = addr("fe80::9"), addr("fe80::11")
+				options = append([]option{ipv6}, options...)
+			}
+			n.cfg = config(options...)
+			if family == vrrp.IPv6 {
+				n.cfg.Version, n.cfg.Password = 3, nil
+			}
+			n.cfg.Peers = slices.DeleteFunc(slices.Clone(n.cfg.Peers), func(a netip.Addr) bool { return a.Is4() != (family == vrrp.IPv4) })
+			if len(n.cfg.Peers) > 0 {
+				n.cfg.Peers = append(n.cfg.Peers, src)
+			}
+			var err error
+			if n.id, err = set.Add(n.cfg); err != nil {
 				t.Fatal(err)
 			}
-			local := lower
-			if c.Family == vrrp.IPv6 {
-				local = addr("fe80::9")
-			}
-			set.Step(now, id, vrrp.Event{Kind: vrrp.Readdressed, Addr: local})
-			set.Step(now, id, vrrp.Event{Kind: vrrp.Startup})
-			// One advertisement, so that neither is just starting.
-			a := vrrp.Advertisement{VRID: 51, Priority: 200, Interval: second, Addresses: c.Addresses}
-			src := upper
-			if c.Family == vrrp.IPv6 {
-				src = addr("fe80::11")
-			}
-			if _, refusal := set.Receive(now, 0, packet(&a, src)); refusal != vrrp.Accepted {
-				t.Fatal(refusal)
-			}
+			n.step(vrrp.Event{Kind: vrrp.Readdressed, Addr: n.src})
+			n.step(vrrp.Event{Kind: vrrp.Startup})
+			n.hear(src, 200) // so that it is not just starting
 		}
 		before := [2]vrrp.State{set.State(0), set.State(1)}
 		deadline := set.Deadline()
 		now += time.Duration(later) * ms
-		p := vrrp.Packet{Src: addr("192.0.2.10"), Dst: vrrp.IPv4.Group(), TTL: ttl, Message: message}
+		p := vrrp.Packet{Src: addr("192.0.2.10"), Dst: vrrp.IPv4.Group(), TTL: ttl, Message: message, Wall: vectorWall}
 		if six {
 			p.Src, p.Dst = addr("fe80::10"), vrrp.IPv6.Group()
+		}
+		if d := set.Destinations(0)[0]; !d.IsMulticast() {
+			p.Dst = map[bool]netip.Addr{false: lower, true: addr("fe80::9")}[six]
 		}
 		actions, refusal := set.Receive(now, 0, p)
 		if refusal == vrrp.Accepted {
@@ -393,3 +406,5 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+func addressless(c *vrrp.Config) { c.Addresses = nil }

@@ -537,6 +537,47 @@ func TestReceive_7_1_Differences(t *testing.T) {
 	}
 }
 
+// Whose advertisement comes from an address that no node of the configuration
+// has is said once, until it has gone. Where our own is not among them either
+// they are no measure.
+func TestPeers_Stranger(t *testing.T) {
+	third := addr("192.0.2.12")
+	nodes := func(a ...netip.Addr) option { return func(c *vrrp.Config) { c.Nodes = a } }
+	for name, tt := range map[string]struct {
+		router option
+		want   []string
+	}{
+		"a node":          {nodes(self, upper), nil},
+		"no node":         {nodes(self, lower), []string{"notice: not a configured node, rival 192.0.2.11 (150)"}},
+		"no nodes":        {nodes(), nil},
+		"other addresses": {nodes(lower, third), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newBackup(t, tt.router)
+			check(t, n.hear(upper, 150), tt.want...)
+			check(t, n.hear(upper, 150))
+			if got := n.state().Master.Addr; got != upper {
+				t.Errorf("master is %s: a stranger is noted, not refused", got)
+			}
+		})
+	}
+}
+
+// Lists with nothing in common are another virtual router's, one with
+// something is a mistake of ours or theirs; each is said for itself.
+func TestPeers_Collision(t *testing.T) {
+	third := addr("192.0.2.102")
+	list := func(a ...netip.Addr) advert { return func(ad *vrrp.Advertisement) { ad.Addresses = a } }
+	n := newBackup(t, addresses(vip, vip2))
+	check(t, n.hear(upper, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150, list(third)))
+	check(t, n.hear(upper, 150, list(third, vip2)), "notice: addresses differ, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150, list(third, vip2)))
+	check(t, n.hear(upper, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150))
+	check(t, n.hear(lower, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.9 (150)")
+}
+
 // An IPv6 peer has no other form of checksum than the one, whatever is
 // configured for IPv4.
 func TestReceive_5_2_8_NoChecksumNoteIPv6(t *testing.T) {
