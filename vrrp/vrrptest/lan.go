@@ -130,12 +130,13 @@ func (l *LAN) Advance(d time.Duration) {
 
 // Inject delivers a packet to every node, as one that is no node of the LAN
 // would send it.
-func (l *LAN) Inject(p vrrp.Packet) { l.multicast(nil, func(n *Node) { n.receive(p) }) }
+func (l *LAN) Inject(p vrrp.Packet) { l.send(nil, p.Dst, func(n *Node) { n.receive(p) }) }
 
-// multicast delivers to all other nodes.
-func (l *LAN) multicast(from *Node, deliver func(*Node)) {
+// send delivers to the node that has the destination, or to all other nodes
+// where it is a group.
+func (l *LAN) send(from *Node, dst netip.Addr, deliver func(*Node)) {
 	for _, to := range l.nodes {
-		if to == from || l.cut[direction{from, to}] {
+		if to == from || l.cut[direction{from, to}] || !dst.IsMulticast() && !slices.Contains(to.addrs, dst) {
 			continue
 		}
 		for range l.copies() {

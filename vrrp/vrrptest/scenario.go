@@ -23,7 +23,8 @@ import (
 //	node NAME ADDRESS... [clock=DURATION] [drift=MILLIONTHS]
 //	router VRID ADDRESS... [interval=1s] [preempt=no] [checksum=rfc9568] NODE=PRIORITY...
 //	                             [NODE.KEY=VALUE...] for one node: interval, preempt,
-//	                             checksum, addresses, best, slowest (rivals)
+//	                             checksum, addresses, best, slowest (rivals), version,
+//	                             password, hmac=MODE, peers, nodes
 //	start|stop|recover [WHO...]  WHO is NODE or NODE/VRID; nobody is everybody
 //	fault WHO REASON...          a check fails
 //	deaf WHO REASON...           the link fails
