@@ -14,7 +14,8 @@ import (
 
 var compareAddrs = cmpopts.EquateComparable(netip.Addr{})
 
-// vectors are whole messages with checksums computed elsewhere.
+// vectors are whole messages with checksums computed elsewhere. Those of
+// keepalived were captured from version 2.2.7.
 var vectors = []struct {
 	name     string
 	src, dst netip.Addr
@@ -45,12 +46,25 @@ var vectors = []struct {
 			Checksum: vrrp.MessageOnly, AuthType: 1, Auth: [8]byte([]byte("password")),
 		},
 	}, {
-		name: "version 2 without authentication, to a host",
-		src:  addr("192.0.2.10"), dst: addr("192.0.2.11"),
-		wire: "21 33 c8 02 00 05 91fa c0000264 c0000265 0000000000000000",
+		name: "version 2 with a short password, from keepalived",
+		src:  addr("192.0.2.10"), dst: addr("224.0.0.18"),
+		wire: "21 33 c8 02 01 01 54b2 c0000264 c0000265 7365637265740000",
 		want: vrrp.Advertisement{
-			Version: 2, VRID: 51, Priority: 200, Interval: 5 * second, Addresses: []netip.Addr{vip, vip2}, Checksum: vrrp.MessageOnly,
+			Version: 2, VRID: 51, Priority: 200, Interval: second, Addresses: []netip.Addr{vip, vip2},
+			Checksum: vrrp.MessageOnly, AuthType: 1, Auth: [8]byte{'s', 'e', 'c', 'r', 'e', 't'},
 		},
+	}, {
+		name: "version 2 without authentication, from keepalived",
+		src:  addr("192.0.2.10"), dst: addr("224.0.0.18"),
+		wire: "21 34 64 01 00 02 b859 c000026e 0000000000000000",
+		want: vrrp.Advertisement{
+			Version: 2, VRID: 52, Priority: 100, Interval: 2 * second, Addresses: []netip.Addr{addr("192.0.2.110")}, Checksum: vrrp.MessageOnly,
+		},
+	}, {
+		name: "to a host, from keepalived",
+		src:  addr("192.0.2.10"), dst: addr("192.0.2.11"),
+		wire: "31 35 64 01 0032 238c c0000278",
+		want: vrrp.Advertisement{Version: 3, VRID: 53, Priority: 100, Interval: 500 * ms, Addresses: []netip.Addr{addr("192.0.2.120")}},
 	},
 }
 
