@@ -125,11 +125,16 @@ const (
 	NoteEqualPriority      // Rival has our priority (section 8.3.2)
 	NoteConflict           // Rival is master beside us
 	NoteLate               // we acted Elapsed too late and listen first (section 2.5)
+	NoteCollision          // Rival has none of our addresses: another virtual router has our VRID
+	NoteStranger           // Rival is none of the configured nodes
+	NoteClock              // Rival's wall clock differs by more than half the window of signatures
+	notes
 )
 
-var noteNames = [...]string{
+var noteNames = [notes]string{
 	"none", "interval differs", "addresses differ", "checksum form differs", "two owners",
-	"equal priority", "two masters", "late",
+	"equal priority", "two masters", "late", "another virtual router has our VRID", "not a configured node",
+	"clock differs",
 }
 
 // String returns the note in a few words.

@@ -63,7 +63,7 @@ func (r *router) announceAgain(now time.Duration) {
 // instead: one answer serves all who ask meanwhile.
 func (r *router) answer(now time.Duration) bool {
 	if !r.mayAnswer(now) {
-		r.timer = min(r.timer, r.sent+r.cfg.Interval/answersPerInterval)
+		r.timer = min(r.timer, r.sent+r.answerGap())
 		return false
 	}
 	r.send(now, r.priority)
@@ -72,5 +72,9 @@ func (r *router) answer(now time.Duration) bool {
 
 // mayAnswer bounds the advertisements that others can make us send.
 func (r *router) mayAnswer(now time.Duration) bool {
-	return now-r.sent >= r.cfg.Interval/answersPerInterval
+	return now-r.sent >= r.answerGap()
+}
+
+func (r *router) answerGap() time.Duration {
+	return r.cfg.skewUnit(r.cfg.Interval) / answersPerInterval
 }

@@ -2,50 +2,33 @@ package vrrp
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 )
 
 // A host that advertises our virtual addresses in a way that we cannot elect
-// with (another version, another VRID) would be a second holder. A router
-// that is just starting waits for as long as such a host is heard.
+// with (another version, VRID, password, interval) would be a second holder. A
+// router that is just starting waits for as long as such a host is heard.
 
-const (
-	version2          = 2
-	authenticationLen = 8 // trailer of a version 2 advertisement (RFC 2338 section 5.3)
-)
-
-// foreign looks at a packet that was refused. Only one that is whole, and
-// comes from this link, counts.
+// foreign looks at a packet that was parsed, and refused. Only one that comes
+// the way that a router's peers send counts. Where signatures are
+// enforced none does: anybody could send it.
 func (s *Set) foreign(now time.Duration, n network, p Packet, refusal Refusal) {
 	a := &s.heard
-	var why string
-	switch {
-	case refusal == RefusedVersion && a.parseVersion2(p.Message):
-		why = "in version 2"
-	case refusal == RefusedVRID:
-		why = "as VRID"
-	default:
-		return
-	}
-	if a.Priority == 0 || s.lookup[n] == nil {
+	if !refusal.unelectable() || a.Priority == 0 || s.lookup[n] == nil {
 		return
 	}
 	for _, r := range s.lookup[n] {
-		if r == nil || !r.holdable() {
+		if r == nil || !r.holdable() || r.enforces() || r.cfg.route(p) != Accepted {
 			continue
 		}
 		for _, addr := range a.Addresses {
 			if slices.Contains(r.cfg.Addresses, addr) {
-				if refusal == RefusedVRID {
-					why = fmt.Sprintf("as VRID %d", a.VRID)
-				}
 				r.step(now, Event{
 					Kind:     Unelectable,
 					Interval: a.Interval,
 					Rival:    Rival{Addr: p.Src, Priority: a.Priority},
-					Reason:   fmt.Sprintf("it advertises %s %s", addr, why),
+					Reason:   fmt.Sprintf("it advertises %s %s", addr, r.apart(a, refusal)),
 				})
 				s.requeue(r)
 				break
@@ -54,24 +37,39 @@ func (s *Set) foreign(now time.Duration, n network, p Packet, refusal Refusal) {
 	}
 }
 
-// parseVersion2 reads a version 2 advertisement (RFC 3768 section 5): whole
-// seconds, a checksum without pseudo-header, eight bytes of authentication.
-func (a *Advertisement) parseVersion2(message []byte) bool {
-	if len(message) < headerLen || message[0] != version2<<4|typeAdvertisement {
-		return false
+// unelectable tells whether a refusal leaves both sides master.
+func (r Refusal) unelectable() bool {
+	switch r {
+	case RefusedVRID, RefusedVersion, RefusedAuthType, RefusedPassword, RefusedMismatch,
+		RefusedSigned, RefusedTrailer, RefusedKey, RefusedStale, RefusedSignature:
+		return true
 	}
-	count := int(message[3])
-	if len(message) != headerLen+4*count+authenticationLen || fold(sum16(0, message)) != 0xffff {
-		return false
-	}
-	a.VRID, a.Priority = message[1], message[2]
-	a.Interval = time.Duration(message[5]) * time.Second
-	a.Addresses = a.Addresses[:0]
-	for p := message[headerLen : headerLen+4*count]; len(p) > 0; p = p[4:] {
-		a.Addresses = append(a.Addresses, netip.AddrFrom4([4]byte(p)))
-	}
-	return true
+	return false
 }
+
+// apart says in which way an advertisement that was refused is not one of
+// this router's.
+func (r *router) apart(a *Advertisement, refusal Refusal) string {
+	switch {
+	case a.Version != r.cfg.Version:
+		return fmt.Sprintf("in version %d", a.Version)
+	case a.VRID != r.cfg.VRID:
+		return fmt.Sprintf("as VRID %d", a.VRID)
+	case refusal == RefusedPassword:
+		return "with another password"
+	case refusal == RefusedAuthType:
+		return "with another kind of authentication"
+	case refusal == RefusedMismatch:
+		return fmt.Sprintf("every %s", a.Interval)
+	case refusal == RefusedSigned:
+		return "with a signature"
+	case refusal == RefusedStale:
+		return "with a signature of another time"
+	}
+	return "with another signature"
+}
+
+func (r *router) enforces() bool { return r.signatures != nil && r.signatures.mode == HMACEnforce }
 
 // unelectable holds a router that is just starting in INIT for as long as a
 // peer is heard that has our addresses and that we cannot elect with. Once

@@ -8,8 +8,8 @@ import (
 	"baton/vrrp"
 )
 
-// version2 is an advertisement of version 2 (RFC 2338, RFC 3768).
-func version2(vrid, priority, seconds byte, addrs ...netip.Addr) vrrp.Packet {
+// inVersion2 is an advertisement of version 2 (RFC 2338, RFC 3768).
+func inVersion2(vrid, priority, seconds byte, addrs ...netip.Addr) vrrp.Packet {
 	m := []byte{0x21, vrid, priority, byte(len(addrs)), 1, seconds, 0, 0}
 	for _, a := range addrs {
 		b := a.As4()
@@ -45,10 +45,10 @@ func TestForeign_HoldsTheStart(t *testing.T) {
 		reason string
 		until  time.Duration
 	}{
-		{"version 2", version2(51, 100, 1, vip), "it advertises 192.0.2.100 in version 2", 3 * second},
-		{"version 2, another VRID", version2(9, 100, 5, vip2, vip), "it advertises 192.0.2.100 in version 2", 15 * second},
-		{"version 2, the slowest", version2(51, 100, 255, vip), "it advertises 192.0.2.100 in version 2", 765 * second},
-		{"version 2 without interval", version2(51, 100, 0, vip), "it advertises 192.0.2.100 in version 2", 3 * second},
+		{"version 2", inVersion2(51, 100, 1, vip), "it advertises 192.0.2.100 in version 2", 3 * second},
+		{"version 2, another VRID", inVersion2(9, 100, 5, vip2, vip), "it advertises 192.0.2.100 in version 2", 15 * second},
+		{"version 2, the slowest", inVersion2(51, 100, 255, vip), "it advertises 192.0.2.100 in version 2", 765 * second},
+		{"version 2 without interval", inVersion2(51, 100, 0, vip), "it advertises 192.0.2.100 in version 2", 3 * second},
 		{"another VRID", otherVRID(52, vip2, vip), "it advertises 192.0.2.100 as VRID 52", 6 * second},
 		{"VRID 0", otherVRID(0, vip), "it advertises 192.0.2.100 as VRID 0", 6 * second},
 	}
@@ -77,17 +77,17 @@ func TestForeign_HoldsTheStart(t *testing.T) {
 
 // Packets that hold nobody.
 func TestForeign_Ignored(t *testing.T) {
-	broken := version2(51, 100, 1, vip)
+	broken := inVersion2(51, 100, 1, vip)
 	broken.Message[2]++
-	short := version2(51, 100, 1, vip)
+	short := inVersion2(51, 100, 1, vip)
 	short.Message = short.Message[:12]
-	distant := version2(51, 100, 1, vip)
+	distant := inVersion2(51, 100, 1, vip)
 	distant.TTL = 64
 	stale := vrrp.Packet{Src: upper, Dst: vrrp.IPv4.Group(), TTL: 255, Message: nil}
 	for name, p := range map[string]vrrp.Packet{
-		"other addresses":      version2(51, 100, 1, vip2),
-		"no addresses":         version2(51, 100, 1),
-		"leaving":              version2(51, 0, 1, vip),
+		"other addresses":      inVersion2(51, 100, 1, vip2),
+		"no addresses":         inVersion2(51, 100, 1),
+		"leaving":              inVersion2(51, 0, 1, vip),
 		"wrong sum":            broken,
 		"cut short":            short,
 		"from beyond the link": distant,
@@ -123,11 +123,11 @@ func TestForeign_Ignored(t *testing.T) {
 // On another link, or of another family, nobody is held.
 func TestForeign_ThisLinkAndFamily(t *testing.T) {
 	n := newBackup(t)
-	if got, _ := n.set.Receive(n.now, 1, version2(51, 100, 1, vip)); len(got) > 0 {
+	if got, _ := n.set.Receive(n.now, 1, inVersion2(51, 100, 1, vip)); len(got) > 0 {
 		t.Errorf("from another link: %v", got)
 	}
 	n = newBackup(t, ipv6)
-	check(t, n.foreign(version2(51, 100, 1, vip)))
+	check(t, n.foreign(inVersion2(51, 100, 1, vip)))
 	n.is(vrrp.Backup)
 }
 
@@ -151,13 +151,13 @@ func TestForeign_NeverOnceSettled(t *testing.T) {
 				n.step(vrrp.Event{Kind: vrrp.Faulty})
 			}
 			role := n.state().Role
-			check(t, n.foreign(version2(51, 100, 1, vip)))
+			check(t, n.foreign(inVersion2(51, 100, 1, vip)))
 			check(t, n.foreign(otherVRID(52, vip)))
 			n.is(role)
 			n.step(vrrp.Event{Kind: vrrp.Faulty})
 			n.step(vrrp.Event{Kind: vrrp.Recovered})
 			n.is(vrrp.Backup)
-			check(t, n.foreign(version2(51, 100, 1, vip)))
+			check(t, n.foreign(inVersion2(51, 100, 1, vip)))
 			n.is(vrrp.Backup)
 		})
 	}
@@ -169,7 +169,7 @@ func TestForeign_StartByWayOfFault(t *testing.T) {
 	n.step(vrrp.Event{Kind: vrrp.Faulty, Reason: "no interface", Deaf: true})
 	n.step(vrrp.Event{Kind: vrrp.Recovered})
 	n.is(vrrp.Backup)
-	if got := n.foreign(version2(51, 100, 1, vip)); len(got) != 1 {
+	if got := n.foreign(inVersion2(51, 100, 1, vip)); len(got) != 1 {
 		t.Errorf("actions: %v", got)
 	}
 	n.is(vrrp.Init)
@@ -178,12 +178,12 @@ func TestForeign_StartByWayOfFault(t *testing.T) {
 // A stop ends the wait.
 func TestForeign_ShutdownWhileHeld(t *testing.T) {
 	n := newBackup(t)
-	n.foreign(version2(51, 100, 1, vip))
+	n.foreign(inVersion2(51, 100, 1, vip))
 	check(t, n.step(vrrp.Event{Kind: vrrp.Shutdown}))
 	if d := n.set.Deadline(); d != vrrp.Never {
 		t.Errorf("deadline is %s", d)
 	}
-	check(t, n.foreign(version2(51, 100, 1, vip)))
+	check(t, n.foreign(inVersion2(51, 100, 1, vip)))
 	if d := n.set.Deadline(); d != vrrp.Never {
 		t.Errorf("deadline is %s", d)
 	}

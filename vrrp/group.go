@@ -111,7 +111,7 @@ func (g *group) left(now time.Duration, by *router) {
 		if m == by || m.role != Backup || m.ready || m.left.Addr.IsValid() {
 			continue
 		}
-		m.timer = min(m.timer, max(now, m.accepted+m.masterInterval)+skew(m.priority, m.masterInterval))
+		m.timer = min(m.timer, max(now, m.accepted+m.masterInterval)+m.skew(m.priority, m.masterInterval))
 	}
 }
 
@@ -122,7 +122,7 @@ func (g *group) listenOnce(now time.Duration, by *router) {
 	for _, m := range g.members {
 		if m == by || m.ready {
 			m.relistened, m.ready = true, false
-			m.timer = now + m.masterInterval + skew(m.priority, m.masterInterval)
+			m.timer = now + m.masterInterval + m.skew(m.priority, m.masterInterval)
 		}
 	}
 }

@@ -49,6 +49,17 @@ func rivals(best, slowest uint8) option {
 }
 func noPreempt(c *vrrp.Config)   { c.Preempt = false }
 func messageOnly(c *vrrp.Config) { c.Checksum = vrrp.MessageOnly }
+func version2(c *vrrp.Config)    { c.Version = 2 }
+func password(p string) option {
+	return func(c *vrrp.Config) {
+		c.Version, c.Password = 2, new([8]byte)
+		copy(c.Password[:], p)
+	}
+}
+func peers(a ...netip.Addr) option { return func(c *vrrp.Config) { c.Peers = a } }
+func ttl(from, to uint8) option {
+	return func(c *vrrp.Config) { c.MinTTL, c.MaxTTL = from, to }
+}
 func ipv6(c *vrrp.Config) {
 	c.Family, c.Addresses = vrrp.IPv6, []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}
 }
@@ -149,19 +160,40 @@ func (n *node) hear(src netip.Addr, priority uint8, changes ...advert) []string 
 }
 
 func (n *node) receive(src netip.Addr, priority uint8, changes ...advert) ([]string, vrrp.Refusal) {
+	actions, refusal := n.set.Receive(n.now, n.cfg.Link, n.packet(src, priority, changes...))
+	return texts(actions), refusal
+}
+
+// packet is what a peer with the router's own configuration would send.
+func (n *node) packet(src netip.Addr, priority uint8, changes ...advert) vrrp.Packet {
 	a := vrrp.Advertisement{
+		Version:   n.cfg.Version,
 		VRID:      n.cfg.VRID,
 		Priority:  priority,
 		Interval:  n.cfg.Interval,
 		Addresses: n.cfg.Addresses,
 		Checksum:  n.cfg.Checksum,
 	}
+	if n.cfg.Password != nil {
+		a.AuthType, a.Auth = 1, *n.cfg.Password
+	}
 	for _, c := range changes {
 		c(&a)
 	}
-	actions, refusal := n.set.Receive(n.now, n.cfg.Link, packet(&a, src))
-	return texts(actions), refusal
+	p := packet(&a, src)
+	if len(n.cfg.Peers) > 0 {
+		p.Dst = n.src
+		p.Message = a.AppendTo(nil, p.Src, p.Dst)
+	}
+	p.Wall = n.wall()
+	if h := n.cfg.HMAC; h != nil && h.Mode != vrrp.HMACReceiveOnly {
+		p = signed(p, h.Send, h.Keys[h.Send], stamp(p.Wall))
+	}
+	return p
 }
+
+// wall is the wall clock: 14 November 2023, and what has passed since epoch.
+func (n *node) wall() time.Duration { return 1_700_000_000*second + n.now - epoch }
 
 // packet is an advertisement as src multicasts it.
 func packet(a *vrrp.Advertisement, src netip.Addr) vrrp.Packet {

@@ -13,7 +13,7 @@ import (
 // the skew of the slowest one possible, one interval, and a margin.
 func (r *router) handoverBound() time.Duration {
 	slowest := max(r.cfg.SlowestRival, 1)
-	return skew(slowest, r.cfg.Interval) + r.cfg.Interval + handoverMargin
+	return r.skew(slowest, r.cfg.Interval) + r.cfg.Interval + handoverMargin
 }
 
 // heard notes that a router that leaves has heard its successor.

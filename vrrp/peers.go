@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -19,7 +20,7 @@ type Peer struct {
 	Heard     [2]uint64     // advertisements heard, by Checksum
 	LastHeard time.Duration // reading of the Set's clock
 
-	differs [NoteEqualPriority + 1]bool // notes that have been given
+	differs [notes]bool // notes that have been given
 }
 
 // peers remembers the last few nodes heard. The zero value is empty.
@@ -42,15 +43,32 @@ func (p *peers) heard(r *router, now time.Duration, a *Advertisement, src netip.
 	peer.Priority = a.Priority
 	differs := func(n Note, yes bool) {
 		if yes && !peer.differs[n] {
-			r.act(Action{Kind: Notice, Note: n, Rival: Rival{Addr: src, Priority: a.Priority}})
+			notice := Action{Kind: Notice, Note: n, Rival: Rival{Addr: src, Priority: a.Priority}}
+			if n == NoteClock {
+				notice.Reason = fmt.Sprintf("by %s", r.signatures.off.Round(time.Millisecond))
+			}
+			r.act(notice)
 		}
 		peer.differs[n] = yes
 	}
 	differs(NoteInterval, a.Interval != r.cfg.Interval)
-	differs(NoteAddresses, !slices.Equal(a.Addresses, r.cfg.Addresses))
-	differs(NoteChecksum, r.cfg.Family == IPv4 && a.Checksum != r.cfg.Checksum)
+	unequal := !slices.Equal(a.Addresses, r.cfg.Addresses)
+	collides := unequal && disjoint(a.Addresses, r.cfg.Addresses)
+	differs(NoteCollision, collides)
+	differs(NoteAddresses, unequal && !collides)
+	differs(NoteChecksum, r.cfg.Family == IPv4 && r.cfg.Version == version3 && a.Checksum != r.cfg.Checksum)
 	differs(NoteOwners, a.Priority == 255 && r.priority == 255)
 	differs(NoteEqualPriority, a.Priority == r.priority && a.Priority != 255)
+	// Where our own address is not among the nodes' either, they do not tell
+	// where advertisements come from.
+	differs(NoteStranger, slices.Contains(r.cfg.Nodes, r.local) && !slices.Contains(r.cfg.Nodes, src))
+	differs(NoteClock, r.signatures != nil && r.signatures.off > 0)
+}
+
+// disjoint tells whether two lists, neither of them empty, have no address in
+// common: then it is another virtual router that has our VRID.
+func disjoint(a, b []netip.Addr) bool {
+	return len(a) > 0 && len(b) > 0 && !slices.ContainsFunc(a, func(addr netip.Addr) bool { return slices.Contains(b, addr) })
 }
 
 // find returns the peer with the address; a new one takes the place of the

@@ -14,7 +14,8 @@ import (
 // mayImport is all that the protocol needs. net/netip and time are for their
 // values; which of time's functions may be used is said below.
 var mayImport = []string{
-	"cmp", "container/heap", "encoding/binary", "fmt", "math", "net/netip", "slices", "strings", "time",
+	"cmp", "container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "fmt", "hash", "math", "net/netip",
+	"slices", "strings", "time",
 }
 
 // TestPure holds what the package's documentation promises: no I/O, no
@@ -50,6 +51,7 @@ func TestPure_Finds(t *testing.T) {
 		`package p; import "net"`,
 		`package p; import "os"`,
 		`package p; import "syscall"`,
+		`package p; import "crypto/rand"`,
 		`package p; import "time"; var _ = time.Now()`,
 		`package p; import "time"; var _ = time.Since`,
 		`package p; import "time"; func f() { <-time.After(1) }`,

@@ -36,9 +36,9 @@ func TestConfig_6_1_Ranges(t *testing.T) {
 		{"no family", func(c *vrrp.Config) { c.Family = 0 }, "add router VRID 51 no family: no family"},
 		{"item 16: priority 0", priority(0), "add router VRID 51 IPv4: priority 0 is not in 1 to 255"},
 		{"item 14: priority 255", priority(255), ""},
-		{"item 17: no address", addresses(), "add router VRID 51 IPv4: 0 addresses are not in 1 to 255"},
+		{"item 17: no address, for hooks and services only", addresses(), ""},
 		{"item 17: 255 addresses", addresses(many(255)...), ""},
-		{"item 17: 256 addresses", addresses(many(256)...), "add router VRID 51 IPv4: 256 addresses are not in 1 to 255"},
+		{"item 17: 256 addresses", addresses(many(256)...), "add router VRID 51 IPv4: 256 addresses are not in 0 to 255"},
 		{"item 21: interval 0", interval(0), "add router VRID 51 IPv4: interval 0s is not in 10ms to 40.95s in steps of 10ms"},
 		{"item 21: 1 cs", interval(10 * ms), ""},
 		{"item 21: 4095 cs", interval(40950 * ms), ""},
@@ -96,15 +96,15 @@ func TestTransmit_7_2_Fields(t *testing.T) {
 		want     vrrp.Advertisement
 	}{
 		{"IPv4", []option{addresses(vip2, vip), interval(250 * ms)}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: 250 * ms, Addresses: []netip.Addr{vip2, vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: 250 * ms, Addresses: []netip.Addr{vip2, vip}}},
 		{"message only", []option{messageOnly}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{vip}, Checksum: vrrp.MessageOnly}},
 		{"owner", []option{priority(255)}, 255,
-			vrrp.Advertisement{VRID: 51, Priority: 255, Interval: second, Addresses: []netip.Addr{vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 255, Interval: second, Addresses: []netip.Addr{vip}}},
 		{"leaving", nil, 0,
-			vrrp.Advertisement{VRID: 51, Priority: 0, Interval: second, Addresses: []netip.Addr{vip}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 0, Interval: second, Addresses: []netip.Addr{vip}}},
 		{"IPv6", []option{ipv6, messageOnly}, 100,
-			vrrp.Advertisement{VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}}},
+			vrrp.Advertisement{Version: 3, VRID: 51, Priority: 100, Interval: second, Addresses: []netip.Addr{addr("fe80::100"), addr("2001:db8::100")}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -515,7 +515,8 @@ func TestReceive_7_1_Differences(t *testing.T) {
 		want    string
 	}{
 		{"item 43: interval", nil, every(2 * second), "notice: interval differs, rival 192.0.2.11 (150)"},
-		{"item 44: addresses", nil, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
+		{"item 44: addresses", nil, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2, vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
+		{"item 44: none in common", []option{addresses(vip)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2} }, "notice: another virtual router has our VRID, rival 192.0.2.11 (150)"},
 		{"item 44: order of addresses", []option{addresses(vip, vip2)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip2, vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
 		{"item 44: number of addresses", []option{addresses(vip, vip2)}, func(a *vrrp.Advertisement) { a.Addresses = []netip.Addr{vip} }, "notice: addresses differ, rival 192.0.2.11 (150)"},
 		{"checksum", nil, func(a *vrrp.Advertisement) { a.Checksum = vrrp.MessageOnly }, "notice: checksum form differs, rival 192.0.2.11 (150)"},
@@ -535,6 +536,47 @@ func TestReceive_7_1_Differences(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whose advertisement comes from an address that no node of the configuration
+// has is said once, until it has gone. Where our own is not among them either
+// they are no measure.
+func TestPeers_Stranger(t *testing.T) {
+	third := addr("192.0.2.12")
+	nodes := func(a ...netip.Addr) option { return func(c *vrrp.Config) { c.Nodes = a } }
+	for name, tt := range map[string]struct {
+		router option
+		want   []string
+	}{
+		"a node":          {nodes(self, upper), nil},
+		"no node":         {nodes(self, lower), []string{"notice: not a configured node, rival 192.0.2.11 (150)"}},
+		"no nodes":        {nodes(), nil},
+		"other addresses": {nodes(lower, third), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newBackup(t, tt.router)
+			check(t, n.hear(upper, 150), tt.want...)
+			check(t, n.hear(upper, 150))
+			if got := n.state().Master.Addr; got != upper {
+				t.Errorf("master is %s: a stranger is noted, not refused", got)
+			}
+		})
+	}
+}
+
+// Lists with nothing in common are another virtual router's, one with
+// something is a mistake of ours or theirs; each is said for itself.
+func TestPeers_Collision(t *testing.T) {
+	third := addr("192.0.2.102")
+	list := func(a ...netip.Addr) advert { return func(ad *vrrp.Advertisement) { ad.Addresses = a } }
+	n := newBackup(t, addresses(vip, vip2))
+	check(t, n.hear(upper, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150, list(third)))
+	check(t, n.hear(upper, 150, list(third, vip2)), "notice: addresses differ, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150, list(third, vip2)))
+	check(t, n.hear(upper, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.11 (150)")
+	check(t, n.hear(upper, 150))
+	check(t, n.hear(lower, 150, list(third)), "notice: another virtual router has our VRID, rival 192.0.2.9 (150)")
 }
 
 // An IPv6 peer has no other form of checksum than the one, whatever is

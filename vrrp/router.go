@@ -19,13 +19,14 @@ type Config struct {
 	// changed by Reprioritised.
 	Priority uint8
 	// Interval between advertisements, MinInterval to MaxInterval in steps of
-	// 10 ms (Advertisement_Interval, section 6.1).
+	// 10 ms (Advertisement_Interval, section 6.1); see Version.
 	Interval time.Duration
 	// Preempt lets this router take the role from a master of lower priority
 	// (Preempt_Mode, section 6.1). An owner always does.
 	Preempt bool
 	// Addresses are the virtual addresses, in the order in which they are
-	// advertised (section 5.2.9): 1 to 255, all of the family.
+	// advertised (section 5.2.9): at most 255, all of the family. None: the
+	// router decides where hooks and services run.
 	Addresses []netip.Addr
 	// Checksum is the form that is sent; both are accepted.
 	Checksum Checksum
@@ -160,7 +161,8 @@ type router struct {
 	gone    []bool // by index of cfg.Addresses: released while lent
 	goneN   int
 
-	peers peers
+	peers      peers
+	signatures *signatures // nil: neither signed nor verified
 
 	group    *group
 	set      *Set
@@ -179,13 +181,13 @@ const (
 
 // skew is Skew_Time (section 6.1), exact: the RFC's centiseconds would make
 // all skews equal at an interval of 10 ms.
-func skew(priority uint8, interval time.Duration) time.Duration {
-	return time.Duration(256-int(priority)) * interval / 256
+func (r *router) skew(priority uint8, interval time.Duration) time.Duration {
+	return time.Duration(256-int(priority)) * r.cfg.skewUnit(interval) / 256
 }
 
 // downInterval is Active_Down_Interval (section 6.1).
 func (r *router) downInterval() time.Duration {
-	return r.missed()*r.masterInterval + skew(r.priority, r.masterInterval)
+	return r.missed()*r.masterInterval + r.skew(r.priority, r.masterInterval)
 }
 
 // missed is how many intervals of silence a backup bears before its skew.
@@ -201,8 +203,8 @@ func (r *router) missed() time.Duration {
 // priority step, so that no worse one does; and 1 ms below the skew as FRR
 // cuts it, to 10 ms.
 func (r *router) yieldTime() time.Duration {
-	s := skew(r.priority, r.cfg.Interval)
-	return max(0, min(s-r.cfg.Interval/512, s.Truncate(10*time.Millisecond)-time.Millisecond))
+	s := r.skew(r.priority, r.cfg.Interval)
+	return max(0, min(s-r.cfg.skewUnit(r.cfg.Interval)/512, s.Truncate(10*time.Millisecond)-time.Millisecond))
 }
 
 // step handles one event of this host.
@@ -301,7 +303,7 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 	switch r.role {
 	case Backup, Fault:
 		if r.timer != Never { // of a ready member
-			r.timer += skew(priority, r.masterInterval) - skew(old, r.masterInterval)
+			r.timer += r.skew(priority, r.masterInterval) - r.skew(old, r.masterInterval)
 		}
 	case Master:
 		if r.quiet == yielding || r.quiet == speaking && priority < old && r.mayMove() {

@@ -46,6 +46,9 @@ func NewSet() *Set {
 // Add puts a router in the set, in INIT. It fails where the configuration is
 // out of its documented ranges, or the VRID is taken on its link and family.
 func (s *Set) Add(cfg Config) (ID, error) {
+	if cfg.Version == 0 {
+		cfg.Version = version3
+	}
 	if err := cfg.check(); err != nil {
 		return 0, fmt.Errorf("add router VRID %d %s: %w", cfg.VRID, cfg.Family, err)
 	}
@@ -57,6 +60,12 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		return 0, fmt.Errorf("add router VRID %d %s: the VRID is taken on this link", cfg.VRID, cfg.Family)
 	}
 	cfg.Addresses = slices.Clone(cfg.Addresses)
+	cfg.Peers = slices.Clone(cfg.Peers)
+	cfg.Nodes = slices.Clone(cfg.Nodes)
+	if cfg.Password != nil {
+		password := *cfg.Password
+		cfg.Password = &password
+	}
 	r := &router{
 		id:             ID(len(s.routers)),
 		cfg:            cfg,
@@ -67,7 +76,8 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		gone:           make([]bool, len(cfg.Addresses)),
 		deadline:       Never,
 		set:            s,
-		destinations:   slices.Clone(cfg.Peers),
+		destinations:   cfg.Peers,
+		signatures:     newSignatures(cfg.HMAC),
 	}
 	if len(cfg.Peers) == 0 {
 		r.destinations = []netip.Addr{cfg.Family.Group()}
@@ -88,17 +98,24 @@ func (c Config) check() error {
 		return fmt.Errorf("VRID 0 is not in 1 to 255")
 	case c.Priority == 0:
 		return fmt.Errorf("priority 0 is not in 1 to 255")
-	case c.Interval < MinInterval || c.Interval > MaxInterval || c.Interval%centisecond != 0:
-		return fmt.Errorf("interval %s is not in %s to %s in steps of %s", c.Interval, MinInterval, MaxInterval, centisecond)
-	case len(c.Addresses) == 0 || len(c.Addresses) > 255:
-		return fmt.Errorf("%d addresses are not in 1 to 255", len(c.Addresses))
+	case len(c.Addresses) > 255:
+		return fmt.Errorf("%d addresses are not in 0 to 255", len(c.Addresses))
 	case c.PreemptDelay < 0:
 		return fmt.Errorf("preempt delay %s is negative", c.PreemptDelay)
 	}
 	for _, a := range c.Addresses {
-		if !a.IsValid() || a.Is4() != (c.Family == IPv4) || a.Is4In6() || a.Zone() != "" {
+		if !c.Family.plain(a) {
 			return fmt.Errorf("address %s is not plain %s", a, c.Family)
 		}
+	}
+	if err := c.checkVersion(); err != nil {
+		return err
+	}
+	if err := c.checkPeers(); err != nil {
+		return err
+	}
+	if c.HMAC != nil {
+		return c.HMAC.check()
 	}
 	return nil
 }
@@ -136,17 +153,19 @@ type Packet struct {
 // voice by a holder of its addresses (see Unelectable).
 func (s *Set) Receive(now time.Duration, link int, p Packet) ([]Action, Refusal) {
 	s.actions = s.actions[:0]
-	if p.TTL != 255 {
-		return nil, RefusedTTL // section 5.1.1.3 and 5.1.2.3
-	}
 	p.Src = p.Src.WithZone("") // the link is known, and addresses are compared
 	n := network{link, IPv6}
 	if p.Src.Is4() {
 		n.family = IPv4
 	}
 	r, refusal := s.read(n, p)
+	if refusal == Accepted {
+		refusal = r.admit(now, &s.heard, p)
+	}
 	if refusal != Accepted {
-		s.foreign(now, n, p, refusal)
+		if r != nil || refusal == RefusedVRID {
+			s.foreign(now, n, p, refusal)
+		}
 		return s.actions, refusal
 	}
 	r.receive(now, &s.heard, p.Src)
@@ -155,7 +174,12 @@ func (s *Set) Receive(now time.Duration, link int, p Packet) ([]Action, Refusal)
 }
 
 // read parses a packet into s.heard and finds the router that it speaks to.
+// With admit it has the order of checks that docs/protocol.md names: what is
+// wrong for everybody, and then what is wrong for this router.
 func (s *Set) read(n network, p Packet) (*router, Refusal) {
+	if p.Dst.IsMulticast() && p.TTL != 255 {
+		return nil, RefusedTTL // sections 5.1.1.3 and 5.1.2.3
+	}
 	if refusal := s.heard.Parse(p.Message, p.Src, p.Dst); refusal != Accepted {
 		return nil, refusal
 	}
@@ -163,11 +187,44 @@ func (s *Set) read(n network, p Packet) (*router, Refusal) {
 	if routers == nil || routers[s.heard.VRID] == nil {
 		return nil, RefusedVRID
 	}
-	r := routers[s.heard.VRID]
+	return routers[s.heard.VRID], Accepted
+}
+
+// admit checks whether an advertisement is one that the router may believe.
+func (r *router) admit(now time.Duration, a *Advertisement, p Packet) Refusal {
 	if p.Src == r.local {
-		return nil, RefusedOwn
+		return RefusedOwn
 	}
-	return r, Accepted
+	if refusal := r.cfg.route(p); refusal != Accepted {
+		return refusal
+	}
+	if a.Version != r.cfg.Version {
+		return RefusedVersion // section 7.1
+	}
+	if refusal := r.authentic(now, a, p); refusal != Accepted {
+		return refusal
+	}
+	if len(a.Addresses) == 0 && len(r.cfg.Addresses) > 0 {
+		return RefusedCount // section 5.2.5, erratum 8299
+	}
+	return Accepted
+}
+
+// authentic checks that an advertisement comes from one that knows the
+// router's secret, where it has one, and in version 2 its interval.
+func (r *router) authentic(now time.Duration, a *Advertisement, p Packet) Refusal {
+	switch {
+	case r.signatures != nil:
+		if refusal := r.signatures.verify(now, p, a.Signed); refusal != Accepted {
+			return refusal
+		}
+	case a.Signed:
+		return RefusedSigned
+	}
+	if r.cfg.Version == version2 {
+		return r.cfg.agrees(a)
+	}
+	return Accepted
 }
 
 // Step handles an event of this host for one router.
@@ -214,13 +271,23 @@ func (s *Set) Destinations(id ID) []netip.Addr {
 func (s *Set) AppendAdvertisement(b []byte, id ID, priority uint8, dst netip.Addr, wall time.Duration) []byte {
 	r := s.routers[id]
 	a := Advertisement{
+		Version:   r.cfg.Version,
 		VRID:      r.cfg.VRID,
 		Priority:  priority,
 		Interval:  r.cfg.Interval,
 		Addresses: r.cfg.Addresses,
 		Checksum:  r.cfg.Checksum,
 	}
-	return a.AppendTo(b, r.local, dst)
+	a.AuthType, a.Auth = r.cfg.authentication()
+	start := len(b)
+	b = a.AppendTo(b, r.local, dst)
+	if r.signatures.signs() {
+		b = r.signatures.appendTo(b, start, r.local, wall)
+		if r.cfg.Family == IPv6 {
+			a.putChecksum(b[start:], r.local, dst)
+		}
+	}
+	return b
 }
 
 // State is what a router is at this moment.

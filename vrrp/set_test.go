@@ -210,6 +210,27 @@ func TestAllocations(t *testing.T) {
 		g.now = g.set.Deadline()
 		g.set.Expire(g.now)
 	})
+	for name, router := range map[string]option{"version 2": password("secret"), "unicast": peers(upper), "signed": enforced, "signed, without window": keys(vrrp.HMACPermissive, 0)} {
+		n := newBackup(t, router)
+		packets := make([]vrrp.Packet, 300)
+		for i := range packets {
+			n.now += second
+			packets[i] = n.packet(upper, 150)
+		}
+		n.now = epoch
+		i := 0
+		none("Receive of a backup, "+name, func() {
+			n.now += second
+			if _, refusal := n.set.Receive(n.now, 0, packets[i]); refusal != vrrp.Accepted {
+				t.Fatal(refusal)
+			}
+			i++
+		})
+		dst := n.set.Destinations(n.id)[0]
+		none("AppendAdvertisement, "+name, func() { buf = n.set.AppendAdvertisement(buf[:0], n.id, 100, dst, n.wall()) })
+		forged := signed(packets[299], 1, key2, stamp(n.wall()))
+		none("Receive of a forgery, "+name, func() { n.set.Receive(n.now, 0, forged) })
+	}
 	p.TTL = 1
 	none("Receive refused", func() { n.set.Receive(n.now, 0, p) })
 	none("Step of a lent address", func() { n.set.Step(n.now, n.id, vrrp.Event{Kind: vrrp.Announced, Addr: vip}) })
@@ -224,6 +245,8 @@ func TestStrings(t *testing.T) {
 		vrrp.NoNote: "none", vrrp.NoteLate: "late", vrrp.Note(99): "note(99)",
 		vrrp.Family(0): "no family", vrrp.PseudoHeader: "pseudo-header", vrrp.MessageOnly: "rfc9568",
 		vrrp.Accepted: "accepted", vrrp.RefusedOwn: "own", vrrp.Refusal(99): "unknown",
+		vrrp.RefusedMismatch: "interval mismatch", vrrp.RefusedReplay: "replay",
+		vrrp.NoAuthentication: "none", vrrp.UnknownAuthentication: "unknown", vrrp.Authentication(9): "authentication(9)",
 	} {
 		if got.String() != want {
 			t.Errorf("%T: %q, want %q", got, got, want)
@@ -237,13 +260,13 @@ func TestStrings(t *testing.T) {
 	for k := vrrp.NoAction; k <= vrrp.Notice; k++ {
 		seen["kind "+k.String()] = true
 	}
-	for n := vrrp.NoNote; n <= vrrp.NoteLate; n++ {
+	for n := vrrp.NoNote; n <= vrrp.NoteClock; n++ {
 		seen["note "+n.String()] = true
 	}
 	for r := vrrp.Accepted; int(r) < vrrp.Refusals; r++ {
 		seen["refusal "+r.String()] = true
 	}
-	if want := 14 + 10 + 8 + vrrp.Refusals; len(seen) != want {
+	if want := 14 + 10 + 11 + vrrp.Refusals; len(seen) != want {
 		t.Errorf("%d words for %d values", len(seen), want)
 	}
 }

@@ -38,8 +38,8 @@ var arrows = map[string][]string{
 // pure is what vrrp may import of the standard library: nothing that reaches
 // the system.
 var pure = []string{
-	"cmp", "container/heap", "encoding/binary", "errors", "fmt", "iter", "maps", "math", "math/bits", "net/netip",
-	"slices", "strings", "time",
+	"cmp", "container/heap", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/binary", "errors", "fmt", "hash",
+	"iter", "maps", "math", "math/bits", "net/netip", "slices", "strings", "time",
 }
 
 // clock is what of package time vrrp must not use: it is told what time it is.

@@ -153,12 +153,13 @@ func (l *LAN) Advance(d time.Duration) {
 
 // Inject delivers a packet to every node on the first link, as one that is no
 // node of the LAN would send it.
-func (l *LAN) Inject(p vrrp.Packet) { l.multicast(nil, 0, func(n *Node) { n.receive(0, p) }) }
+func (l *LAN) Inject(p vrrp.Packet) { l.send(nil, 0, p.Dst, func(n *Node) { n.receive(0, p) }) }
 
-// multicast delivers to all other nodes of a link.
-func (l *LAN) multicast(from *Node, link int, deliver func(*Node)) {
+// send delivers on a link to the node that has the destination, or to all
+// other nodes where it is a group.
+func (l *LAN) send(from *Node, link int, dst netip.Addr, deliver func(*Node)) {
 	for _, to := range l.nodes {
-		if to == from || l.cut[direction{from, to, link}] {
+		if to == from || l.cut[direction{from, to, link}] || !dst.IsMulticast() && !slices.Contains(to.addrs, dst) {
 			continue
 		}
 		for range l.copies() {

@@ -121,6 +121,9 @@ func (n *Node) clock(at time.Duration) time.Duration {
 	return n.ahead + at + at/1e6*time.Duration(n.drift) + at%1e6*time.Duration(n.drift)/1e6
 }
 
+// wall is the node's wall clock, which is ahead as its other clock is.
+func (n *Node) wall() time.Duration { return 1_700_000_000*time.Second + n.clock(n.lan.now) }
+
 // due is when the node has to act, in the LAN's time.
 func (n *Node) due() time.Duration {
 	deadline := n.set.Deadline()
@@ -140,6 +143,7 @@ func (n *Node) due() time.Duration {
 func (n *Node) expire() { n.carryOut(n.set.Expire(n.clock(n.lan.now)), true) }
 
 func (n *Node) receive(link int, p vrrp.Packet) {
+	p.Wall = n.wall()
 	actions, _ := n.set.Receive(n.clock(n.lan.now), link, p)
 	n.carryOut(actions, false)
 }
@@ -183,12 +187,13 @@ func (n *Node) carryOut(actions []vrrp.Action, expired bool) {
 }
 
 func (n *Node) send(r *Router, priority uint8) {
-	dst := r.Config.Family.Group()
-	p := vrrp.Packet{
-		Src: r.State().Local, Dst: dst, TTL: 255,
-		Message: n.set.AppendAdvertisement(nil, r.id, priority, dst, 0),
+	for _, dst := range n.set.Destinations(r.id) {
+		p := vrrp.Packet{
+			Src: r.State().Local, Dst: dst, TTL: 255,
+			Message: n.set.AppendAdvertisement(nil, r.id, priority, dst, n.wall()),
+		}
+		n.lan.send(n, r.Config.Link, dst, func(to *Node) { to.receive(r.Config.Link, p) })
 	}
-	n.lan.multicast(n, r.Config.Link, func(to *Node) { to.receive(r.Config.Link, p) })
 }
 
 // install puts an address on after a while and announces it.
@@ -215,7 +220,7 @@ func (r *Router) put(i int, on bool) {
 // announce tells the others, by gratuitous ARP or neighbour advertisement.
 func (r *Router) announce(i int) {
 	addr := r.Config.Addresses[i]
-	r.Node.lan.multicast(r.Node, r.Config.Link, func(to *Node) {
+	r.Node.lan.send(r.Node, r.Config.Link, r.Config.Family.Group(), func(to *Node) {
 		for _, other := range to.routers {
 			if other.Config.Link == r.Config.Link && slices.Contains(other.Config.Addresses, addr) {
 				other.Step(vrrp.Event{Kind: vrrp.Announced, Addr: addr})

@@ -24,7 +24,8 @@ import (
 //	router VRID ADDRESS... [interval=1s] [preempt=no] [checksum=rfc9568] [link=0]
 //	                             [group=NUMBER] [missed=3] [preempt_delay=0s] [together=yes]
 //	                             NODE=PRIORITY... [NODE.KEY=VALUE...] for one node: these,
-//	                             addresses, best, slowest (rivals)
+//	                             addresses, best, slowest (rivals), version, password,
+//	                             hmac=MODE, peers, nodes
 //	start|stop|recover [WHO...]  WHO is NODE or NODE/VRID; nobody is everybody
 //	fault WHO REASON...          a check fails
 //	deaf WHO REASON...           the link fails

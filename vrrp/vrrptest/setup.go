@@ -1,7 +1,6 @@
 package vrrptest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -161,12 +160,23 @@ func configure(c *vrrp.Config, key, value string) error {
 		if value == vrrp.MessageOnly.String() {
 			c.Checksum = vrrp.MessageOnly
 		}
+	case "version":
+		priority(&c.Version)
+	case "password":
+		c.Password = new([8]byte)
+		copy(c.Password[:], value)
+	case "hmac":
+		c.HMAC, err = signatures(value)
+	case "peers":
+		c.Peers, err = parseAddrs(value)
+	case "nodes":
+		c.Nodes, err = parseAddrs(value)
 	case "addresses":
-		for _, a := range strings.Split(value, ",") {
-			addr, err := netip.ParseAddr(a)
-			if err != nil {
-				return err
-			}
+		addrs, err := parseAddrs(value)
+		if err != nil {
+			return err
+		}
+		for _, addr := range addrs {
 			c.Addresses = append(c.Addresses, addr)
 			c.Family = vrrp.IPv6
 			if addr.Is4() {
@@ -177,6 +187,31 @@ func configure(c *vrrp.Config, key, value string) error {
 		err = fmt.Errorf("no such setting")
 	}
 	return err
+}
+
+func parseAddrs(list string) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	for _, a := range strings.Split(list, ",") {
+		addr, err := netip.ParseAddr(a)
+		if err != nil {
+			return nil, err
+		}
+		addrs = append(addrs, addr)
+	}
+	return addrs, nil
+}
+
+// signatures are those of the mode, with the key that all have and a window of
+// 5 s.
+func signatures(mode string) (*vrrp.HMAC, error) {
+	modes := map[string]vrrp.HMACMode{
+		"enforce": vrrp.HMACEnforce, "permissive": vrrp.HMACPermissive, "receive-only": vrrp.HMACReceiveOnly,
+	}
+	m, ok := modes[mode]
+	if !ok {
+		return nil, fmt.Errorf("no such mode")
+	}
+	return &vrrp.HMAC{Keys: map[uint8][]byte{1: make([]byte, 32)}, Send: 1, Mode: m, Window: 5 * time.Second}, nil
 }
 
 // stranger begins or ends a host that advertises each interval and hears
@@ -238,23 +273,8 @@ func strangerPacket(src netip.Addr, args []string) (vrrp.Packet, time.Duration, 
 	if src.Is4() {
 		dst = vrrp.IPv4.Group()
 	}
-	p := vrrp.Packet{Src: src, Dst: dst, TTL: 255, Message: a.AppendTo(nil, src, dst)}
 	if args[0] == "2" {
-		p.Message = version2(p.Message, byte(every/time.Second))
+		a.Version = 2
 	}
-	return p, every, nil
-}
-
-// version2 makes an IPv4 advertisement one of RFC 3768.
-func version2(message []byte, seconds byte) []byte {
-	m := append(message, make([]byte, 8)...)
-	m[0], m[4], m[5], m[6], m[7] = 0x21, 0, seconds, 0, 0
-	var sum uint32
-	for i := 0; i < len(m); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(m[i:]))
-	}
-	sum = sum&0xffff + sum>>16
-	sum = sum&0xffff + sum>>16
-	binary.BigEndian.PutUint16(m[6:], ^uint16(sum))
-	return m
+	return vrrp.Packet{Src: src, Dst: dst, TTL: 255, Message: a.AppendTo(nil, src, dst)}, every, nil
 }
