@@ -176,7 +176,7 @@ func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
 	for ipv6, before := range o.problem {
 		c, err := link.Open(i, ipv6, k.log)
 		if err == nil {
-			err = c.SetVRIDs(u.vrids[ipv6])
+			err = c.SetKnown(link.Known{V3: u.vrids[ipv6]})
 			if err != nil {
 				_ = c.Close() // the first error is the one to tell
 			}

@@ -14,7 +14,7 @@ func TestConn_NoAllocations(t *testing.T) {
 		l := newLAN(t)
 		a, i := l.a.open(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
-		must(t, b.SetVRIDs(VRIDs{}.With(51)))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		src, group, payload, unknown := sourceOf(t, i, ipv6), Group(ipv6), advert(51, make([]byte, 20)...), advert(52)
 		claim := arpFrame(broadcast, macB, 1, "10.0.0.9", "10.0.0.9")
 		if ipv6 {
@@ -58,7 +58,7 @@ func benchmarkConn(b *testing.B, ipv6 bool, size int) {
 	l := newLAN(b)
 	a, i := l.a.open(b, "eth0", ipv6)
 	c, _ := l.b.open(b, "eth0", ipv6)
-	must(b, c.SetVRIDs(VRIDs{}.With(51)))
+	must(b, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	src, group, payload := sourceOf(b, i, ipv6), Group(ipv6), advert(51, make([]byte, 20)...)
 	p := newPoller(b)
 	var sending, receiving time.Duration
