@@ -60,6 +60,7 @@ type Conn struct {
 	receive *reader // also sends
 	survey  *reader
 	frames  *reader // nil where the interface is no Ethernet
+	virtual *framer // nil before EnableVirtualMAC
 	poller  *Poller // nil before Watch
 	out     sender
 	rate    bucket
@@ -366,6 +367,10 @@ func (c *Conn) Close() error {
 			errs = append(errs, unix.Close((*r).fd))
 			*r = nil
 		}
+	}
+	if c.virtual != nil {
+		errs = append(errs, unix.Close(c.virtual.fd))
+		c.virtual = nil
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close the sockets of %s: %w", c.name, err)
