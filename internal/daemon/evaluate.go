@@ -98,6 +98,8 @@ func (r *router) linkFault() (why string, deaf bool) {
 		return "", false
 	case r.cfg.Source.IsValid():
 		return fmt.Sprintf("source_address %s is not on interface %s", r.cfg.Source, u.name), false
+	case len(r.cfg.Peers) > 0:
+		return fmt.Sprintf("interface %s has no address of its own to speak to %s from", u.name, r.cfg.Peers[0]), false
 	case r.cfg.IPv6:
 		return fmt.Sprintf("interface %s has no link-local address", u.name), false
 	}

@@ -35,7 +35,7 @@ type group struct {
 
 	role    vrrp.Role // that all its routers had last
 	started bool      // the first evaluation is over: INIT does not come back
-	startAt time.Duration
+	startAt time.Duration // when INIT may end; Never before the daemon has begun
 	// masterSince is when the group last became master, or ceased to be; 0
 	// when it has not been yet.
 	masterSince time.Duration
@@ -58,7 +58,7 @@ func (n *node) group(c config.Router) *group {
 			return g
 		}
 	}
-	g := &group{node: n, name: name, evalAt: vrrp.Never, tracks: tracksOf(c.Track)}
+	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
 	retryAfter := c.RetryAfter
 	if c.Priority == 255 {
 		retryAfter = max(retryAfter, ownerRetryAfter)

@@ -162,8 +162,11 @@ func eth(up bool, addrs ...string) link.Interface {
 }
 
 // link gives eth0 a new state.
-func (s *stage) link(state link.Interface) {
-	s.n.linkChanged(s.now, s.n.uplink("eth0"), state, true, nil)
+func (s *stage) link(state link.Interface) { s.linkNamed("eth0", state) }
+
+func (s *stage) linkNamed(name string, state link.Interface) {
+	state.Name = name
+	s.n.linkChanged(s.now, s.n.uplink(name), state, true, nil)
 }
 
 // start starts the node with a link that works.
@@ -221,7 +224,13 @@ func (s *stage) verdict(check string, to health.Verdict, text string) {
 
 // on says that all addresses of the newest Hold are on.
 func (s *stage) on(name string) {
-	s.n.addressEvent(s.now, vip.Event{Router: name, Kind: vip.On, Seq: s.router(name).holds})
+	for _, r := range s.n.routers {
+		if r.name == name {
+			s.n.addressEvent(s.now, vip.Event{Router: name, Kind: vip.On, Seq: r.holds})
+			return
+		}
+	}
+	s.t.Fatalf("no router %s", name)
 }
 
 // event brings an event of the address worker about web's address.

@@ -174,10 +174,14 @@ func (n *node) verdict(now time.Duration, c health.Change) {
 
 // packet takes a packet of the VRRP protocol from a link.
 func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
-	actions, refusal := n.set.Receive(now, u.number, vrrp.Packet{Src: p.Src, Dst: p.Dst, TTL: p.TTL, Message: p.Payload, Wall: n.out.wall()})
+	packet := vrrp.Packet{Src: p.Src, Dst: p.Dst, TTL: p.TTL, Message: p.Payload, Wall: n.out.wall()}
+	actions, refusal := n.set.Receive(now, u.number, packet)
 	n.do(now, actions)
 	if refusal != vrrp.Accepted {
-		n.refused.count(now, u.name, p.Src, refusal)
+		n.refused.count(now, u.name, p, refusal)
+	}
+	if refusal == vrrp.RefusedVRID {
+		u.survey.Hear(now, packet)
 	}
 	n.settle(now)
 }

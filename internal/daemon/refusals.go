@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"baton/internal/link"
 	"baton/vrrp"
 )
 
@@ -56,20 +57,23 @@ var advice = map[vrrp.Refusal]string{
 }
 
 // count counts one refused packet.
-func (f *refusals) count(now time.Duration, iface string, src netip.Addr, reason vrrp.Refusal) {
+func (f *refusals) count(now time.Duration, iface string, p link.Packet, reason vrrp.Refusal) {
 	c := f.counts[iface]
 	if c == nil {
 		c = new([vrrp.Refusals]uint64)
 		f.counts[iface] = c
 	}
 	c[reason]++
-	if !f.logged.allow(now, refusalKey{iface, src, reason}) {
+	if !f.logged.allow(now, refusalKey{iface, p.Src, reason}) {
 		return
 	}
 	level := slog.LevelWarn
 	if reason == vrrp.RefusedVRID {
 		level = slog.LevelInfo // others may share the link
 	}
-	f.log.Log(context.Background(), level, "packet refused", "interface", iface, "from", src, "reason", reason.String(),
-		"means", advice[reason], "refused_so_far", c[reason])
+	attrs := []any{"interface", iface, "from", p.Src, "reason", reason.String(), "means", advice[reason], "refused_so_far", c[reason]}
+	if len(p.Payload) > 1 {
+		attrs = append(attrs, "vrid", p.Payload[1])
+	}
+	f.log.Log(context.Background(), level, "packet refused", attrs...)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"baton/internal/link"
 	"baton/vrrp"
 )
 
@@ -35,7 +36,10 @@ func TestRefusal_ChangesNothing(t *testing.T) {
 	if got := strings.Count(s.log.String(), `msg="packet refused"`); got != 4 {
 		t.Errorf("%d lines in the log, want 4:\n%s", got, s.log.String())
 	}
-	s.wantLog(`level=INFO msg="packet refused" interface=eth0 from=10.0.0.3 reason=` + vrrp.RefusedVRID.String())
+	s.wantLog(`level=INFO msg="packet refused" interface=eth0 from=10.0.0.3 reason=vrid means="no virtual router here has its VRID" refused_so_far=1 vrid=99`)
+	if got := s.n.uplink("eth0").survey.Speakers(); len(got) != 1 || got[0].VRID != 99 || got[0].Source != thirdAddr {
+		t.Errorf("virtual routers of others on the link: %+v, want VRID 99 of %s", got, thirdAddr)
+	}
 	s.wantLog(`level=WARN msg="packet refused" interface=eth0 from=10.0.0.2 reason=` + vrrp.RefusedTTL.String())
 }
 
@@ -44,7 +48,7 @@ func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
 	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
 	now := 1000 * time.Second
 	lines := func() int { return strings.Count(log.String(), "\n") }
-	count := func(src netip.Addr, r vrrp.Refusal) { f.count(now, "eth0", src, r) }
+	count := func(src netip.Addr, r vrrp.Refusal) { f.count(now, "eth0", link.Packet{Src: src}, r) }
 
 	count(peerAddr, vrrp.RefusedTTL)
 	count(peerAddr, vrrp.RefusedTTL)
@@ -78,7 +82,7 @@ func TestRefusals_AreBounded(t *testing.T) {
 	forged := netip.MustParseAddr("192.0.2.0")
 	const flood = 4 * limitKeys
 	for range flood {
-		f.count(now, "eth0", forged, vrrp.RefusedTTL)
+		f.count(now, "eth0", link.Packet{Src: forged}, vrrp.RefusedTTL)
 		forged = forged.Next()
 	}
 	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != flood {
@@ -92,7 +96,7 @@ func TestRefusals_AreBounded(t *testing.T) {
 	}
 	now += limitEvery
 	log.Reset()
-	f.count(now, "eth0", forged, vrrp.RefusedTTL)
+	f.count(now, "eth0", link.Packet{Src: forged}, vrrp.RefusedTTL)
 	if log.Len() == 0 || len(f.logged.last) != 1 {
 		t.Errorf("a minute after the flood: %d sources remembered, log %q", len(f.logged.last), log.String())
 	}

@@ -91,7 +91,12 @@ func (r *router) source() netip.Addr {
 		}
 		return netip.Addr{}
 	}
-	addr, _ := r.link.state.Source(r.cfg.IPv6, virtual)
+	var addr netip.Addr
+	if len(r.cfg.Peers) > 0 {
+		addr, _ = r.link.state.SourceTo(r.cfg.Peers[0], virtual)
+	} else {
+		addr, _ = r.link.state.Source(r.cfg.IPv6, virtual)
+	}
 	return addr
 }
 
@@ -108,14 +113,19 @@ func (r *router) step(now time.Duration, e vrrp.Event) {
 func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
-		r.on = true
-		r.inPlace = false
+		if len(r.cfg.Addresses) == 0 {
+			r.inPlace = true
+			return
+		}
+		r.on, r.inPlace = true, false
 		r.holds++
 		r.addresses.Hold(r.holds)
 	case vrrp.Release:
-		if a.Addr.IsValid() {
+		switch {
+		case len(r.cfg.Addresses) == 0:
+		case a.Addr.IsValid():
 			r.addresses.Release(a.Addr)
-		} else {
+		default:
 			r.addresses.Release()
 		}
 	case vrrp.Change:

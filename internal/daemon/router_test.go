@@ -501,6 +501,7 @@ func TestReasons(t *testing.T) {
 		vrrp.CauseFault:       {vrrp.Action{Reason: "haproxy fails"}, "haproxy fails"},
 		vrrp.CauseRecovered:   {vrrp.Action{}, "no reason for FAULT is left"},
 		vrrp.CauseShutdown:    {vrrp.Action{}, "baton stops"},
+		vrrp.CauseGroup:       {vrrp.Action{Of: vrrp.CauseLeft, Rival: vrrp.Rival{Addr: peerAddr}, Elapsed: time.Second}, "web: b left (priority 0); skew 1s"},
 		vrrp.CauseUnelectable: {vrrp.Action{Rival: b, Reason: "it advertises 10.0.0.100 in version 2"}, "b holds addresses of ours and cannot be elected with: it advertises 10.0.0.100 in version 2"},
 	}
 	s := newStage(t, pair())
@@ -543,6 +544,9 @@ func TestNotices(t *testing.T) {
 		vrrp.NoteEqualPriority: "a peer has the same priority",
 		vrrp.NoteConflict:      "a peer is master as well",
 		vrrp.NoteLate:          "this process was late",
+		vrrp.NoteCollision:     "VRID collision",
+		vrrp.NoteStranger:      "is not in `nodes`",
+		vrrp.NoteClock:         "a peer's clock differs",
 	} {
 		s.log.Reset()
 		s.router("web").notice(vrrp.Action{Note: note, Rival: vrrp.Rival{Addr: peerAddr, Priority: 190}, Elapsed: time.Second})

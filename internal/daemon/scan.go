@@ -86,3 +86,19 @@ func Scan(ctx context.Context, iface string, listen time.Duration) ([]Speaker, e
 	}
 	return speakersOf(&survey), nil
 }
+
+func speakersOf(s *vrrp.Survey) []Speaker {
+	found := []Speaker{} // an empty list, not null
+	for _, v := range s.Speakers() {
+		speaker := Speaker{
+			VRID: v.VRID, Family: v.Family.String(), Version: v.Version, Source: v.Source.String(), Unicast: v.Unicast,
+			Priority: v.Priority, Interval: v.Interval.String(), Authentication: v.Authentication.String(), Heard: v.Count,
+			Addresses: []string{},
+		}
+		for _, a := range v.Addresses {
+			speaker.Addresses = append(speaker.Addresses, a.String())
+		}
+		found = append(found, speaker)
+	}
+	return found
+}

@@ -12,9 +12,10 @@ import (
 func TestConn_NoAllocations(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		l := newLAN(t)
-		a, i := l.a.open(t, "eth0", ipv6)
+		a, i := l.a.openVirtual(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
-		must(t, b.SetVRIDs(VRIDs{}.With(51)))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(51), UnicastV3: VRIDs{}.With(51)}))
+		peer := sourceOf(t, l.b.state(t, "eth0"), ipv6)
 		src, group, payload, unknown := sourceOf(t, i, ipv6), Group(ipv6), advert(51, make([]byte, 20)...), advert(52)
 		claim := arpFrame(broadcast, macB, 1, "10.0.0.9", "10.0.0.9")
 		if ipv6 {
@@ -23,8 +24,9 @@ func TestConn_NoAllocations(t *testing.T) {
 		var err error
 		now := time.Duration(0)
 		run := func() {
-			for range batch {
-				a.Send(src, group, payload, false)
+			for range batch / 2 {
+				a.SendFrom(VirtualMAC(51, ipv6), src, group, payload, false)
+				a.Send(src, peer, payload, false)
 			}
 			a.Send(src, group, unknown, true)
 			err = a.Flush()
@@ -47,18 +49,23 @@ func BenchmarkConn(b *testing.B) {
 	for _, size := range []int{1, 8, batch} {
 		for _, ipv6 := range []bool{false, true} {
 			name := map[bool]string{false: "IPv4", true: "IPv6"}[ipv6] + "/" + map[int]string{1: "1", 8: "8", batch: "32"}[size]
-			b.Run(name, func(b *testing.B) { benchmarkConn(b, ipv6, size) })
+			b.Run(name, func(b *testing.B) { benchmarkConn(b, ipv6, size, (*Conn).Send) })
+			b.Run(name+"/virtual", func(b *testing.B) {
+				benchmarkConn(b, ipv6, size, func(c *Conn, src, dst netip.Addr, payload []byte, urgent bool) {
+					c.SendFrom(VirtualMAC(51, ipv6), src, dst, payload, urgent)
+				})
+			})
 		}
 	}
 }
 
 // benchmarkConn times the two directions apart, per packet. On a veth pair Flush
 // includes the kernel's whole receive path of the other end.
-func benchmarkConn(b *testing.B, ipv6 bool, size int) {
+func benchmarkConn(b *testing.B, ipv6 bool, size int, send func(c *Conn, src, dst netip.Addr, payload []byte, urgent bool)) {
 	l := newLAN(b)
-	a, i := l.a.open(b, "eth0", ipv6)
+	a, i := l.a.openVirtual(b, "eth0", ipv6)
 	c, _ := l.b.open(b, "eth0", ipv6)
-	must(b, c.SetVRIDs(VRIDs{}.With(51)))
+	must(b, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	src, group, payload := sourceOf(b, i, ipv6), Group(ipv6), advert(51, make([]byte, 20)...)
 	p := newPoller(b)
 	var sending, receiving time.Duration
@@ -67,7 +74,7 @@ func benchmarkConn(b *testing.B, ipv6 bool, size int) {
 	for b.Loop() {
 		start := p.Now()
 		for range size {
-			a.Send(src, group, payload, false)
+			send(a, src, group, payload, false)
 		}
 		if err := a.Flush(); err != nil {
 			b.Fatal(err)

@@ -55,11 +55,12 @@ type Conn struct {
 	index int
 	mac   MAC
 	ipv6  bool
-	vrids VRIDs
+	known Known
 
 	receive *reader // also sends
 	survey  *reader
 	frames  *reader // nil where the interface is no Ethernet
+	virtual *framer // nil before EnableVirtualMAC
 	poller  *Poller // nil before Watch
 	out     sender
 	rate    bucket
@@ -71,7 +72,7 @@ type Conn struct {
 }
 
 // Open opens the sockets of interface i for one family and joins the VRRP group
-// on it. The interface may be down. No VRID is known at first: until SetVRIDs
+// on it. The interface may be down. No virtual router is known at first: until SetKnown
 // every advert is a matter for Survey. It takes about half a millisecond, and may
 // be called anywhere: the Conn is handed to its loop afterwards.
 func Open(i Interface, ipv6 bool, log *slog.Logger) (*Conn, error) {
@@ -195,7 +196,7 @@ func (c *Conn) filter(refused bool) []bpf.Instruction {
 	if c.ipv6 {
 		l = rawLayout6
 	}
-	return advertFilter(c.ipv6, l, c.vrids, refused)
+	return advertFilter(c.ipv6, l, c.known, refused)
 }
 
 func (c *Conn) join(fd int) error {
@@ -295,17 +296,18 @@ func drain(fd int) {
 	}
 }
 
-// SetVRIDs says which virtual routers are known here: their adverts come from
-// Receive, those of others from Survey. No packet is lost by it. What waits in a
-// socket was sorted by the old set; so Receive may yield once more what is no
-// longer known, and Survey what has just become known.
-func (c *Conn) SetVRIDs(known VRIDs) error {
-	if known == c.vrids {
+// SetKnown says which virtual routers are known here: their adverts come from
+// Receive, those of others from Survey. Over IPv6 there is no version 2; its sets
+// are ignored. No packet is lost by it. What waits in a socket was sorted by the
+// old sets; so Receive may yield once more what is no longer known, and Survey
+// what has just become known.
+func (c *Conn) SetKnown(known Known) error {
+	if known == c.known {
 		return nil
 	}
-	old := c.vrids
-	c.vrids = known
-	if old == (VRIDs{}) {
+	old := c.known
+	c.known = known
+	if old == (Known{}) {
 		// Nobody was known, so nothing that waits is ours: a packet that was on its
 		// way while the socket was new may have come in past all filters.
 		drain(c.receive.fd)
@@ -315,8 +317,8 @@ func (c *Conn) SetVRIDs(known VRIDs) error {
 		err = attach(c.survey.fd, c.filter(true))
 	}
 	if err != nil {
-		c.vrids = old
-		return fmt.Errorf("change the known VRIDs on %s: %w", c.name, err)
+		c.known = old
+		return fmt.Errorf("change the known virtual routers on %s: %w", c.name, err)
 	}
 	return nil
 }
@@ -365,6 +367,10 @@ func (c *Conn) Close() error {
 			errs = append(errs, unix.Close((*r).fd))
 			*r = nil
 		}
+	}
+	if c.virtual != nil {
+		errs = append(errs, unix.Close(c.virtual.fd))
+		c.virtual = nil
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close the sockets of %s: %w", c.name, err)

@@ -15,7 +15,7 @@ import (
 
 // advert is something that begins like an advertisement.
 func advert(vrid byte, rest ...byte) []byte {
-	return append([]byte{versionType, vrid, 100, 1}, rest...)
+	return append([]byte{version3, vrid, 100, 1}, rest...)
 }
 
 func TestConn_RoundTrip(t *testing.T) {
@@ -23,8 +23,8 @@ func TestConn_RoundTrip(t *testing.T) {
 		l := newLAN(t)
 		a, ia := l.a.open(t, "eth0", ipv6)
 		b, ib := l.b.open(t, "eth0", ipv6)
-		must(t, a.SetVRIDs(VRIDs{}.With(51)))
-		must(t, b.SetVRIDs(VRIDs{}.With(51)))
+		must(t, a.SetKnown(Known{V3: VRIDs{}.With(51)}))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		srcA, srcB := sourceOf(t, ia, ipv6), sourceOf(t, ib, ipv6)
 
 		long := advert(51, bytes.Repeat([]byte{7}, 8+255*16-4)...) // in fragments
@@ -105,7 +105,11 @@ func TestConn_Filter(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		l := newLAN(t)
 		c, i := l.a.open(t, "eth0", ipv6)
-		must(t, c.SetVRIDs(VRIDs{}.With(51).With(52)))
+		must(t, c.SetKnown(Known{
+			V3: VRIDs{}.With(51).With(52), V2: VRIDs{}.With(61),
+			UnicastV3: VRIDs{}.With(71), UnicastV2: VRIDs{}.With(81),
+		}))
+		own := sourceOf(t, i, ipv6).String()
 		packet := func(dst string, ttl byte, payload ...byte) []byte {
 			if ipv6 {
 				return header6(dst, ttl, payload...)
@@ -124,7 +128,14 @@ func TestConn_Filter(t *testing.T) {
 			{"version", packet(group[ipv6], 255, 0x21, 51, 100, 1), false},
 			{"type", packet(group[ipv6], 255, 0x32, 51, 100, 1), false},
 			{"one byte", packet(group[ipv6], 255, 0x31), false},
-			{"unicast", packet(sourceOf(t, i, ipv6).String(), 255, advert(51)...), false},
+			{"unicast", packet(own, 255, advert(51)...), false},
+			{"unicast, known", packet(own, 255, advert(71)...), true},
+			{"unicast, from afar", packet(own, 5, advert(71)...), true},
+			{"multicast, known in unicast", packet(group[ipv6], 255, advert(71)...), false},
+			{"version 2, known", packet(group[ipv6], 255, version2, 61, 100, 1), !ipv6},
+			{"version 2, unknown", packet(group[ipv6], 255, version2, 51, 100, 1), false},
+			{"version 2, unicast, known", packet(own, 64, version2, 81, 100, 1), !ipv6},
+			{"version 2, unicast, unknown", packet(own, 64, version2, 71, 100, 1), false},
 		}
 		if !ipv6 {
 			tests = append(tests, []struct {
@@ -135,6 +146,7 @@ func TestConn_Filter(t *testing.T) {
 				{"router alert", packet4(group[false], 255, 1, advert(51)...), true},
 				{"longest header", packet4(group[false], 255, 10, advert(51)...), true},
 				{"longest header, unknown", packet4(group[false], 255, 10, advert(50)...), false},
+				{"longest header, unicast", packet4(own, 64, 10, advert(71)...), true},
 			}...)
 		}
 		for _, tt := range tests {
@@ -162,18 +174,23 @@ func TestConn_Filter(t *testing.T) {
 	})
 }
 
-func TestConn_SetVRIDs(t *testing.T) {
+func TestConn_SetKnown(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
 	send := func() { l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0) }
 	steps := []struct {
-		known VRIDs
+		known Known
 		want  bool
 	}{
-		{VRIDs{}, false}, {VRIDs{}.With(51), true}, {VRIDs{}.With(50), false}, {VRIDs{}.With(50).With(51), true},
+		{Known{}, false},
+		{Known{V3: VRIDs{}.With(51)}, true},
+		{Known{V3: VRIDs{}.With(50)}, false},
+		{Known{V3: VRIDs{}.With(50).With(51)}, true},
+		{Known{V2: VRIDs{}.With(51), UnicastV3: VRIDs{}.With(51)}, false},
+		{Known{V3: VRIDs{}.With(51), V2: VRIDs{}.With(51)}, true},
 	}
 	for n, step := range steps {
-		must(t, c.SetVRIDs(step.known))
+		must(t, c.SetKnown(step.known))
 		send()
 		received, surveyed := collect(t, c, 1)
 		if (len(received) == 1) != step.want || len(received)+len(surveyed) != 1 {
@@ -183,10 +200,10 @@ func TestConn_SetVRIDs(t *testing.T) {
 }
 
 // While the set changes all the time, nothing known is lost.
-func TestConn_SetVRIDs_LosesNothing(t *testing.T) {
+func TestConn_SetKnown_LosesNothing(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
-	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	const packets = 5000
 	done := make(chan struct{})
 	go func() {
@@ -199,7 +216,7 @@ func TestConn_SetVRIDs_LosesNothing(t *testing.T) {
 	received, swaps := 0, 0
 	eventually(t, "all adverts", func() bool {
 		for range 20 {
-			must(t, c.SetVRIDs(VRIDs{}.With(51).With(uint8(swaps))))
+			must(t, c.SetKnown(Known{V3: VRIDs{}.With(51).With(uint8(swaps))}))
 			swaps++
 			received += len(c.Receive(batch))
 		}
@@ -224,7 +241,7 @@ func TestConn_OtherInterface(t *testing.T) {
 		c0, _ := l.a.open(t, "eth0", ipv6)
 		c1, _ := l.a.open(t, "eth1", ipv6)
 		for _, c := range []*Conn{c0, c1} {
-			must(t, c.SetVRIDs(VRIDs{}.With(51)))
+			must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		}
 		p := packet4("224.0.0.18", 255, 0, advert(51)...)
 		if ipv6 {
@@ -270,7 +287,7 @@ func TestConn_SourcePerMessage(t *testing.T) {
 		}
 		a, _ := l.a.open(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
-		must(t, b.SetVRIDs(VRIDs{}.With(51)))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		for _, s := range sources {
 			a.Send(netip.MustParseAddr(s), Group(ipv6), advert(51), false)
 		}
@@ -296,7 +313,7 @@ func TestConn_SourceGone(t *testing.T) {
 		l.a.addAddress(t, "eth0", prefix)
 		a, ia := l.a.open(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
-		must(t, b.SetVRIDs(VRIDs{}.With(1).With(2).With(3).With(4)))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(1).With(2).With(3).With(4)}))
 		l.a.delAddress(t, "eth0", prefix)
 
 		good := "10.0.0.1"
@@ -335,7 +352,7 @@ func TestConn_InterfaceDown(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		l := newLAN(t)
 		a, ia := l.a.open(t, "eth0", ipv6)
-		must(t, a.SetVRIDs(VRIDs{}.With(51)))
+		must(t, a.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		src := sourceOf(t, ia, ipv6)
 		must(t, l.a.LinkSetDown(l.a.link(t, "eth0")))
 		a.Send(src, Group(ipv6), advert(51), true)
@@ -374,7 +391,7 @@ func TestConn_InterfaceDown(t *testing.T) {
 func TestConn_Watch(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
-	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	p := newPoller(t)
 	const tag = 3 * ReadyTags
 	must(t, c.Watch(p, tag))

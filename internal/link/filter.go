@@ -13,9 +13,12 @@ const (
 	keepNone = 0
 )
 
-// versionType is the first byte of what the receive socket takes: VRRP version
-// 3, type 1 (RFC 9568 sections 5.2.1 and 5.2.2).
-const versionType = 0x31
+// The first bytes of what the receive socket takes: the version, and type 1, an
+// advertisement (RFC 9568 sections 5.2.1 and 5.2.2, RFC 3768 section 5.3.1).
+const (
+	version2 = 0x21
+	version3 = 0x31
+)
 
 // layout tells a program where it finds the headers of a packet.
 type layout struct {
@@ -32,12 +35,14 @@ var (
 	rawLayout6 = layout{network: 0xfff00000}
 )
 
-// program builds a classic BPF program of tests that must all hold. A load
-// beyond the end of a packet ends a program with "drop" whatever it was meant to
-// say, so each load that may fail stands behind a test of the length.
+// program builds a classic BPF program that leaves for the refusal where a test
+// fails, and for the match where no test is left. A load beyond the end of a
+// packet ends a program with "drop" whatever it was meant to say, so each load
+// that may fail stands behind a test of the length.
 type program struct {
-	code []bpf.Instruction
-	exit []int // tests that leave for the refusal when they fail
+	code  []bpf.Instruction
+	exit  []int // jumps that leave for the refusal
+	found []int // jumps to the last test, needMember's
 }
 
 func (p *program) add(code ...bpf.Instruction) {
@@ -68,24 +73,88 @@ func (p *program) needLength(n uint32) {
 	p.need(bpf.JumpGreaterOrEqual, n)
 }
 
-// needMember goes on only where the accumulator, a byte, is in the set: the set
-// is eight words, one of which is picked by the upper three bits.
-func (p *program) needMember(set VRIDs) {
-	p.add(
-		bpf.StoreScratch{Src: bpf.RegA},
-		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 31},
-		bpf.TAX{},
-		bpf.LoadScratch{Dst: bpf.RegA},
-		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 5},
-	)
-	const words = 8
-	for w := uint32(0); w < words; w++ {
-		p.add(
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: w, SkipTrue: 2},
-			bpf.LoadConstant{Dst: bpf.RegA, Val: uint32(set[w/2] >> (w % 2 * 32))},
-			bpf.Jump{Skip: 3 * (words - 1 - w)},
-		)
+// split goes on where the accumulator has the value. Where not, the program goes
+// on at the place that is later given to land.
+func (p *program) split(val uint32) (at int) {
+	p.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: val})
+	return len(p.code) - 1
+}
+
+// land makes the next instruction the target of the jumps at these places.
+func (p *program) land(at ...int) {
+	for _, at := range at {
+		p.aim(at, len(p.code))
 	}
+}
+
+// aim makes target where a failed test, or a jump, at a place goes. A test
+// reaches no further than 255 instructions; the longest program has 135.
+func (p *program) aim(at, target int) {
+	skip := target - (at + 1)
+	switch jump := p.code[at].(type) {
+	case bpf.JumpIf:
+		jump.SkipFalse = uint8(skip)
+		p.code[at] = jump
+	case bpf.JumpIfX:
+		jump.SkipFalse = uint8(skip)
+		p.code[at] = jump
+	case bpf.Jump:
+		jump.Skip = uint32(skip)
+		p.code[at] = jump
+	}
+}
+
+// refuse leaves for the refusal.
+func (p *program) refuse() {
+	p.exit = append(p.exit, len(p.code))
+	p.add(bpf.Jump{})
+}
+
+// Where advert keeps the parts of a message.
+const (
+	slotVersion = iota // the first byte
+	slotWord           // the upper three bits of the VRID: which word of a set has it
+)
+
+// needAdvert goes on with adverts of version 3 of the one set, or of version 2 of
+// the other. What is empty takes no instruction. It ends a branch of the program.
+func (p *program) needAdvert(v3, v2 VRIDs) {
+	p.add(bpf.LoadScratch{Dst: bpf.RegA, N: slotVersion})
+	for _, of := range []struct {
+		version uint32
+		set     VRIDs
+	}{{version3, v3}, {version2, v2}} {
+		if of.set == (VRIDs{}) {
+			continue
+		}
+		other := p.split(of.version)
+		p.word(of.set)
+		p.land(other)
+	}
+	p.refuse()
+}
+
+// word loads the word of a set that the VRID belongs to, and jumps to the last
+// test with it. A word without a VRID is refused.
+func (p *program) word(set VRIDs) {
+	p.add(bpf.LoadScratch{Dst: bpf.RegA, N: slotWord})
+	for w := range uint32(8) {
+		bits := uint32(set[w/2] >> (w % 2 * 32))
+		if bits == 0 {
+			continue
+		}
+		other := p.split(w)
+		p.add(bpf.LoadConstant{Dst: bpf.RegA, Val: bits}, bpf.Jump{})
+		p.found = append(p.found, len(p.code)-1)
+		p.land(other)
+	}
+	p.refuse()
+}
+
+// needMember is the last test: that the word in the accumulator has the bit whose
+// number is in the index register.
+func (p *program) needMember() {
+	p.land(p.found...)
 	p.add(bpf.ALUOpX{Op: bpf.ALUOpShiftRight})
 	p.need(bpf.JumpBitsSet, 1)
 }
@@ -94,41 +163,60 @@ func (p *program) needMember(set VRIDs) {
 func (p *program) finish(match, otherwise uint32) []bpf.Instruction {
 	p.add(bpf.RetConstant{Val: match}, bpf.RetConstant{Val: otherwise})
 	for _, at := range p.exit {
-		skip := uint8(len(p.code) - 1 - (at + 1))
-		switch test := p.code[at].(type) {
-		case bpf.JumpIf:
-			test.SkipFalse = skip
-			p.code[at] = test
-		case bpf.JumpIfX:
-			test.SkipFalse = skip
-			p.code[at] = test
-		}
+		p.aim(at, len(p.code)-1)
 	}
 	return p.code
 }
 
-// advertFilter is the program of the receive socket: TTL or hop limit 255,
-// destination the group, version 3 type 1, a known VRID (RFC 9568 section 7.1).
-// With refused set it is the survey socket's: exactly what the other one drops.
-func advertFilter(ipv6 bool, l layout, known VRIDs, refused bool) []bpf.Instruction {
-	var p program
-	if ipv6 {
-		p.advertTests6(l)
-	} else {
-		p.advertTests4(l)
-	}
-	p.needMember(known)
+// advertFilter is the program of the receive socket, which takes what is said at
+// Known. With refused set it is the survey socket's: exactly what the other one
+// drops.
+func advertFilter(ipv6 bool, l layout, known Known, refused bool) []bpf.Instruction {
+	match, otherwise := uint32(keepAll), uint32(keepNone)
 	if refused {
-		return p.finish(keepNone, keepAll)
+		match, otherwise = otherwise, match
 	}
-	return p.finish(keepAll, keepNone)
+	if ipv6 {
+		known.V2, known.UnicastV2 = VRIDs{}, VRIDs{} // there is no such thing
+	}
+	if known == (Known{}) {
+		return []bpf.Instruction{bpf.RetConstant{Val: otherwise}}
+	}
+	var p program
+	var unicast []int
+	if ipv6 {
+		unicast = p.advert6(l)
+	} else {
+		unicast = p.advert4(l)
+	}
+	p.needAdvert(known.V3, known.V2)
+	p.land(unicast...)
+	p.needAdvert(known.UnicastV3, known.UnicastV2)
+	p.needMember()
+	return p.finish(match, otherwise)
 }
 
-// advertTests4 leaves the VRID in the accumulator.
-func (p *program) advertTests4(l layout) {
+// advert takes the message apart whose first two bytes are loaded by version and
+// vrid: the index register gets the number of the VRID's bit in its word, the
+// slots the rest.
+func (p *program) advert(version, vrid bpf.Instruction) {
+	p.add(
+		version,
+		bpf.StoreScratch{Src: bpf.RegA, N: slotVersion},
+		vrid,
+		bpf.TAX{},
+		bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 5},
+		bpf.StoreScratch{Src: bpf.RegA, N: slotWord},
+		bpf.TXA{},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 31},
+		bpf.TAX{},
+	)
+}
+
+// advert4 goes on with packets to the group whose TTL is 255 (RFC 9568 section
+// 7.1), and elsewhere with those that go to any other address.
+func (p *program) advert4(l layout) (unicast []int) {
 	p.needLength(l.network + 20)
-	p.needField(l.network+8, 1, 255)
-	p.needField(l.network+16, 4, 0xe0000012)
 	// X is the header's length: options are allowed (router alert). With the
 	// length minus one above X, both bytes at X can be loaded.
 	p.add(
@@ -137,20 +225,23 @@ func (p *program) advertTests4(l layout) {
 		bpf.ALUOpConstant{Op: bpf.ALUOpSub, Val: l.network + 1},
 	)
 	p.needX(bpf.JumpGreaterThan)
-	p.add(bpf.LoadIndirect{Off: l.network, Size: 1})
-	p.need(bpf.JumpEqual, versionType)
-	p.add(bpf.LoadIndirect{Off: l.network + 1, Size: 1})
+	p.advert(bpf.LoadIndirect{Off: l.network, Size: 1}, bpf.LoadIndirect{Off: l.network + 1, Size: 1})
+	p.add(bpf.LoadAbsolute{Off: l.network + 16, Size: 4})
+	unicast = append(unicast, p.split(0xe0000012))
+	p.needField(l.network+8, 1, 255)
+	return unicast
 }
 
-// advertTests6 leaves the VRID in the accumulator.
-func (p *program) advertTests6(l layout) {
+// advert6 is advert4 for IPv6.
+func (p *program) advert6(l layout) (unicast []int) {
 	p.needLength(l.before + 2)
-	p.needField(l.network+7, 1, 255)
+	p.advert(bpf.LoadAbsolute{Off: l.transport, Size: 1}, bpf.LoadAbsolute{Off: l.transport + 1, Size: 1})
 	for i, word := range [4]uint32{0xff020000, 0, 0, 0x12} {
-		p.needField(l.network+24+4*uint32(i), 4, word)
+		p.add(bpf.LoadAbsolute{Off: l.network + 24 + 4*uint32(i), Size: 4})
+		unicast = append(unicast, p.split(word))
 	}
-	p.needField(l.transport, 1, versionType)
-	p.add(bpf.LoadAbsolute{Off: l.transport + 1, Size: 1})
+	p.needField(l.network+7, 1, 255)
+	return unicast
 }
 
 // Sizes and offsets in an Ethernet frame.

@@ -64,7 +64,10 @@ func vm(t *testing.T, code []bpf.Instruction) func([]byte) bool {
 }
 
 func TestAdvertFilter(t *testing.T) {
-	known := VRIDs{}.With(51).With(1).With(255).With(64)
+	known := Known{
+		V3: VRIDs{}.With(51).With(1).With(255).With(64), V2: VRIDs{}.With(61),
+		UnicastV3: VRIDs{}.With(71), UnicastV2: VRIDs{}.With(81).With(61),
+	}
 	tests := []struct {
 		name   string
 		ipv6   bool
@@ -93,7 +96,27 @@ func TestAdvertFilter(t *testing.T) {
 		{"v4 options cut off", false, packet4("224.0.0.18", 255, 10, 0x31, 51)[:30], false},
 		{"v4 header cut off", false, packet4("224.0.0.18", 255, 0)[:19], false},
 		{"v4 empty", false, nil, false},
+		{"v4 version 2, known in it", false, packet4("224.0.0.18", 255, 0, 0x21, 61, 200, 1), true},
+		{"v4 version 2, TTL 254", false, packet4("224.0.0.18", 254, 0, 0x21, 61, 200, 1), false},
+		{"v4 version 3, known in version 2", false, packet4("224.0.0.18", 255, 0, 0x31, 61, 200, 1), false},
+		{"v4 unicast, known", false, packet4("192.0.2.1", 255, 0, 0x31, 71, 200, 1), true},
+		{"v4 unicast, TTL 1", false, packet4("192.0.2.1", 1, 0, 0x31, 71, 200, 1), true},
+		{"v4 unicast, router alert", false, packet4("192.0.2.1", 64, 1, 0x31, 71, 200, 1), true},
+		{"v4 unicast, unknown VRID", false, packet4("192.0.2.1", 255, 0, 0x31, 72, 200, 1), false},
+		{"v4 unicast, no payload", false, packet4("192.0.2.1", 255, 0), false},
+		{"v4 unicast, type 2", false, packet4("192.0.2.1", 255, 0, 0x32, 71, 200, 1), false},
+		{"v4 unicast, version 2", false, packet4("192.0.2.1", 64, 0, 0x21, 81, 200, 1), true},
+		{"v4 unicast, version 2, VRID of version 3", false, packet4("192.0.2.1", 64, 0, 0x21, 71, 200, 1), false},
+		{"v4 unicast, version 3, VRID of version 2", false, packet4("192.0.2.1", 64, 0, 0x31, 81, 200, 1), false},
+		{"v4 multicast, VRID of unicast", false, packet4("224.0.0.18", 255, 0, 0x31, 71, 200, 1), false},
+		{"v4 version 2 multicast, VRID of unicast", false, packet4("224.0.0.18", 255, 0, 0x21, 81, 200, 1), false},
 		{"v6", true, header6("ff02::12", 255, 0x31, 51, 200, 1), true},
+		{"v6 version 2, known in it", true, header6("ff02::12", 255, 0x21, 61, 200, 1), false},
+		{"v6 unicast, known", true, header6("fe80::1", 255, 0x31, 71, 200, 1), true},
+		{"v6 unicast, hop limit 1", true, header6("2001:db8::1", 1, 0x31, 71, 200, 1), true},
+		{"v6 unicast, version 2", true, header6("fe80::1", 255, 0x21, 81, 200, 1), false},
+		{"v6 unicast, no payload", true, header6("fe80::1", 255), false},
+		{"v6 multicast, VRID of unicast", true, header6("ff02::12", 255, 0x31, 71, 200, 1), false},
 		{"v6 unknown VRID", true, header6("ff02::12", 255, 0x31, 50, 200, 1), false},
 		{"v6 hop limit 64", true, header6("ff02::12", 64, 0x31, 51, 200, 1), false},
 		{"v6 all nodes", true, header6("ff02::1", 255, 0x31, 51, 200, 1), false},
@@ -119,59 +142,159 @@ func TestAdvertFilter(t *testing.T) {
 	}
 }
 
-// Each single VRID is let in by a set of its own, and no other.
+// wanted is what the receive filter is meant to take, in plain words.
+func wanted(ipv6 bool, b []byte, known Known) bool {
+	header, least := 40, 42
+	if !ipv6 {
+		if len(b) < 20 {
+			return false
+		}
+		header = int(b[0]&0x0f) * 4
+		least = header + 2
+	}
+	if len(b) < least {
+		return false
+	}
+	dst, ttl := string(b[16:20]), b[8]
+	if ipv6 {
+		dst, ttl = string(b[24:40]), b[7]
+		known.V2, known.UnicastV2 = VRIDs{}, VRIDs{}
+	}
+	v2, v3 := known.UnicastV2, known.UnicastV3
+	if dst == string(Group(ipv6).AsSlice()) {
+		if ttl != 255 {
+			return false
+		}
+		v2, v3 = known.V2, known.V3
+	}
+	vrid := b[header+1]
+	switch b[header] {
+	case 0x21:
+		return v2[vrid/64]>>(vrid%64)&1 == 1
+	case 0x31:
+		return v3[vrid/64]>>(vrid%64)&1 == 1
+	}
+	return false
+}
+
+// eachAdvert is adverts of every VRID in each of the four ways.
+func eachAdvert(ipv6 bool) [][]byte {
+	var all [][]byte
+	for vrid := range 256 {
+		for _, version := range []byte{0x21, 0x31} {
+			if ipv6 {
+				all = append(all, header6("ff02::12", 255, version, byte(vrid)), header6("fe80::1", 64, version, byte(vrid)))
+			} else {
+				all = append(all, packet4("224.0.0.18", 255, 0, version, byte(vrid)), packet4("192.0.2.1", 64, 0, version, byte(vrid)))
+			}
+		}
+	}
+	return all
+}
+
+// Each single VRID is let in by the set it is in, and no other: every VRID has
+// been in every set.
 func TestAdvertFilter_EachVRID(t *testing.T) {
 	for _, ipv6 := range []bool{false, true} {
-		for vrid := range 256 {
-			run := vm(t, advertFilter(ipv6, vmLayout(ipv6), VRIDs{}.With(uint8(vrid)), false))
-			for other := range 256 {
-				b := packet4("224.0.0.18", 255, 0, 0x31, byte(other))
-				if ipv6 {
-					b = header6("ff02::12", 255, 0x31, byte(other))
-				}
-				if got := run(b); got != (other == vrid) {
-					t.Fatalf("ipv6 %v: set of %d, packet of %d: %v", ipv6, vrid, other, got)
+		packets := eachAdvert(ipv6)
+		for vrid := range uint8(255) {
+			one := func(n uint8) VRIDs { return VRIDs{}.With(vrid + n) }
+			for _, known := range []Known{{V3: one(0)}, {V2: one(0), V3: one(1), UnicastV2: one(2), UnicastV3: one(3)}} {
+				run := vm(t, advertFilter(ipv6, vmLayout(ipv6), known, false))
+				for _, b := range packets {
+					if got := run(b); got != wanted(ipv6, b, known) {
+						t.Fatalf("ipv6 %v: known %v: taken %v: % x", ipv6, known, got, b)
+					}
 				}
 			}
 		}
 	}
 }
 
-// Whatever comes, exactly one of the two sockets takes it.
+// The longest program there is stays within what a jump can reach, and the
+// shortest asks nothing.
+func TestAdvertFilter_Size(t *testing.T) {
+	full := VRIDs{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+	tests := []struct {
+		name  string
+		ipv6  bool
+		known Known
+		most  int
+	}{
+		{"nothing", false, Known{}, 1},
+		{"nothing, IPv6", true, Known{V2: full, UnicastV2: full}, 1},
+		{"one", false, Known{V3: VRIDs{}.With(51)}, 35},
+		{"all", false, Known{full, full, full, full}, 140},
+		{"all, IPv6", true, Known{full, full, full, full}, 140},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, refused := range []bool{false, true} {
+				code := advertFilter(tt.ipv6, vmLayout(tt.ipv6), tt.known, refused)
+				if len(code) > tt.most {
+					t.Errorf("%d instructions, at most %d expected", len(code), tt.most)
+				}
+				run := vm(t, code)
+				for _, b := range eachAdvert(tt.ipv6) {
+					if got := run(b); got != (wanted(tt.ipv6, b, tt.known) != refused) {
+						t.Fatalf("refused %v: taken %v: % x", refused, got, b)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Whatever comes, exactly one of the two sockets takes it, and it is the right
+// one.
 func TestAdvertFilter_Complement(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
+	set := func() VRIDs {
+		return [...]VRIDs{{}, {1: rnd.Uint64()}, {rnd.Uint64(), rnd.Uint64(), rnd.Uint64(), rnd.Uint64()}}[rnd.IntN(3)]
+	}
 	for _, ipv6 := range []bool{false, true} {
-		good := packet4("224.0.0.18", 255, 2, 0x31, 51, 200, 1)
-		if ipv6 {
-			good = header6("ff02::12", 255, 0x31, 51, 200, 1)
-		}
-		known := VRIDs{rnd.Uint64(), rnd.Uint64(), rnd.Uint64(), rnd.Uint64()}
-		receive := vm(t, advertFilter(ipv6, vmLayout(ipv6), known, false))
-		survey := vm(t, advertFilter(ipv6, vmLayout(ipv6), known, true))
 		taken := 0
-		for range 20000 {
-			b := append([]byte(nil), good...)
-			b[len(b)-3] = byte(rnd.Uint32()) // VRID
-			for range rnd.IntN(3) {
-				b[rnd.IntN(len(b))] = byte(rnd.Uint32())
-			}
-			if rnd.IntN(4) == 0 {
-				b = b[:rnd.IntN(len(b)+1)]
-			}
-			r, s := receive(b), survey(b)
-			if r == s {
-				t.Fatalf("ipv6 %v: receive %v, survey %v: % x", ipv6, r, s, b)
-			}
-			if r {
-				taken++
+		const sets, packets = 50, 1000
+		for range sets {
+			known := Known{V2: set(), V3: set(), UnicastV2: set(), UnicastV3: set()}
+			receive := vm(t, advertFilter(ipv6, vmLayout(ipv6), known, false))
+			survey := vm(t, advertFilter(ipv6, vmLayout(ipv6), known, true))
+			for range packets {
+				b := randomPacket(rnd, ipv6)
+				r, s := receive(b), survey(b)
+				if r == s || r != wanted(ipv6, b, known) {
+					t.Fatalf("ipv6 %v: known %v: receive %v, survey %v: % x", ipv6, known, r, s, b)
+				}
+				if r {
+					taken++
+				}
 			}
 		}
-		if taken < 100 || taken > 19900 {
-			t.Errorf("ipv6 %v: %d of 20000 taken: the packets try nothing", ipv6, taken)
+		if all := sets * packets; taken < all/20 || taken > all*19/20 {
+			t.Errorf("ipv6 %v: %d of %d taken: the packets try nothing", ipv6, taken, all)
 		}
 	}
+}
+
+// randomPacket is nearly an advert.
+func randomPacket(rnd *rand.Rand, ipv6 bool) []byte {
+	to := rnd.IntN(4)
+	version := []byte{0x21, 0x31}[rnd.IntN(2)]
+	ttl := []byte{255, 64}[rnd.IntN(2)]
+	b := packet4([]string{"224.0.0.18", "224.0.0.18", "192.0.2.1", "224.0.0.1"}[to], ttl, rnd.IntN(11), version, 51, 200, 1)
+	if ipv6 {
+		b = header6([]string{"ff02::12", "ff02::12", "fe80::1", "ff02::1"}[to], ttl, version, 51, 200, 1)
+	}
+	b[len(b)-3] = byte(rnd.Uint32()) // VRID
+	for range rnd.IntN(3) {
+		b[rnd.IntN(len(b))] = byte(rnd.Uint32())
+	}
+	if rnd.IntN(4) == 0 {
+		b = b[:rnd.IntN(len(b)+1)]
+	}
+	return b
 }
 
 var (

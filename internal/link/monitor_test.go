@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -368,5 +369,54 @@ func TestInterface_Source(t *testing.T) {
 				t.Errorf("%s, %v; want %s", got, ok, tt.want)
 			}
 		})
+	}
+}
+
+func TestInterface_SourceTo(t *testing.T) {
+	p := netip.MustParsePrefix
+	i := Interface{Addresses: []Address{
+		{Prefix: p("10.0.0.1/24"), Permanent: true},
+		{Prefix: p("10.0.1.1/24"), Permanent: true},
+		{Prefix: p("10.0.1.2/24"), Permanent: true, Secondary: true},
+		{Prefix: p("2001:db8:1::9/64"), Permanent: true, Tentative: true},
+		{Prefix: p("2001:db8:1::5/64"), Permanent: true, Deprecated: true},
+		{Prefix: p("2001:db8:1::6/64")},
+		{Prefix: p("2001:db8:1::7/64"), Permanent: true},
+		{Prefix: p("2001:db8:1::8/64"), Permanent: true},
+		{Prefix: p("2001:db8:2::5/64"), Deprecated: true},
+		{Prefix: p("fe80::1/64"), Permanent: true, Tentative: true},
+		{Prefix: p("fe80::2/64"), Permanent: true},
+	}}
+	tests := []struct {
+		name    string
+		peer    string
+		exclude []string
+		want    string
+	}{
+		{"in the first network", "10.0.0.7", nil, "10.0.0.1"},
+		{"in the second network", "10.0.1.7", nil, "10.0.1.1"},
+		{"behind a router", "192.0.2.1", nil, "10.0.0.1"},
+		{"the best is a virtual address", "10.0.1.7", []string{"10.0.1.1"}, "10.0.0.1"},
+		{"all are", "10.0.1.7", []string{"10.0.0.1", "10.0.1.1"}, "invalid IP"},
+		{"IPv6", "2001:db8:1::20", nil, "2001:db8:1::7"},
+		{"IPv6, virtual addresses", "2001:db8:1::20", []string{"2001:db8:1::7", "2001:db8:1::8"}, "2001:db8:1::6"},
+		{"IPv6, none but a deprecated one", "2001:db8:2::20", nil, "2001:db8:2::5"},
+		{"IPv6, behind a router", "2001:db8:ffff::1", nil, "2001:db8:1::7"},
+		{"IPv6, link-local", "fe80::20", nil, "fe80::2"},
+		{"IPv6, link-local with a zone", "fe80::20%eth0", nil, "fe80::2"},
+		{"IPv6, no link-local one", "fe80::20", []string{"fe80::2"}, "invalid IP"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, ok := i.SourceTo(netip.MustParseAddr(tt.peer), func(a netip.Addr) bool {
+				return slices.Contains(tt.exclude, a.String())
+			})
+			if got.String() != tt.want || ok != got.IsValid() {
+				t.Errorf("%s, %v; want %s", got, ok, tt.want)
+			}
+		})
+	}
+	if got, ok := (Interface{}).SourceTo(netip.MustParseAddr("10.0.0.1"), nil); ok {
+		t.Errorf("an interface without addresses sends from %s", got)
 	}
 }

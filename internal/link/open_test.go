@@ -17,7 +17,7 @@ func TestOpen_InterfaceDown(t *testing.T) {
 		l := newLAN(t)
 		must(t, l.a.LinkSetDown(l.a.link(t, "eth0")))
 		a := l.a.openState(t, l.a.state(t, "eth0"), ipv6)
-		must(t, a.SetVRIDs(VRIDs{}.With(51)))
+		must(t, a.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		must(t, l.a.LinkSetUp(l.a.link(t, "eth0")))
 		eventually(t, "the link", func() bool { return l.a.state(t, "eth0").Up && l.b.state(t, "eth0").Up })
 		p := packet4("224.0.0.18", 255, 0, advert(51)...)
@@ -80,11 +80,11 @@ func TestOpen_TakesNothingElse(t *testing.T) {
 	defer func() { done.Store(true); <-flooded }()
 	// The flood is on eth0, where nobody listens but this one:
 	witness, _ := l.a.open(t, "eth0", false)
-	must(t, witness.SetVRIDs(VRIDs{}.With(51)))
+	must(t, witness.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	other.Close()
 	for range 200 {
 		c := l.a.openState(t, i, false)
-		must(t, c.SetVRIDs(VRIDs{}.With(51)))
+		must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		if got := slices.Concat(keep(c.Receive(batch)), keep(c.Survey(0, batch))); len(got) != 0 {
 			t.Fatalf("eth1 yields %v", got)
 		}

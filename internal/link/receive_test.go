@@ -22,7 +22,7 @@ func TestConn_Burst(t *testing.T) {
 			all = all.With(uint8(vrid + 1))
 			a.Send(sourceOf(t, ia, ipv6), Group(ipv6), advert(uint8(vrid+1)), false)
 		}
-		must(t, b.SetVRIDs(all))
+		must(t, b.SetKnown(Known{V3: all}))
 		must(t, a.Flush())
 		received, _ := collect(t, b, 255)
 		for n, p := range received {
@@ -51,7 +51,7 @@ func TestConn_ThirtyInterfaces(t *testing.T) {
 		for n := range interfaces {
 			name := fmt.Sprintf("eth%d", n)
 			c, _ := a.open(t, name, ipv6)
-			must(t, c.SetVRIDs(VRIDs{}.With(uint8(n+1))))
+			must(t, c.SetKnown(Known{V3: VRIDs{}.With(uint8(n + 1))}))
 			conns = append(conns, c)
 		}
 		for n := range interfaces {
@@ -134,7 +134,7 @@ func TestConn_Announcements(t *testing.T) {
 func TestConn_ReceiveThatFailsYieldsNothing(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
-	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0)
 	eventually(t, "the advert", func() bool { return len(c.Receive(batch)) == 1 })
 	fd := c.receive.fd
@@ -148,7 +148,7 @@ func TestConn_ReceiveThatFailsYieldsNothing(t *testing.T) {
 func TestConn_KernelDrops(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
-	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	must(t, unix.SetsockoptInt(c.receive.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 16<<10))
 	const packets = 1000
 	for range packets {
@@ -168,7 +168,7 @@ func TestConn_KernelDrops(t *testing.T) {
 func TestConn_LargeBuffer(t *testing.T) {
 	l := newLAN(t)
 	c, _ := l.a.open(t, "eth0", false)
-	must(t, c.SetVRIDs(VRIDs{}.With(51)))
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
 	const packets = 5000
 	for range packets {
 		l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0)
@@ -185,7 +185,7 @@ func TestConn_Truncated(t *testing.T) {
 		l := newLAN(t)
 		a, i := l.a.open(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
-		must(t, b.SetVRIDs(VRIDs{}.With(51)))
+		must(t, b.SetKnown(Known{V3: VRIDs{}.With(51)}))
 		src := sourceOf(t, i, ipv6)
 		a.Send(src, Group(ipv6), advert(51, make([]byte, longestAdvert)...), false)
 		a.Send(src, Group(ipv6), advert(51, 1), false)

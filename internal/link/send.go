@@ -25,6 +25,8 @@ type message struct {
 	src, dst netip.Addr
 	payload  []byte
 	urgent   bool
+	framed   bool // leaves as a frame, from mac
+	mac      MAC
 }
 
 // sender is the queue, and what sendmmsg needs to see of it.
@@ -80,12 +82,16 @@ func (c *Conn) setupSend(fd int) error {
 			return fmt.Errorf("set IP_MULTICAST_IF: %w", err)
 		}
 	}
-	// The queueing discipline's band for control traffic. After IP_TOS, which
-	// sets it too; above 6 it takes a capability, and is not worth failing for.
-	const control = 7 // TC_PRIO_CONTROL
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, control)
+	setPriority(fd) // after IP_TOS, which sets it too
 	c.out.prepare(c.ipv6, c.index)
 	return nil
+}
+
+// setPriority asks for the queueing discipline's band for control traffic. It
+// takes a capability, and is not worth failing for.
+func setPriority(fd int) {
+	const control = 7 // TC_PRIO_CONTROL
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, control)
 }
 
 // prepare fills in what is the same for all messages.
@@ -151,6 +157,12 @@ func (s *sender) fill(i int, m *message) {
 // one where all are urgent. Addresses of another family than the Conn's and an
 // empty payload are a mistake of the caller; such a message counts as failed.
 func (c *Conn) Send(src, dst netip.Addr, payload []byte, urgent bool) {
+	c.enqueue(message{src: src, dst: dst, urgent: urgent}, payload)
+}
+
+// enqueue queues m with a copy of payload.
+func (c *Conn) enqueue(m message, payload []byte) {
+	src, dst := m.src, m.dst
 	if src.Is4() == c.ipv6 || dst.Is4() == c.ipv6 || !src.IsValid() || !dst.IsValid() || len(payload) == 0 {
 		c.stats.SendFailed++
 		return
@@ -162,9 +174,8 @@ func (c *Conn) Send(src, dst netip.Addr, payload []byte, urgent bool) {
 			return
 		}
 	}
-	m := &s.queue[s.n]
-	m.src, m.dst, m.urgent = src, dst, urgent
-	m.payload = append(m.payload[:0], payload...)
+	m.payload = append(s.queue[s.n].payload[:0], payload...)
+	s.queue[s.n] = m
 	s.n++
 }
 
@@ -206,6 +217,10 @@ func (e *SendError) Error() string {
 	switch e.Err {
 	case unix.EINVAL, unix.ENETUNREACH: // which one depends on family and kernel
 		text += " (is the interface up, and the source address on it?)"
+	case unix.ENETDOWN:
+		text += " (is the interface up?)"
+	case unix.EMSGSIZE:
+		text += " (longer than the MTU: only what does not come from a virtual MAC goes in fragments)"
 	case unix.EPERM:
 		text += " (does a firewall rule forbid it?)"
 	}
@@ -227,11 +242,7 @@ func (c *Conn) Flush() error {
 	done := 0
 sending:
 	for done < s.n {
-		n := min(s.n-done, batch)
-		for i := range n {
-			s.fill(i, &s.queue[done+i])
-		}
-		sent, errno := sendmmsg(c.receive.fd, s.hdrs[:n])
+		sent, errno := c.sendBatch(s.queue[done:s.n])
 		switch errno {
 		case 0:
 			c.stats.Sent += uint64(sent)
@@ -255,6 +266,25 @@ sending:
 		return failure
 	}
 	return nil
+}
+
+// sendBatch sends the first of the messages: as many as leave by the same socket,
+// at most a batch.
+func (c *Conn) sendBatch(messages []message) (sent int, errno unix.Errno) {
+	framed := messages[0].framed
+	n := 0
+	for n < min(len(messages), batch) && messages[n].framed == framed {
+		if framed {
+			c.virtual.fill(n, &messages[n])
+		} else {
+			c.out.fill(n, &messages[n])
+		}
+		n++
+	}
+	if framed {
+		return sendmmsg(c.virtual.fd, c.virtual.hdrs[:n])
+	}
+	return sendmmsg(c.receive.fd, c.out.hdrs[:n])
 }
 
 // Pending is the number of messages that wait for a Flush. When Flush leaves

@@ -75,7 +75,7 @@ func TestFlush_NoRoom(t *testing.T) {
 	must(t, l.a.LinkSetMTU(l.a.link(t, "eth0"), 296))
 	a, i := l.a.open(t, "eth0", false)
 	b, _ := l.b.open(t, "eth0", false)
-	must(t, b.SetVRIDs(VRIDs{}.With(1).With(2).With(3)))
+	must(t, b.SetKnown(Known{V3: VRIDs{}.With(1).With(2).With(3)}))
 	src := sourceOf(t, i, false)
 
 	// The fragments of a long message do not fit into the smallest send buffer.

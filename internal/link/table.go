@@ -51,6 +51,37 @@ func (i Interface) Source(ipv6 bool, exclude func(netip.Addr) bool) (netip.Addr,
 	return netip.Addr{}, false
 }
 
+// SourceTo chooses the address that adverts to a peer come from (unicast),
+// passing over those that exclude names; a nil exclude names none. IPv4: a primary
+// address. IPv6: one that duplicate address detection has let pass, link-local for
+// a link-local peer and for no other, which no answer would find. Of these, the
+// first whose network the peer is in; else the first. An address that is not
+// deprecated goes before one that is, and a permanent one before one with a
+// lifetime, which the peer's configuration can hardly name.
+func (i Interface) SourceTo(peer netip.Addr, exclude func(netip.Addr) bool) (netip.Addr, bool) {
+	peer = peer.WithZone("")
+	best, source := -1, netip.Addr{}
+	for _, a := range i.Addresses {
+		addr := a.Prefix.Addr()
+		switch {
+		case addr.Is4() != peer.Is4(), addr.IsLinkLocalUnicast() != peer.IsLinkLocalUnicast() && peer.Is6():
+			continue
+		case a.Secondary, a.Tentative, exclude != nil && exclude(addr):
+			continue
+		}
+		rank := 0
+		for n, good := range [...]bool{a.Permanent, !a.Deprecated, a.Prefix.Contains(peer)} {
+			if good {
+				rank |= 1 << n
+			}
+		}
+		if rank > best {
+			best, source = rank, addr
+		}
+	}
+	return source, source.IsValid()
+}
+
 // Table is every interface of a network namespace at one moment. It never
 // changes; a newer one takes its place.
 type Table struct {
