@@ -47,7 +47,7 @@ func (r *router) announced(now time.Duration, addr netip.Addr) {
 	if r.grip != lent {
 		return
 	}
-	i := slices.Index(r.cfg.Addresses, addr)
+	i := slices.Index(r.holds, addr)
 	if i < 0 || r.gone[i] {
 		return
 	}
@@ -59,7 +59,7 @@ func (r *router) announced(now time.Duration, addr netip.Addr) {
 	r.gone[i] = true
 	r.goneN++
 	r.act(Action{Kind: Release, Addr: addr})
-	if r.goneN == len(r.cfg.Addresses) {
+	if r.goneN == len(r.holds) {
 		r.grip = released
 	}
 }

@@ -1,6 +1,7 @@
 package vrrp_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -102,6 +103,18 @@ func TestLend_HeardIsAnAdvertisementOrAnAnnouncement(t *testing.T) {
 	n.step(vrrp.Event{Kind: vrrp.Shutdown})
 	n.after(3900 * ms).step(vrrp.Event{Kind: vrrp.Announced, Addr: vip})
 	n.due(second)
+}
+
+// An address that is not advertised is let go as the others are, and neither
+// in the advertisement nor looked for in others'.
+func TestLend_Excluded(t *testing.T) {
+	other := addr("2001:db8::100")
+	n := newMaster(t, func(c *vrrp.Config) { c.Excluded = []netip.Addr{other} })
+	check(t, n.hear(upper, 150), "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
+	check(t, n.step(vrrp.Event{Kind: vrrp.Announced, Addr: vip}), "release 192.0.2.100")
+	n.holds(vrrp.AddressesLent)
+	check(t, n.step(vrrp.Event{Kind: vrrp.Announced, Addr: other}), "release 2001:db8::100")
+	n.holds(vrrp.AddressesOff)
 }
 
 // Priority 0 is no successor.

@@ -28,6 +28,9 @@ type Config struct {
 	// advertised (section 5.2.9): at most 255, all of the family. None: the
 	// router decides where hooks and services run.
 	Addresses []netip.Addr
+	// Excluded are more virtual addresses, of either family, that are held with
+	// the others and not advertised.
+	Excluded []netip.Addr
 	// Checksum is the form that is sent; both are accepted.
 	Checksum Checksum
 	// BestRival is the highest priority that any other node can reach, and
@@ -158,7 +161,8 @@ type router struct {
 	grip    grip
 	heir    bool // a successor has been heard
 	lentTil time.Duration
-	gone    []bool // by index of cfg.Addresses: released while lent
+	holds   []netip.Addr // advertised and excluded
+	gone    []bool       // by index of holds: released while lent
 	goneN   int
 
 	peers      peers

@@ -69,6 +69,8 @@ func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Confi
 	for _, a := range c.Addresses {
 		if a.Advertise {
 			e.Addresses = append(e.Addresses, a.Prefix.Addr())
+		} else {
+			e.Excluded = append(e.Excluded, a.Prefix.Addr())
 		}
 	}
 	for _, n := range cfg.Nodes {

@@ -33,8 +33,8 @@ type group struct {
 	hooks   hooks
 	log     *slog.Logger
 
-	role    vrrp.Role // that all its routers had last
-	started bool      // the first evaluation is over: INIT does not come back
+	role    vrrp.Role     // that all its routers had last
+	started bool          // the first evaluation is over: INIT does not come back
 	startAt time.Duration // when INIT may end; Never before the daemon has begun
 	// masterSince is when the group last became master, or ceased to be; 0
 	// when it has not been yet.
