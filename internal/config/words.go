@@ -4,7 +4,7 @@ import "strings"
 
 // words translate what iproute2 and keepalived write in one line, for a hint.
 type words struct {
-	first string            // the key of a word that stands alone
+	first string            // the key of the word that stands alone
 	keys  map[string]string // word: key, the value follows
 	flags map[string]string // word: key and value
 }
@@ -39,6 +39,7 @@ var ruleWords = words{
 // mapping writes the words as baton has them.
 func (w words) mapping(line []string) string {
 	var pairs []string
+	named := false // the word that stands alone has been seen
 	for i := 0; i < len(line); i++ {
 		word := strings.Trim(line[i], ",")
 		key, hasValue := w.keys[word]
@@ -55,11 +56,13 @@ func (w words) mapping(line []string) string {
 			case strings.ContainsAny(value, ":,{}[]#&*!|>'\"%@`"):
 				value = `"` + strings.NewReplacer(`"`, "", `\`, "").Replace(value) + `"`
 			}
+			named = named || key == w.first
 			pairs = append(pairs, key+": "+short(value))
 		case isFlag && flag != "":
 			pairs = append(pairs, flag)
 		case isFlag:
-		case i == 0:
+		case !named:
+			named = true
 			if strings.Contains(word, ":") {
 				word = `"` + word + `"`
 			}
