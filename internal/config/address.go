@@ -6,58 +6,201 @@ import (
 	"strings"
 )
 
-// mostIPv6 is how many IPv6 addresses fit into an advertisement of an Ethernet frame: (1500 - 40 - 8) / 16.
+// mostAddresses is how many addresses an advertisement carries: one byte counts them.
+const mostAddresses = 255
+
+// mostIPv6 is how many IPv6 addresses fit into an advertisement of an Ethernet frame: (1500 - 40 - 8) / 16. A
+// signature takes 28 bytes.
 const mostIPv6 = 90
 
-// addresses reads a router's list, and where each address stands. What is wrong has been reported and is left out.
-func (w *walk) addresses(f fields) (all []Address, at []place) {
+// placedAddress is a virtual address and where it stands.
+type placedAddress struct {
+	Address
+	at      place
+	path    string
+	options fields // of an address that is written as a mapping
+}
+
+// addresses reads a router's list. What is wrong has been reported and is left out.
+func (rr *routerReader) addresses(f fields, r *reading) {
+	w := rr.walk
 	n := f.get("addresses")
 	repair := f.boolean("repair")
 	switch {
 	case n == nil:
-		return nil, nil
+		return
 	case n.kind == scalar:
 		items := strings.FieldsFunc(n.text, func(r rune) bool { return r == ' ' || r == ',' || r == '-' })
 		w.errorAt(n.place, n.path, "addresses: ["+short(strings.Join(items, ", "))+"]", "is a single value, want a list")
-		return nil, nil
+		return
 	case n.kind != list:
-		w.errorAt(n.place, n.path, "addresses: [10.0.0.100/24]", "is %s, want a list of ADDRESS/LEN", n.kind)
-		return nil, nil
+		w.errorAt(n.place, n.path, "addresses: [10.0.0.100/24]; for hooks alone write []", "is %s, want a list of ADDRESS/LEN", n.kind)
+		return
 	case len(n.items) == 0:
-		w.errorAt(n.place, n.path, "addresses: [10.0.0.100/24]", "is empty: a virtual router has at least one address")
-	case len(n.items) > 255:
-		w.errorAt(n.items[255].place, n.path, "", "has %d addresses: an advertisement carries at most 255", len(n.items))
-		return nil, nil
+		r.bare = true
+		w.warnAt(n.place, n.path, "for hooks alone, among batons", "keepalived cannot be the peer of a router without addresses: 2.2.7 drops its advertisements")
 	}
+	r.complete = true
+	advertised := map[bool]int{}
 	for _, item := range n.items {
-		a := Address{Repair: repair}
-		text := item
-		switch item.kind {
-		case scalar:
-		case mapping:
-			af := w.fields(item, item.place, addressKeys, "address")
-			if !af.require("address", "") {
-				continue
-			}
-			if text = af.scalar("address"); text == nil {
-				continue
-			}
-			if af.has("repair") {
-				a.Repair = af.boolean("repair")
-			}
-		default:
-			w.errorAt(item.place, n.path, "", "is %s, want ADDRESS/LEN", item.kind)
+		a, ok := rr.virtualAddress(item, n, repair)
+		if !ok {
+			r.complete = false
 			continue
 		}
-		if a.Prefix = w.virtualAddress(text); a.Prefix.IsValid() {
-			all, at = append(all, a), append(at, text.place)
+		if !a.Prefix.IsValid() { // none on this node
+			continue
 		}
+		if a.Advertise {
+			six := a.Prefix.Addr().Is6()
+			if advertised[six]++; advertised[six] == mostAddresses+1 {
+				w.errorAt(item.place, n.path, "{address: ..., advertise: false} is not in it", "an advertisement carries at most %d addresses, and this is one more", mostAddresses)
+			}
+		}
+		r.addresses = append(r.addresses, a)
 	}
-	return all, at
+	if len(advertised) == 0 && len(r.addresses) > 0 && r.complete {
+		w.errorAt(n.place, n.path, "at least one without advertise: false", "none of them is advertised: the others would know of nothing to take over")
+	}
 }
 
-// virtualAddress reads ADDRESS/LEN or ADDRESS; the result is invalid where that is wrong.
-func (w *walk) virtualAddress(n *node) netip.Prefix {
+// virtualAddress reads an item of the list. Without a value for this node the address is invalid.
+func (rr *routerReader) virtualAddress(item, list *node, repair bool) (a placedAddress, ok bool) {
+	w := rr.walk
+	a = placedAddress{Address: Address{Advertise: true, Repair: repair}, at: item.place, path: list.path}
+	text := item
+	switch item.kind {
+	case scalar:
+	case mapping:
+		a.options = w.fields(item, item.place, addressKeys, "address")
+		if !a.options.require("address", "") {
+			return a, false
+		}
+		if text = a.options.get("address"); text == nil {
+			return a, true
+		}
+		if text = a.options.scalar("address"); text == nil {
+			return a, false
+		}
+		a.at = text.place
+		a.Prefix = w.addressWithLength(text)
+		return a, rr.options(&a) && a.Prefix.IsValid()
+	default:
+		w.errorAt(item.place, list.path, "", "is %s, want ADDRESS/LEN", item.kind)
+		return a, false
+	}
+	a.Prefix = w.addressWithLength(text)
+	return a, a.Prefix.IsValid()
+}
+
+// options reads the other keys of an address.
+func (rr *routerReader) options(a *placedAddress) bool {
+	w, f := rr.walk, a.options
+	errors := w.errors
+	six := a.Prefix.Addr().Is6()
+	known := a.Prefix.IsValid()
+	a.Advertise = f.boolean("advertise")
+	a.NoPrefixRoute = f.boolean("no_prefix_route")
+	a.Source = f.boolean("source")
+	a.Interface = w.interfaceName(f, "interface")
+	rr.lacking(f, "interface")
+	if f.has("repair") {
+		a.Repair = f.boolean("repair")
+	}
+	switch f.oneOf("scope", "global", "link", "host") {
+	case "link":
+		a.Scope = scopeLink
+	case "host":
+		a.Scope = scopeHost
+	}
+	if n := f.scalar("label"); n != nil {
+		if len(n.text) > mostName {
+			w.errorAt(n.place, n.path, "", "%s is longer than 15 characters", quote(n.text))
+		}
+		a.Label = n.text
+	}
+	for _, name := range []string{"label", "scope", "broadcast"} {
+		if n := f.get(name); n != nil && known && six {
+			w.errorAt(n.place, n.path, "take it out", "%s is for IPv4 addresses", name)
+		}
+	}
+	if n := f.get("source"); n != nil && known && !six {
+		w.errorAt(n.place, n.path, "take it out", "source is for IPv6 addresses: an IPv4 address can always be the source of a packet")
+	}
+	if n := f.scalar("broadcast"); n != nil && known && !six {
+		a.Broadcast = w.broadcast(n, a.Prefix)
+	}
+	if n := f.scalar("peer"); n != nil && known {
+		a.Peer = w.peerOf(n, a.Prefix)
+	}
+	return w.errors == errors
+}
+
+// lacking reports a value that this node does not have although it runs the router.
+func (rr *routerReader) lacking(f fields, name string) {
+	if n := f.raw(name); rr.here && n != nil && n.kind == mapping && pick(n, rr.me.Name) == nil {
+		rr.errorAt(n.place, n.path, "add it, or a default", "there is no value for a node that runs the router")
+	}
+}
+
+// The scopes of addresses and routes, from /etc/iproute2/rt_scopes.
+const (
+	scopeGlobal uint8 = 0
+	scopeSite   uint8 = 200
+	scopeLink   uint8 = 253
+	scopeHost   uint8 = 254
+)
+
+func (w *walk) broadcast(n *node, p netip.Prefix) netip.Addr {
+	last := func() netip.Addr {
+		b := p.Masked().Addr().As4()
+		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])|(uint32(1)<<(32-p.Bits())-1))
+		return netip.AddrFrom4(b)
+	}
+	if n.text == "auto" {
+		if p.Bits() > 30 {
+			w.errorAt(n.place, n.path, "", "a /%d has no broadcast address", p.Bits())
+			return netip.Addr{}
+		}
+		return last()
+	}
+	a, err := netip.ParseAddr(n.text)
+	if err != nil || !a.Is4() {
+		hint := "an IPv4 address, or auto"
+		if n.text == "+" || n.text == "-" {
+			hint = `keepalived's brd + is broadcast: auto; brd - is what holds without it`
+		}
+		w.errorAt(n.place, n.path, hint, "%s is no broadcast address", quote(n.text))
+		return netip.Addr{}
+	}
+	return a
+}
+
+// peerOf reads the other end of a point-to-point link. The length is that of the peer, then.
+func (w *walk) peerOf(n *node, own netip.Prefix) netip.Prefix {
+	text, _, hasLength := strings.Cut(n.text, "/")
+	a, err := netip.ParseAddr(text)
+	p := netip.PrefixFrom(a, a.BitLen())
+	if err == nil && hasLength {
+		p, err = netip.ParsePrefix(n.text)
+	}
+	switch {
+	case err != nil:
+		w.errorAt(n.place, n.path, "ADDRESS or ADDRESS/LEN", "%s is no address", quote(n.text))
+	case a.Is4() != own.Addr().Is4():
+		w.errorAt(n.place, n.path, "", "%s is of another family than %s", a, own.Addr())
+	case a == own.Addr():
+		w.errorAt(n.place, n.path, "", "%s is the address itself", a)
+	case own.Bits() != a.BitLen():
+		w.errorAt(n.place, n.path, "address: "+own.Addr().String()+", peer: "+netip.PrefixFrom(a, own.Bits()).String(), "an address with a peer has no length of its own")
+	default:
+		return p
+	}
+	return netip.Prefix{}
+}
+
+// addressWithLength reads ADDRESS/LEN or ADDRESS; the result is invalid where that is wrong.
+func (w *walk) addressWithLength(n *node) netip.Prefix {
 	fail := func(hint, format string, args ...any) netip.Prefix {
 		w.errorAt(n.place, n.path, hint, format, args...)
 		return netip.Prefix{}
@@ -66,7 +209,7 @@ func (w *walk) virtualAddress(n *node) netip.Prefix {
 		if words[1] == "-" {
 			return fail("the dashes of a list stand below each other", "%s is more than an address", quote(n.text))
 		}
-		return fail("write "+short(words[0])+": it goes on the router's interface", "%s is more than an address", quote(n.text))
+		return fail("write "+addressWords.mapping(words), "%s is more than an address", quote(n.text))
 	}
 	text, length, hasLength := strings.Cut(n.text, "/")
 	a, err := netip.ParseAddr(text)
@@ -128,58 +271,4 @@ func lengthHint(a netip.Addr, length string) string {
 		bits++
 	}
 	return "write " + netip.PrefixFrom(a, bits).String()
-}
-
-// family finds the address family of a router and reports what does not fit it.
-func (rr *routerReader) family(f fields, r *reading, here bool) {
-	w := rr.walk
-	if len(r.Addresses) == 0 {
-		return
-	}
-	n := f.get("addresses")
-	r.IPv6 = r.Addresses[0].Prefix.Addr().Is6()
-	for i, a := range r.Addresses {
-		if a.Prefix.Addr().Is6() != r.IPv6 {
-			w.errorAt(r.addressAt[i], n.path, "write two virtual routers, one for each family; they may have the same vrid",
-				"%s is of another family than %s: in this version a virtual router has one", a.Prefix, r.Addresses[0].Prefix)
-			return
-		}
-	}
-	if src := r.Source; src.IsValid() {
-		rr.source(f.get("source_address"), r.Router)
-	}
-	if r.IPv6 {
-		if c := f.own["checksum"]; c != nil && r.PlainChecksum {
-			w.errorAt(c.place, c.path, "take it out: IPv6 has only the one", "rfc9568 is a choice for IPv4; these addresses are IPv6")
-		}
-		r.PlainChecksum = false
-		if first := r.Addresses[0].Prefix.Addr(); !first.IsLinkLocalUnicast() && here {
-			w.warnAt(r.addressAt[0], n.path, "put one first, such as fe80::"+itoa(int(r.VRID))+"/64, on every router; keepalived before 2.3.3 must then list it too",
-				"RFC 9568 wants a link-local address to be the first, %s is none", first)
-		}
-		if len(r.Addresses) > mostIPv6 {
-			w.warnAt(n.place, n.path, "", "an advertisement with %d IPv6 addresses does not fit into an Ethernet frame, which holds %d", len(r.Addresses), mostIPv6)
-		}
-	}
-	for i, a := range r.Addresses {
-		if node, owned := rr.shared.owners[a.Prefix.Addr()]; owned && r.Priorities[node] != owner {
-			w.errorAt(r.addressAt[i], n.path, "choose another one; or give "+node+" priority 255: it owns the address", "%s is an address of %s itself in `nodes`: baton would take it off that host", a.Prefix.Addr(), node)
-		}
-	}
-}
-
-func (rr *routerReader) source(n *node, r Router) {
-	w := rr.walk
-	switch {
-	case r.Source.Is6() != r.IPv6:
-		w.errorAt(n.place, n.path, "the address of this node from which advertisements are sent", "%s is of another family than the router's addresses", r.Source)
-	case r.IPv6 && !r.Source.IsLinkLocalUnicast():
-		w.errorAt(n.place, n.path, "leave it out: baton takes the link-local address of the interface", "%s is not link-local: IPv6 advertisements come from such an address", r.Source)
-	case r.Priority != owner:
-		for _, a := range r.Addresses {
-			if a.Prefix.Addr() == r.Source {
-				w.errorAt(n.place, n.path, "an address that this node always has", "%s is a virtual address of this router", r.Source)
-			}
-		}
-	}
 }

@@ -2,7 +2,7 @@
 //
 // It finds every mistake in one run, each with file, line and column and as each node would see it. It reads files and nothing
 // else: whether an interface, a user or a program exists is the host's matter and is asked through [Host]. It must not start
-// anything, must not keep state, and must never show what an environment file holds.
+// anything, must not keep state, and must never show a secret.
 package config
 
 import (
@@ -27,7 +27,7 @@ type Config struct {
 	Node    string   // who this is
 	Nodes   []Node   // in the order of the file; none where it has no `nodes`
 	Checks  []Check  // those that a router of this node tracks, by name
-	Routers []Router // those that this node runs, by name
+	Routers []Router // those that this node runs, by name; of two families in one, IPv4 first
 	Log     Log
 
 	questions []question
@@ -104,7 +104,8 @@ type reader struct {
 // shared is what is the same for every node that reads, and is worked out once.
 type shared struct {
 	owners    map[netip.Addr]string // of the nodes' own addresses
-	elections map[*node]election    // of each router
+	elections map[*node]election    // of each router that stands alone, and of each group
+	secrets   map[string]secretFile // by path
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -112,7 +113,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
-	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}}
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}}
 	for _, n := range r.nodes {
 		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name
@@ -140,7 +141,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 		slices.Sort(w.checks)
 	}
 	w.config.Log = w.log(top.own["log"])
-	w.readRouters(top.own["virtual_routers"], defaults.own["virtual_router"])
+	w.readRouters(top, defaults)
 	w.readChecks(top.own["checks"], defaults.own["check"])
 	return w.config
 }

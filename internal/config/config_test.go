@@ -55,6 +55,11 @@ func write(t *testing.T, name, text string, mode os.FileMode) string {
 	return name
 }
 
+// plain is an address without options.
+func plain(prefix string) Address {
+	return Address{Prefix: netip.MustParsePrefix(prefix), Repair: true, Advertise: true}
+}
+
 func TestLoad_Minimal(t *testing.T) {
 	addr := netip.MustParseAddr
 	got := mustLoad(t, "../../configs/minimal.yaml", someone("lb2"))
@@ -66,9 +71,9 @@ func TestLoad_Minimal(t *testing.T) {
 		},
 		Routers: []Router{{
 			Name: "web", Interface: "eth0", VRID: 51, Priority: 190, Priorities: map[string]uint8{"lb1": 200, "lb2": 190},
-			BestRival: 200, SlowestRival: 200, Interval: time.Second, Preempt: true,
-			Addresses:       []Address{{netip.MustParsePrefix("10.0.0.100/24"), true}},
-			AddressLifetime: time.Minute, Announce: Announce{5, 5 * time.Second, 0}, RetryAfter: 5 * time.Minute,
+			BestRival: 200, SlowestRival: 200, Interval: time.Second, Preempt: true, Version: 3, Accept: true, Missed: 3, TrackLink: true,
+			Addresses:       []Address{plain("10.0.0.100/24")},
+			AddressLifetime: time.Minute, Announce: Announce{Count: 5, AgainAfter: 5 * time.Second}, RetryAfter: 5 * time.Minute,
 		}},
 	}
 	if diff := cmp.Diff(want, got, byValue); diff != "" {
@@ -81,7 +86,7 @@ func TestLoad_Minimal(t *testing.T) {
 
 func TestLoad_Everything(t *testing.T) {
 	c := mustLoad(t, "testdata/good/everything.yaml", someone("lb2"))
-	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
+	addr := netip.MustParseAddr
 	notify := []Command{{Argv: []string{"/etc/baton/notify.sh"}, Timeout: 30 * time.Second}}
 	want := &Config{
 		Path: c.Path, Dir: c.Dir, Hash: c.Hash, Node: "lb2", Nodes: c.Nodes,
@@ -103,17 +108,17 @@ func TestLoad_Everything(t *testing.T) {
 		Routers: []Router{
 			{
 				Name: "two-hosts", Interface: "eth0", VRID: 60, Priority: 100, Priorities: map[string]uint8{"lb1": 255, "lb2": 100},
-				BestRival: 255, SlowestRival: 255, Interval: time.Second, Preempt: true,
-				Addresses:       []Address{{prefix("10.0.0.11/24"), true}},
-				AddressLifetime: time.Minute, Announce: Announce{5, 5 * time.Second, time.Minute}, RetryAfter: 5 * time.Minute,
+				BestRival: 255, SlowestRival: 255, Interval: time.Second, Preempt: true, Version: 3, Accept: true, Missed: 3, TrackLink: true,
+				Addresses:       []Address{plain("10.0.0.11/24")},
+				AddressLifetime: time.Minute, Announce: Announce{Count: 5, AgainAfter: 5 * time.Second, Every: time.Minute}, RetryAfter: 5 * time.Minute,
 				Track:  []Track{{Check: "haproxy"}, {Check: "api"}},
 				Notify: Notify{Any: notify},
 			},
 			{
 				Name: "web", Interface: "eno1", VRID: 51, Priority: 200, Priorities: map[string]uint8{"lb2": 200, "lb1": 190, "lb3.example.org": 180},
-				BestRival: 190, SlowestRival: 160, Interval: 100 * time.Millisecond, PlainChecksum: true,
-				Addresses: []Address{{prefix("10.0.0.100/24"), true}, {prefix("10.0.0.101/32"), true}, {prefix("10.0.0.102/32"), false}},
-				Source:    addr("10.0.0.12"), Announce: Announce{3, 5 * time.Second, time.Minute}, RetryAfter: 90 * time.Second,
+				BestRival: 190, SlowestRival: 160, Interval: 100 * time.Millisecond, PlainChecksum: true, Version: 3, Accept: true, Missed: 3, TrackLink: true,
+				Addresses: []Address{plain("10.0.0.100/24"), plain("10.0.0.101/32"), {Prefix: netip.MustParsePrefix("10.0.0.102/32"), Advertise: true}},
+				Source:    addr("10.0.0.12"), Known: []netip.Addr{addr("10.0.0.11"), addr("10.0.0.12"), addr("10.0.0.13")}, Announce: Announce{Count: 3, AgainAfter: 5 * time.Second, Every: time.Minute}, RetryAfter: 90 * time.Second,
 				Track: []Track{
 					{Check: "haproxy"}, {Check: "quoting", Effect: Weight, Weight: -20, When: Backup},
 					{Check: "extra", Effect: Fault, When: Master, Grace: 4 * time.Minute},
@@ -130,9 +135,9 @@ func TestLoad_Everything(t *testing.T) {
 			},
 			{
 				Name: "web6", Interface: "eno1", IPv6: true, VRID: 51, Priority: 200, Priorities: map[string]uint8{"lb2": 200, "lb1": 190, "lb3.example.org": 180},
-				BestRival: 210, SlowestRival: 180, Interval: time.Second,
-				Addresses:       []Address{{prefix("fe80::51/64"), true}, {prefix("2001:db8::100/64"), true}},
-				AddressLifetime: time.Minute, Announce: Announce{5, 5 * time.Second, time.Minute}, RetryAfter: 5 * time.Minute,
+				BestRival: 210, SlowestRival: 180, Interval: time.Second, Version: 3, Accept: true, Missed: 3, TrackLink: true,
+				Addresses:       []Address{plain("fe80::51/64"), plain("2001:db8::100/64")},
+				AddressLifetime: time.Minute, Announce: Announce{Count: 5, AgainAfter: 5 * time.Second, Every: time.Minute}, RetryAfter: 5 * time.Minute,
 				Track:  []Track{{Check: "haproxy", Effect: Weight, Weight: 20}, {Check: "api"}, {Check: "quoting", Effect: ReportOnly}},
 				Notify: Notify{Any: notify},
 			},

@@ -39,7 +39,7 @@ type Diagnostic struct {
 	Message  string   // what is wrong, with the value that was seen
 	Hint     string   // what to write instead; may be empty
 	Nodes    []string // the nodes that see it, where not every node does
-	Source   string   // the text of the line
+	Source   string   // the text of the line, without what is secret
 }
 
 // Report is what was found in a configuration, sorted by file, line and column.
@@ -173,6 +173,8 @@ type collector struct {
 	node  string // who reads now; empty outside any walk: then every node sees it
 	found map[finding]map[string]bool
 	order []finding
+
+	errors int // reported so far, each time that it was
 }
 
 func newCollector() *collector {
@@ -198,6 +200,7 @@ func (c *collector) asAll(f func()) {
 }
 
 func (c *collector) errorAt(at place, path, hint, format string, args ...any) {
+	c.errors++
 	c.add(finding{at, Error, path, fmt.Sprintf(format, args...), hint})
 }
 
@@ -226,7 +229,7 @@ func (c *collector) report(nodes []Node) *Report {
 func (f finding) diagnostic() Diagnostic {
 	d := Diagnostic{Line: f.at.line, Column: f.at.column, Severity: f.severity, Path: f.path, Message: f.message, Hint: f.hint}
 	if f.at.file != nil {
-		d.File, d.Source = f.at.file.name, f.at.file.line(f.at.line)
+		d.File, d.Source = f.at.file.name, f.at.file.shown(f.at.line)
 	}
 	return d
 }

@@ -27,15 +27,8 @@ func (w *walk) environment(f fields) []string {
 	if n == nil {
 		return nil
 	}
-	path, text, mode, err := w.secret(n.text)
-	switch {
-	case err != nil && w.secrets.needed:
-		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
-		return nil
-	case err != nil:
-		return nil
-	case mode.Perm()&0o007 != 0:
-		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
+	path, text, ok := w.secret(n)
+	if !ok {
 		return nil
 	}
 	env, line, problem := parseEnvironment(string(text))
@@ -45,19 +38,50 @@ func (w *walk) environment(f fields) []string {
 	return env
 }
 
-// secret reads a file that a key names: as it stands, or in the credentials directory, or beside the configuration.
-func (w *walk) secret(name string) (path string, text []byte, mode fs.FileMode, err error) {
+// secret reads the file that a value names: as it stands, or in the credentials directory, or beside the configuration. It is not
+// ok where there is none to use; that is a mistake only for the node that needs it.
+func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
+	path, text, mode, err := w.openSecret(n.text)
+	switch {
+	case err != nil && w.secrets.needed:
+		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
+	case err != nil:
+	case mode.Perm()&0o007 != 0:
+		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
+	default:
+		return path, text, true
+	}
+	return path, nil, false
+}
+
+func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {
 	if !filepath.IsAbs(name) {
 		if dir := w.secrets.credentials; dir != "" {
 			path = filepath.Join(dir, name)
-			if text, mode, err = w.files.disk.secret(path); !errors.Is(err, fs.ErrNotExist) {
+			if text, mode, err = w.readSecret(path); !errors.Is(err, fs.ErrNotExist) {
 				return path, text, mode, err
 			}
 		}
 		name = filepath.Join(w.files.dir, name)
 	}
-	text, mode, err = w.files.disk.secret(name)
+	text, mode, err = w.readSecret(name)
 	return name, text, mode, err
+}
+
+// secretFile is a file of secrets as it was read. Each is read once: by every node, and for every router, it is the same.
+type secretFile struct {
+	text []byte
+	mode fs.FileMode
+	err  error
+}
+
+func (w *walk) readSecret(path string) ([]byte, fs.FileMode, error) {
+	s, known := w.shared.secrets[path]
+	if !known {
+		s.text, s.mode, s.err = w.files.disk.secret(path)
+		w.shared.secrets[path] = s
+	}
+	return s.text, s.mode, s.err
 }
 
 // readSecret reads a regular file and the permissions of what it has read. It does not wait for a pipe's writer.

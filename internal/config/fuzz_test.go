@@ -61,7 +61,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if c != nil {
 			c.CheckHost(fakeHost{})
-			if len(c.Routers) > 0 && (c.Routers[0].VRID == 0 || c.Routers[0].Priority == 0 || c.Routers[0].Interval == 0 || len(c.Routers[0].Addresses) == 0) {
+			if len(c.Routers) > 0 && (c.Routers[0].VRID == 0 || c.Routers[0].Priority == 0 || c.Routers[0].Interval == 0 || c.Routers[0].Version == 0 || c.Routers[0].Missed == 0) {
 				t.Errorf("%+v", c.Routers[0])
 			}
 		}

@@ -20,7 +20,10 @@ func TestValidate_Mistakes(t *testing.T) {
 		t.Fatalf("%d files, err %v", len(files), err)
 	}
 	// What a checkout makes of permissions depends on its umask.
-	for name, mode := range map[string]os.FileMode{"environment_open.env": 0o644, "environment_bad.env": 0o600} {
+	for name, mode := range map[string]os.FileMode{
+		"environment_open.env": 0o644, "environment_bad.env": 0o600, "password_long.key": 0o600, "password_open.key": 0o644,
+		"hmac_good.key": 0o600, "hmac_short.key": 0o600, "hmac_hex.key": 0o600, "hmac_open.key": 0o644,
+	} {
 		if err := os.Chmod(name, mode); err != nil {
 			t.Fatal(err)
 		}

@@ -41,7 +41,8 @@ func notHere(word string) string {
 		table keys
 	}{
 		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", append(append(checkKeys[:len(checkKeys):len(checkKeys)], commandCheckKeys...), haproxyCheckKeys...)},
-		{"a virtual router", routerKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
+		{"a virtual router", routerKeys}, {"a group", groupKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
+		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys},
 	} {
 		if t.table.find(word) != nil {
 			return "it belongs to " + t.where
@@ -62,7 +63,7 @@ func habit(context, word string) string {
 		case "global_defs":
 			return "what several routers have in common stands under defaults"
 		case "vrrp_sync_group":
-			return "this version has no sync groups: let all their routers track the same checks"
+			return "keepalived's vrrp_sync_group is an entry of groups, its group is members"
 		}
 	case "check":
 		switch word {
@@ -77,6 +78,90 @@ func habit(context, word string) string {
 		}
 	case "virtual router":
 		return routerHabit(word)
+	case "group":
+		switch word {
+		case "group":
+			return "keepalived's group is members: [ROUTER, ROUTER]"
+		case "interface", "vrid", "addresses", "advertisement_interval", "source_address", "authentication", "version":
+			return "it stands on each of the members, or under defaults.virtual_router"
+		case "members":
+			return "each group has its own"
+		}
+		return routerHabit(word)
+	case "authentication":
+		switch word {
+		case "auth_type":
+			return "keepalived's auth_type PASS is type: pass; AH is not spoken"
+		case "auth_pass":
+			return "keepalived's auth_pass is password"
+		case "key":
+			return "keepalived's key is keys: {1: FILE}"
+		case "active_key", "key_id":
+			return "keepalived's " + word + " is send"
+		case "time_window", "anti_replay":
+			return "keepalived's " + word + " is window: 5s; 0s does not compare clocks"
+		}
+	case "virtual_mac":
+		switch word {
+		case "vmac_xmit_base", "xmit_base":
+			return "keepalived's vmac_xmit_base is advertise_from: interface"
+		case "mac", "address":
+			return "it is always that of the VRID (RFC 9568, section 7.3)"
+		}
+	case "announce":
+		switch word {
+		case "repeat", "master_repeat":
+			return "keepalived's garp_master_repeat is count"
+		case "delay", "master_delay":
+			return "keepalived's garp_master_delay is again_after"
+		case "refresh", "master_refresh":
+			return "keepalived's garp_master_refresh is every"
+		case "interval":
+			return "keepalived's vrrp_garp_interval is gap"
+		case "extra_if":
+			return "keepalived's garp_extra_if is also_on: [INTERFACE]"
+		}
+	case "address":
+		switch word {
+		case "dev":
+			return "keepalived's dev is interface"
+		case "brd":
+			return "keepalived's brd is broadcast; brd + is broadcast: auto"
+		case "noprefixroute":
+			return "keepalived's noprefixroute is no_prefix_route: true"
+		case "no_track", "track":
+			return "keepalived's no_track is repair: false"
+		case "preferred_lft":
+			return "an IPv6 address is no source of packets unless it has source: true"
+		case "nodad", "-nodad":
+			return "addresses are put on without duplicate address detection"
+		}
+	case "route":
+		switch word {
+		case "dev":
+			return "keepalived's dev is interface"
+		case "src":
+			return "keepalived's src is source"
+		case "gw", "gateway", "nexthop":
+			return "the next hop is via; a route has one"
+		case "onlink":
+			return "it is on_link: true"
+		case "priority", "preference":
+			return "it is metric"
+		case "no_track", "track_group":
+			return "keepalived's no_track is repair: false"
+		}
+	case "rule":
+		switch word {
+		case "lookup":
+			return "it is table"
+		case "preference", "pref", "order":
+			return "it is priority"
+		case "dev":
+			return "it is iif"
+		case "no_track":
+			return "keepalived's no_track is repair: false"
+		}
 	case "track":
 		switch word {
 		case "weight":
@@ -103,12 +188,12 @@ func routerHabit(word string) string {
 		return "keepalived's advert_int is advertisement_interval, with a unit: 1s"
 	case "nopreempt":
 		return "keepalived's nopreempt is preempt: false"
-	case "preempt_delay":
-		return "this version has no delay; preempt: false keeps the role where it is"
 	case "virtual_ipaddress":
 		return "keepalived's virtual_ipaddress is addresses"
 	case "virtual_ipaddress_excluded":
-		return "this version advertises every address: put them under addresses"
+		return "they stand under addresses: [{address: 10.0.0.101/24, advertise: false}]"
+	case "no_virtual_ipaddress":
+		return "keepalived's no_virtual_ipaddress is addresses: []"
 	case "track_script", "track_process", "track_file":
 		return "keepalived's " + word + " is track"
 	case "track_interface":
@@ -117,32 +202,58 @@ func routerHabit(word string) string {
 		return "the weight is the effect of a tracked check: track: {NAME: -20}"
 	case "mcast_src_ip", "unicast_src_ip":
 		return "keepalived's " + word + " is source_address"
-	case "unicast_peer", "unicast":
-		return "this version sends multicast only"
-	case "authentication", "auth_type", "auth_pass":
-		return "VRRP version 3 has no authentication (RFC 9568, section 9)"
-	case "version", "vrrp_version":
-		return "this version of baton speaks VRRP version 3"
+	case "unicast_peer":
+		return "keepalived's unicast_peer is peers: [ADDRESS, ...]; unicast: true takes those of `nodes`"
+	case "check_unicast_src", "vrrp_check_unicast_src":
+		return "it is only_peers, and true unless something else stands there"
+	case "unicast_ttl":
+		return "all advertisements leave with 255"
+	case "auth_type", "auth_pass":
+		return "authentication: {type: pass, password: TEXT}, in version 2"
+	case "auth_hmac":
+		return "keepalived's auth_hmac is authentication: {type: hmac, keys: {1: FILE}}"
+	case "vrrp_version":
+		return "keepalived's vrrp_version is version"
 	case "garp_master_delay":
 		return "keepalived's garp_master_delay is announce: {again_after: 5s}"
 	case "garp_master_repeat":
 		return "keepalived's garp_master_repeat is announce: {count: 5}"
+	case "garp_interval", "gna_interval", "vrrp_garp_interval", "vrrp_gna_interval":
+		return "keepalived's " + word + " is announce: {gap: 10ms}"
+	case "garp_extra_if":
+		return "keepalived's garp_extra_if is announce: {also_on: [INTERFACE]}"
+	case "garp_lower_prio_delay", "garp_lower_prio_repeat":
+		return "after a rival has been beaten the addresses are announced as when the role is taken"
 	case "garp_master_refresh":
 		return "keepalived's garp_master_refresh is announce: {every: 1m}"
 	case "notify_master", "notify_backup", "notify_fault", "notify_stop":
 		return "keepalived's " + word + " is notify: {" + word[len("notify_"):] + ": COMMAND}"
 	case "dev", "label", "brd", "scope":
-		return "this version puts addresses on the router's interface, without label and scope"
-	case "accept", "no_accept":
-		return "the master always accepts what is sent to its addresses"
+		return "it is said of each address: {address: ADDRESS/LEN, interface: NAME, label: NAME}"
+	case "no_accept":
+		return "keepalived's no_accept is accept: false"
 	case "dont_track_primary":
-		return "a router whose link is down is always in FAULT"
+		return "keepalived's dont_track_primary is track_link: false"
+	case "down_timer_adverts", "vrrp_down_timer_adverts":
+		return "keepalived's " + word + " is missed_advertisements"
+	case "startup_delay", "vrrp_startup_delay":
+		return "keepalived's vrrp_startup_delay is start_delay, with a unit: 10s"
+	case "promote_secondaries":
+		return "baton does that by itself"
+	case "skip_check_adv_addr":
+		return "another list of addresses is said in the log, and no reason to drop an advertisement of version 3"
 	case "v3_checksum_as_v2":
 		return "keepalived's v3_checksum_as_v2 is checksum: rfc9568"
-	case "use_vmac", "virtual_mac":
-		return "this version has no virtual MAC"
-	case "virtual_routes", "virtual_rules", "routes", "rules":
-		return "this version has no routes and no rules: a notify command can set them"
+	case "use_vmac":
+		return "keepalived's use_vmac is virtual_mac: true, or virtual_mac: {name: NAME}"
+	case "vmac_xmit_base":
+		return "keepalived's vmac_xmit_base is virtual_mac: {advertise_from: interface}"
+	case "use_ipvlan":
+		return "there is virtual_mac: true, and no ipvlan"
+	case "virtual_routes":
+		return "keepalived's virtual_routes is routes: [{to: NETWORK, via: ADDRESS}]"
+	case "virtual_rules":
+		return "keepalived's virtual_rules is rules: [{from: NETWORK, table: NUMBER, priority: NUMBER}]"
 	case "services":
 		return "this version has no services: a notify command can start and stop them"
 	case "smtp_alert", "email":

@@ -32,14 +32,16 @@ func (ks keys) find(name string) *key {
 var topKeys = keys{
 	{name: "include", want: "a list of globs such as conf.d/*.yaml"},
 	{name: "nodes", want: "NAME: ADDRESS for every node"},
-	{name: "defaults", want: "a mapping of virtual_router and check"},
+	{name: "defaults", want: "a mapping of virtual_router, group and check"},
 	{name: "checks", want: "a mapping of names to checks"},
 	{name: "virtual_routers", want: "a mapping of names to virtual routers"},
+	{name: "groups", want: "a mapping of names to groups of virtual routers"},
 	{name: "log", want: "a mapping of level and format"},
 }
 
 var defaultsKeys = keys{
 	{name: "virtual_router", want: "a mapping of a virtual router's keys"},
+	{name: "group", want: "a mapping of a group's keys"},
 	{name: "check", want: "a mapping of a check's keys"},
 }
 
@@ -77,26 +79,97 @@ var commandKeys = keys{
 	{name: "environment_file", want: "a file of NAME=VALUE lines"},
 }
 
-var routerKeys = keys{
-	{name: "interface", want: "the name of a network interface", perNode: true},
-	{name: "vrid", want: "a number from 1 to 255, the same on every node"},
+// electionKeys say who becomes master, when, and who is told. They are those of a virtual router that stands alone, or of a group.
+var electionKeys = keys{
 	{name: "prefer", want: "a node, or a list of nodes, the best first"},
 	{name: "priority", want: "a number from 1 to 255", def: "100", perNode: true},
-	{name: "addresses", want: "a list of ADDRESS/LEN", perNode: true},
-	{name: "advertisement_interval", want: "a duration from 10ms to 40.95s, in steps of 10ms", def: "1s"},
 	{name: "preempt", want: "true or false", def: "true"},
-	{name: "checksum", want: "pseudo-header or rfc9568", def: "pseudo-header"},
-	{name: "source_address", want: "an address of this node", perNode: true},
-	{name: "announce", want: "a mapping of count, again_after and every"},
-	{name: "address_lifetime", want: "a duration of at least 10s in whole seconds, or 0s", def: "1m"},
-	{name: "repair", want: "true or false", def: "true"},
+	{name: "preempt_delay", want: "a duration of at most 1h", def: "0s"},
+	{name: "start_delay", want: "a duration of at most 1h", def: "0s"},
 	{name: "retry_after", want: "a duration of at most 1h", def: "5m"},
 	{name: "track", want: "a list of checks, or check: effect"},
 	{name: "notify", want: "event: command"},
 }
 
+var groupKeys = append(keys{
+	{name: "members", want: "a list of virtual routers"},
+}, electionKeys...)
+
+var routerKeys = append(keys{
+	{name: "interface", want: "the name of a network interface", perNode: true},
+	{name: "vrid", want: "a number from 1 to 255, the same on every node"},
+	{name: "addresses", want: "a list of ADDRESS/LEN", perNode: true},
+	{name: "version", want: "3 or 2", def: "3"},
+	{name: "authentication", want: "a mapping with type: hmac, or in version 2 type: pass"},
+	{name: "advertisement_interval", want: "a duration from 10ms to 40.95s, in steps of 10ms", def: "1s"},
+	{name: "missed_advertisements", want: "a number from 1 to 100", def: "3"},
+	{name: "checksum", want: "pseudo-header or rfc9568", def: "pseudo-header"},
+	{name: "source_address", want: "an address of this node", perNode: true},
+	{name: "unicast", want: "true, or the name of a network of `nodes`"},
+	{name: "peers", want: "a list of addresses", perNode: true},
+	{name: "only_peers", want: "true or false", def: "true"},
+	{name: "min_ttl", want: "a number from 1 to 255"},
+	{name: "max_ttl", want: "a number from 1 to 255"},
+	{name: "virtual_mac", want: "true, false, or a mapping of name and advertise_from", def: "false"},
+	{name: "accept", want: "true or false", def: "true"},
+	{name: "track_link", want: "true or false", def: "true"},
+	{name: "announce", want: "a mapping of count, again_after, every, gap and also_on"},
+	{name: "address_lifetime", want: "a duration of at least 10s in whole seconds, or 0s", def: "1m"},
+	{name: "repair", want: "true or false", def: "true"},
+	{name: "routes", want: "a list of {to: NETWORK, via: ADDRESS, ...}"},
+	{name: "rules", want: "a list of {from: NETWORK, table: NUMBER, priority: NUMBER, ...}"},
+}, electionKeys...)
+
 var addressKeys = keys{
 	{name: "address", want: "ADDRESS/LEN", perNode: true},
+	{name: "interface", want: "the name of a network interface", perNode: true},
+	{name: "advertise", want: "true or false", def: "true"},
+	{name: "label", want: "a name of at most 15 characters that begins with that of the interface"},
+	{name: "scope", want: "global, link or host", def: "global"},
+	{name: "broadcast", want: "an IPv4 address, or auto"},
+	{name: "peer", want: "ADDRESS/LEN of the other end"},
+	{name: "no_prefix_route", want: "true or false", def: "false"},
+	{name: "source", want: "true or false", def: "false"},
+	{name: "repair", want: "true or false; absent: as the router's", def: "true"},
+}
+
+var authenticationKeys = keys{
+	{name: "type", want: "hmac, pass or none"},
+	{name: "password", want: "at most 8 bytes"},
+	{name: "password_file", want: "a file with the password"},
+	{name: "keys", want: "ID: FILE for every key"},
+	{name: "send", want: "the number of the key that signs"},
+	{name: "mode", want: "enforce, permissive or receive-only", def: "enforce"},
+	{name: "window", want: "a duration from 1s to 300s, or 0s"},
+}
+
+var virtualMACKeys = keys{
+	{name: "name", want: "a name for the interface"},
+	{name: "advertise_from", want: "virtual_mac or interface", def: "virtual_mac"},
+}
+
+var routeKeys = keys{
+	{name: "to", want: "a network such as 10.2.0.0/16, or default"},
+	{name: "via", want: "the address of a router", perNode: true},
+	{name: "interface", want: "the name of a network interface", perNode: true},
+	{name: "source", want: "an address of this node, or a virtual one"},
+	{name: "metric", want: "a number from 1 to 4294967295"},
+	{name: "table", want: "a number from 1 to 4294967295, main, local or default", def: "main"},
+	{name: "scope", want: "global, site, link or host"},
+	{name: "type", want: "unicast, local, unreachable, blackhole, prohibit or throw", def: "unicast"},
+	{name: "mtu", want: "a number from 68 to 65535"},
+	{name: "on_link", want: "true or false", def: "false"},
+	{name: "repair", want: "true or false; absent: as the router's", def: "true"},
+}
+
+var ruleKeys = keys{
+	{name: "from", want: "a network"},
+	{name: "to", want: "a network"},
+	{name: "table", want: "a number from 1 to 4294967295, main, local or default"},
+	{name: "priority", want: "a number from 1 to 32765: the place among the rules"},
+	{name: "fwmark", want: "a mark such as 0x10 or 0x10/0xff"},
+	{name: "iif", want: "the name of a network interface"},
+	{name: "oif", want: "the name of a network interface"},
 	{name: "repair", want: "true or false; absent: as the router's", def: "true"},
 }
 
@@ -104,6 +177,8 @@ var announceKeys = keys{
 	{name: "count", want: "a number from 1 to 100", def: "5"},
 	{name: "again_after", want: "a duration of at most 1h, or 0s", def: "5s"},
 	{name: "every", want: "a duration from 1s to 1d, or 0s", def: "0s"},
+	{name: "gap", want: "a duration from 1ms to 1s, or 0s", def: "0s"},
+	{name: "also_on", want: "a list of interfaces"},
 }
 
 var trackKeys = keys{

@@ -23,13 +23,13 @@ type election struct {
 	priorities map[string]uint8
 }
 
-func (rr *routerReader) elect(f fields) election {
-	nodes := rr.runners(f)
-	return election{nodes, rr.priorities(f, nodes)}
+func (rr *routerReader) elect(c contest) election {
+	nodes := rr.runners(c)
+	return election{nodes, rr.priorities(c.fields, nodes)}
 }
 
 // preferences reports what is wrong with prefer and priority, whichever there is.
-func (rr *routerReader) preferences(f fields) {
+func (rr *routerReader) preferences(f contest) {
 	w := rr.walk
 	f.number("priority", 1, owner)
 	n := f.raw("prefer")
@@ -65,13 +65,13 @@ func (rr *routerReader) preferences(f fields) {
 			w.errorAt(name.place, n.path, didYouMean(name.text, w.nodeNames()), "%q is not in `nodes`", short(name.text))
 		case slices.Contains(seen, name.text):
 			w.errorAt(name.place, n.path, "", "%q stands here twice", name.text)
-		case !runsOn(f, name.text):
-			w.warnAt(name.place, n.path, "give it an interface, or a default", "%s does not run this router", name.text)
+		case f.lacks(name.text) != "":
+			w.warnAt(name.place, n.path, "give it a value for "+f.lacks(name.text)+", or a default", "%s does not run this %s", name.text, f.what)
 		}
 		seen = append(seen, name.text)
 	}
 	if count := len(rr.nodes); count > preferMost && len(rr.runners(f)) > preferMost {
-		w.errorAt(n.place, n.path, "priority: {NODE: NUMBER, ...}", "gives at most %d nodes a priority, %d run this router", preferMost, len(rr.runners(f)))
+		w.errorAt(n.place, n.path, "priority: {NODE: NUMBER, ...}", "gives at most %d nodes a priority, %d run this %s", preferMost, len(rr.runners(f)), f.what)
 	}
 }
 
@@ -147,14 +147,14 @@ func (rr *routerReader) rivals(r *Router) {
 }
 
 // lintPriorities reports what the nodes' priorities make of an election.
-func (rr *routerReader) lintPriorities(f fields, r reading, nodes []Node) {
+func (rr *routerReader) lintPriorities(f contest, r reading, nodes []Node) {
 	w := rr.walk
 	at, path := f.at, f.path
 	if n := f.raw("priority"); n != nil {
 		at, path = n.place, n.path
 	}
 	if len(rr.nodes) > 1 && len(nodes) == 1 {
-		w.warnAt(f.at, f.path, rr.why(f), "only %s runs this router: nobody takes over", nodes[0].Name)
+		w.warnAt(f.at, f.path, rr.why(f), "only %s runs this %s: nobody takes over", nodes[0].Name, f.what)
 	}
 	by := map[uint8][]string{}
 	for _, n := range nodes {
@@ -190,10 +190,10 @@ func (rr *routerReader) lintPriorities(f fields, r reading, nodes []Node) {
 	}
 }
 
-// why names a node that does not run a router, and the reason.
-func (rr *routerReader) why(f fields) string {
+// why names a node that does not take part, and the reason.
+func (rr *routerReader) why(f contest) string {
 	for _, n := range rr.nodes {
-		if key := lacks(f, n.Name); key != "" {
+		if key := f.lacks(n.Name); key != "" {
 			return n.Name + " has no " + key
 		}
 	}

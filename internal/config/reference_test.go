@@ -4,8 +4,21 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
+
+// withSecrets is a host that has a directory of credentials.
+func withSecrets(node, directory string) Options {
+	o := someone(node)
+	o.Getenv = func(name string) string {
+		if name == "CREDENTIALS_DIRECTORY" {
+			return directory
+		}
+		return ""
+	}
+	return o
+}
 
 // Each example that ships is silent, and loads on each of its nodes.
 func TestConfigs_Load(t *testing.T) {
@@ -13,6 +26,10 @@ func TestConfigs_Load(t *testing.T) {
 	if err != nil || len(paths) < 5 {
 		t.Fatalf("%d files, err %v", len(paths), err)
 	}
+	secrets := t.TempDir() // what the examples name, as systemd would hand it over
+	write(t, filepath.Join(secrets, "vrrp-1.key"), "hex:"+strings.Repeat("01", 32)+"\n", 0o400)
+	write(t, filepath.Join(secrets, "vrrp-2.key"), "hex:"+strings.Repeat("02", 32)+"\n", 0o400)
+	write(t, filepath.Join(secrets, "vrrp.password"), "k33palvd\n", 0o400)
 	for _, path := range paths {
 		c := newCollector()
 		nodes := newReader(path, realDisk(), c).nodes
@@ -20,7 +37,7 @@ func TestConfigs_Load(t *testing.T) {
 			t.Errorf("%s names no node", path)
 		}
 		for _, n := range nodes {
-			if got := mustLoad(t, path, someone(n.Name)); len(got.Routers) == 0 {
+			if got := mustLoad(t, path, withSecrets(n.Name, secrets)); len(got.Routers) == 0 {
 				t.Errorf("%s: %s runs no router", path, n.Name)
 			}
 		}
@@ -59,8 +76,14 @@ func TestConfigs_Reference(t *testing.T) {
 		add("router", routerKeys, e.value)
 		add("announce", announceKeys, e.value.child("announce"))
 		add("notify", notifyKeys, e.value.child("notify"))
-		for _, item := range e.value.child("addresses").items {
-			add("address", addressKeys, item)
+		add("authentication", authenticationKeys, e.value.child("authentication"))
+		add("virtual_mac", virtualMACKeys, e.value.child("virtual_mac"))
+		for name, table := range map[string]keys{"addresses": addressKeys, "routes": routeKeys, "rules": ruleKeys} {
+			if list := e.value.child(name); list != nil {
+				for _, item := range list.items {
+					add(name, table, item)
+				}
+			}
 		}
 		if track := e.value.child("track"); track != nil {
 			for _, c := range track.entries {
@@ -73,7 +96,10 @@ func TestConfigs_Reference(t *testing.T) {
 			}
 		}
 	}
-	if len(tables) != 11 {
+	for _, e := range root.child("groups").entries {
+		add("group", groupKeys, e.value)
+	}
+	if len(tables) != 16 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {

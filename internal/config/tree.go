@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -9,8 +10,9 @@ import (
 
 // source is one file as it was read.
 type source struct {
-	name  string
-	lines []string
+	name   string
+	lines  []string
+	hidden map[int]bool // lines that are not shown: a password stands there without its key
 }
 
 func (s *source) line(n int) string {
@@ -18,6 +20,22 @@ func (s *source) line(n int) string {
 		return ""
 	}
 	return s.lines[n-1]
+}
+
+// passwords finds where one begins. It must not need a tree: a line that is no YAML is shown too.
+var passwords = regexp.MustCompile(`(?i)\b(password["']?\s*:|auth_pass["']?[\s:])\s*`)
+
+// shown returns a line as messages show it, with everything from a password on blotted out.
+func (s *source) shown(n int) string {
+	line := s.line(n)
+	from := len(line)
+	if at := passwords.FindStringIndex(line); at != nil {
+		from = at[1]
+	}
+	if s.hidden[n] {
+		from = len(line) - len(strings.TrimLeft(line, " \t"))
+	}
+	return line[:from] + strings.Repeat("*", utf8.RuneCountInString(line[from:]))
 }
 
 // notUTF8 finds the first character that is none in UTF-8; ok says that there is none. UTF-16 has one at its very beginning.
@@ -50,6 +68,13 @@ func (q place) from(p place) string {
 		return "line " + itoa(q.line)
 	}
 	return q.file.name + " line " + itoa(q.line)
+}
+
+func (s *source) hide(n int) {
+	if s.hidden == nil {
+		s.hidden = map[int]bool{}
+	}
+	s.hidden[n] = true
 }
 
 type nodeKind uint8
@@ -177,7 +202,11 @@ func (b *builder) mapping(n *node, y *yaml.Node) {
 		first[yk.Value] = at
 		key := b.node(yk, n.path)
 		key.text = yk.Value // also of null: `~` is a key like others, and refused as a name
-		n.entries = append(n.entries, entry{key, b.node(y.Content[i+1], join(n.path, yk.Value))})
+		value := b.node(y.Content[i+1], join(n.path, yk.Value))
+		if yk.Value == "password" && value.line != key.line {
+			b.file.hide(value.line)
+		}
+		n.entries = append(n.entries, entry{key, value})
 	}
 }
 

@@ -254,6 +254,25 @@ func parseNumber(n *node) (v int, hint string) {
 	return v, ""
 }
 
+// number32 reads a number that has 32 bits.
+func (f fields) number32(name string, least, most uint32) uint32 {
+	n := f.scalar(name)
+	if n == nil {
+		return 0
+	}
+	_, hint := parseNumber(n)
+	v, err := strconv.ParseUint(n.text, 10, 32)
+	switch {
+	case hint != "":
+		f.wrong(name, n, hint)
+	case err != nil || uint32(v) < least || uint32(v) > most:
+		f.w.errorAt(n.place, n.path, "", "%s is out of range: want %d to %d", short(n.text), least, most)
+	default:
+		return uint32(v)
+	}
+	return 0
+}
+
 // duration reads a value from least to most; where zero is set, 0s is possible too.
 func (f fields) duration(name string, least, most time.Duration, zero bool) time.Duration {
 	def := time.Duration(0)
