@@ -114,6 +114,20 @@ func TestChecksum_5_2_8_IPv6AlwaysPseudoHeader(t *testing.T) {
 	}
 }
 
+// Version 2 has no pseudo-header, in no form (RFC 3768 section 5.3.8).
+func TestChecksum_Version2NoPseudoHeader(t *testing.T) {
+	v := vectors[3]
+	a := v.want
+	a.Checksum = vrrp.PseudoHeader
+	wire := a.AppendTo(nil, v.src, v.dst)
+	if d := cmp.Diff(unhex(t, v.wire), wire); d != "" {
+		t.Errorf("AppendTo (-want +got):\n%s", d)
+	}
+	if got := a.Parse(raw(v.src, wire...).Message, v.src, v.dst); got != vrrp.RefusedChecksum {
+		t.Errorf("Parse with pseudo-header: %s, want checksum", got)
+	}
+}
+
 // onesComplement is RFC 1071 as its section 4.1 writes it.
 func onesComplement(b []byte) uint16 {
 	var sum uint32

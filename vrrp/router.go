@@ -43,7 +43,8 @@ type Config struct {
 	// Password is the authentication data of version 2, type 1 (RFC 2338
 	// section 5.3.6), padded with zeros; nil: type 0, no authentication.
 	Password *[8]byte
-	// HMAC signs what is sent and verifies what is heard; nil: neither.
+	// HMAC signs what is sent and verifies what is heard; nil: neither. It is
+	// for both versions, and not beside a Password.
 	HMAC *HMAC
 
 	// Peers are where advertisements go instead of to the group, all of the

@@ -122,6 +122,10 @@ func TestUnicast_Unelectable(t *testing.T) {
 	multicast := to(upper, vrrp.IPv4.Group())
 	multicast.TTL = 255
 	check(t, n.foreign(multicast))
+	a.Version, a.VRID = 3, 52
+	check(t, n.foreign(to(lower, self)))
+	check(t, n.foreign(otherVRID(52, vip)))
+	a.Version, a.VRID = 2, 51
 	check(t, n.foreign(to(upper, self)), "change BACKUP to INIT: unelectable, rival 192.0.2.11 (150) (it advertises 192.0.2.100 in version 2)")
 
 	n = newBackup(t)
@@ -143,6 +147,21 @@ func TestAddressless(t *testing.T) {
 		"notice: addresses differ, rival 192.0.2.11 (150)",
 		"send priority 100", "change MASTER to BACKUP: better, rival 192.0.2.11 (150)")
 	check(t, n.expire(), "release all")
+}
+
+// The lists are the set's own once it has them.
+func TestUnicast_CopiesLists(t *testing.T) {
+	n := newBackup(t, peers(upper), func(c *vrrp.Config) { c.Nodes = []netip.Addr{self, upper} })
+	p := n.packet(upper, 150)
+	n.cfg.Peers[0], n.cfg.Nodes[1] = lower, lower
+	actions, refusal := n.set.Receive(n.now, 0, p)
+	if refusal != vrrp.Accepted {
+		t.Errorf("refusal is %s", refusal)
+	}
+	check(t, texts(actions))
+	if d := cmp.Diff([]netip.Addr{upper}, n.set.Destinations(n.id), compareAddrs); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
 }
 
 func TestUnicast_Config(t *testing.T) {

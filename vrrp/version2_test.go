@@ -169,6 +169,9 @@ func TestForeign_EachWay(t *testing.T) {
 			"it advertises 192.0.2.100 with another signature"},
 		{"another key", receiveOnly, func(n *node) vrrp.Packet { return signed(n.packet(upper, 150), 9, key2, stamp(n.wall())) },
 			"it advertises 192.0.2.100 with another signature"},
+		{"another kind of signature", receiveOnly, func(n *node) vrrp.Packet {
+			return changed(signed(n.packet(upper, 150), 1, key1, stamp(n.wall())), func(trailer []byte) { trailer[0] = 2 })
+		}, "it advertises 192.0.2.100 with another signature"},
 		{"another time", receiveOnly, func(n *node) vrrp.Packet { return signed(n.packet(upper, 150), 1, key1, stamp(n.wall()-second*9)) },
 			"it advertises 192.0.2.100 with a signature of another time"},
 		{"unsigned, enforced", enforced, func(*node) vrrp.Packet { return v3 }, ""},
