@@ -47,6 +47,9 @@ func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Confi
 		Peers: c.Peers, AnySource: len(c.Peers) > 0 && !c.OnlyPeers, MinTTL: c.MinTTL, MaxTTL: c.MaxTTL,
 		Together: c.VirtualMAC != nil,
 	}
+	if c.MinTTL > 0 && c.MaxTTL == 0 {
+		e.MaxTTL = 255
+	}
 	if c.IPv6 {
 		e.Family = vrrp.IPv6
 	}

@@ -117,7 +117,7 @@ func (r *router) notice(a vrrp.Action) {
 	case vrrp.NoteStranger:
 		r.log.Warn("VRID collision? a peer that is not in `nodes` has our VRID", rival, "peer_priority", a.Rival.Priority)
 	case vrrp.NoteClock:
-		r.log.Warn("a peer's clock differs by more than half of the window: signatures will soon be refused", rival)
+		r.log.Warn("a peer's clock differs by more than half of the window: signatures will soon be refused", rival, "differs", a.Reason)
 	}
 }
 
