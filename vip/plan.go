@@ -52,6 +52,7 @@ type request struct {
 	index    int
 	name     string // of the interface, for messages
 	prefix   netip.Prefix
+	peer     netip.Addr    // the other end; the zero Addr: none
 	lifetime time.Duration // 0: for ever
 	renewal  bool          // of an address that is on
 	noRoute  bool          // bring no IPv6 prefix route, or leave it when removing
@@ -144,7 +145,10 @@ func (t *table) routes(removals []request) {
 		if q.address == nil || q.prefix.Addr().Is4() {
 			continue
 		}
-		nw := q.address.router.iface.networks[q.address.Prefix.Masked()]
+		nw := q.address.iface.networks[q.address.Prefix.Masked()]
+		if q.address.NoPrefixRoute {
+			continue
+		}
 		gone[nw]++
 		q.noRoute = nw.hosts > 0 || gone[nw] < nw.vips
 	}
@@ -201,7 +205,7 @@ func (r *router) renewals(now time.Duration) {
 // step compares what is wished of the address with what the kernel has, and
 // returns what is to be done when a.retryAt has passed.
 func (a *address) step(now time.Duration) requestKind {
-	f := a.router.iface
+	f := a.iface
 	if f.link.index == 0 {
 		return 0
 	}
@@ -232,11 +236,12 @@ func (a *address) step(now time.Duration) requestKind {
 	return set
 }
 
-// present reports whether the kernel has the address: with any prefix length
-// where it cannot have two of them (IPv6), or where the host's own will do.
+// present reports whether the kernel has the address as it is wished: with any
+// prefix length where it cannot have two of them (IPv6), and in any form where
+// the host's own will do.
 func (a *address) present() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
-		if e.prefix == a.Prefix || e.prefix.Addr().Is6() || a.own {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
+		if a.own || a.fits(e) && (e.prefix == a.Prefix || e.prefix.Addr().Is6()) {
 			return true
 		}
 	}
@@ -248,7 +253,7 @@ func (a *address) present() bool {
 // what an earlier run left counts too; it ends with its lifetime and is then
 // replaced as any other.
 func (a *address) hosts() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if a.router.Native && e.proto != Protocol {
 			return true
 		}
@@ -262,7 +267,7 @@ func (a *address) endangers() bool {
 	if a.router.Lifetime <= 0 {
 		return false
 	}
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if e.prefix == a.Prefix && !a.own && !e.assumed && e.primary() {
 			return true
 		}
@@ -276,7 +281,7 @@ func (e entry) primary() bool {
 
 // primary reports whether any form of the address is a primary one.
 func (a *address) primary() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if e.primary() {
 			return true
 		}
@@ -289,26 +294,27 @@ func (a *address) primary() bool {
 // prefix route: it would share the host's, and the kernel would give a route
 // that router advertisements keep alive our lifetime.
 func (a *address) addition() request {
-	f := a.router.iface
+	f := a.iface
 	return request{
-		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
+		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), lifetime: a.router.Lifetime,
 		renewal: a.installed,
-		noRoute: a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
+		noRoute: a.NoPrefixRoute || a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
 }
 
 // removals are the requests that take off what the kernel has of the address,
-// or, with wrong, only what has another prefix length than it should. The
-// host's own is never among them.
+// or, with wrong, only what stands in the way of its right form: another prefix
+// length, and of IPv4 other options, which the kernel keeps when the address is
+// set again. The host's own is never among them.
 func (a *address) removals(wrong bool) []request {
 	var out []request
-	f := a.router.iface
+	f := a.iface
 	for _, e := range f.seen[a.Prefix.Addr()] {
-		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix {
+		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix && (e.prefix.Addr().Is6() || a.fits(e)) {
 			continue
 		}
 		out = append(out, request{
-			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix,
+			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix, peer: e.peer,
 			primary: e.primary(), noRoute: true,
 		})
 	}
@@ -343,12 +349,12 @@ func (t *table) done(q request, err error, now time.Duration) {
 			q.address.failed(err, now)
 			return
 		}
-		f.removeEntry(q.prefix)
+		f.removeEntry(entry{prefix: q.prefix, peer: q.peer})
 		if q.address.router.wish == nil {
 			t.log.Warn("virtual address was there at the start: taken off", "router", q.address.router.Name, "interface", q.name, "address", q.prefix)
 		}
 		if q.address.wished {
-			t.log.Warn("address was on with another prefix length", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
+			t.log.Warn("address was on in another form than configured", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
 		}
 	case err != nil:
 		q.address.router.dirty = true
@@ -366,7 +372,7 @@ func (f *iface) installed(q request, now time.Duration) {
 	a := q.address
 	a.router.dirty, a.renew = true, false
 	if !a.present() {
-		f.setEntry(entry{prefix: q.prefix, proto: Protocol, assumed: true})
+		f.setEntry(a.form())
 	}
 	if a.installed || !a.wished {
 		a.recovered()

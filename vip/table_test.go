@@ -81,7 +81,7 @@ func (s *sim) turn() bool {
 			s.table.setAddr(q.index, entry{prefix: q.prefix, proto: Protocol, secondary: true})
 		case q.kind == remove:
 			delete(s.kernel, q.prefix)
-			s.table.removeAddr(q.index, q.prefix)
+			s.table.removeAddr(q.index, entry{prefix: q.prefix, peer: q.peer})
 		}
 		s.table.done(q, err, s.now)
 	}
@@ -145,7 +145,7 @@ func (s *sim) run(d time.Duration) {
 func (s *sim) lose(prefix string) {
 	p := netip.MustParsePrefix(prefix)
 	delete(s.kernel, p)
-	s.table.removeAddr(s.link.index, p)
+	s.table.removeAddr(s.link.index, entry{prefix: p})
 }
 
 // want compares the journal, and begins a new one.
