@@ -13,10 +13,14 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 	case unix.RTM_NEWLINK:
 		if l, err := parseLink(m); err == nil && !foreign(m) {
 			t.setLink(l)
+			if !l.up {
+				t.routing.touched()
+			}
 		}
 	case unix.RTM_DELLINK:
 		if l, err := parseLink(m); err == nil && !foreign(m) {
 			t.removeLink(l.index)
+			t.routing.touched()
 		}
 	case unix.RTM_NEWADDR:
 		if a, err := parseAddress(m); err == nil {
@@ -25,6 +29,7 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 	case unix.RTM_DELADDR:
 		if a, err := parseAddress(m); err == nil {
 			t.removeAddr(a.index, a.entry)
+			t.routing.touched()
 		}
 	case unix.RTM_NEWNETCONF:
 		if index, on, ok := parseForwarding(m); ok {
@@ -56,6 +61,11 @@ func (t *table) setLink(l link) {
 	f.link = l
 	for _, r := range f.routers {
 		r.dirty = true
+		for _, o := range r.followers {
+			if l.up && !old.up {
+				o.retryAt, o.backoff = 0, 0
+			}
+		}
 	}
 	// Neighbours have to be told anew when frames for us have to go another way,
 	// or may have been lost.

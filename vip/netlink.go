@@ -261,6 +261,9 @@ func answer(m syscall.NetlinkMessage) error {
 
 // messages encodes a request: one message, or two where the kernel needs it.
 func (q request) messages() []*nl.NetlinkRequest {
+	if q.object != nil {
+		return []*nl.NetlinkRequest{q.object.message(q.kind)}
+	}
 	switch q.kind {
 	case promote:
 		return []*nl.NetlinkRequest{setPromote(q.index)}

@@ -57,6 +57,9 @@ type request struct {
 	renewal  bool          // of an address that is on
 	noRoute  bool          // bring no IPv6 prefix route, or leave it when removing
 	primary  bool          // removing it may take secondary addresses with it
+
+	object   *object   // a route or a rule, in place of an address
+	follower *follower // nil for what an earlier configuration left
 }
 
 // plan returns the requests that bring the kernel nearer to what is wished: at
@@ -78,12 +81,14 @@ func (t *table) plan(now time.Duration) []request {
 		p.renewals = nil
 	}
 	t.routes(p.removals)
-	return slices.Concat(p.wrong, p.adds, p.removals, p.renewals, t.promotions())
+	return slices.Concat(p.unfollow, p.wrong, p.adds, p.follow, p.removals, p.renewals, t.promotions())
 }
 
 // plan collects requests by kind, in the order in which they are made.
 type plan struct {
 	room     int       // for adds
+	unfollow []request // removals of routes and rules
+	follow   []request // routes and rules to be put in place
 	wrong    []request // removals of what stands in the way of adds
 	adds     []request
 	removals []request
@@ -99,6 +104,9 @@ func (r *router) plan(p *plan, now time.Duration) {
 		if a.wished {
 			r.planOne(p, a, now)
 		}
+	}
+	if !r.follow(p, now) {
+		return // routes and rules go before their addresses
 	}
 	// Backwards, for the first that was put on is the primary address of its
 	// network: were it the first to go, the kernel would promote the next, and
@@ -158,7 +166,7 @@ func (t *table) routes(removals []request) {
 func (t *table) paced(requests []request, took time.Duration) {
 	adds := 0
 	for _, q := range requests {
-		if q.kind == set && !q.renewal {
+		if q.kind == set && q.address != nil && !q.renewal {
 			adds++
 		}
 	}
@@ -324,6 +332,10 @@ func (a *address) removals(wrong bool) []request {
 // done notes the kernel's answer to a request; err is nil when it was done, and
 // otherwise says everything.
 func (t *table) done(q request, err error, now time.Duration) {
+	if q.object != nil {
+		t.followed(q, err, now)
+		return
+	}
 	f := t.iface(q.index)
 	gone := errors.Is(err, unix.ENODEV)
 	switch {
@@ -397,6 +409,9 @@ func (t *table) deadline() time.Duration {
 	}
 	if len(t.settling) > 0 {
 		due = min(due, t.settleAt)
+	}
+	if t.routing.stale {
+		due = min(due, t.routing.readAt)
 	}
 	return due
 }

@@ -21,7 +21,8 @@ type table struct {
 	emit    func(Event)
 	routers []*router
 	ifaces  map[string]*iface
-	strays  []request // to be taken off interfaces that changed their name
+	strays  []request // to be taken off: on interfaces that changed their name, and of no router
+	routing routing
 
 	// settling are the IPv6 addresses that wait for their announcement until
 	// the kernel answers for them. It acknowledges an address at once and makes
@@ -86,6 +87,7 @@ type router struct {
 	emit      func(Event)
 	wish      *wish // nil: none yet
 	addresses []*address
+	followers []*follower
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
 	renewAt   time.Duration
@@ -158,6 +160,8 @@ func (t *table) add(r Router, h *Handle) {
 			f.networks[a.Prefix.Masked()] = &network{}
 		}
 	}
+	t.use(r.Interface, n)
+	t.follow(n)
 	t.routers = append(t.routers, n)
 }
 
@@ -201,6 +205,9 @@ func (r *router) become(w *wish, now time.Duration) {
 		case w.wants(i) && (anew || !a.wished):
 			a.becomeWished()
 		}
+	}
+	for _, f := range r.followers {
+		f.become(w, anew)
 	}
 }
 
@@ -280,7 +287,7 @@ func (t *table) settled(local []bool, now time.Duration) {
 
 // becomeSettled begins to announce an address that was settling.
 func (a *address) becomeSettled() {
-	a.settling = false
+	a.settling, a.router.dirty = false, true
 	a.announce()
 }
 
