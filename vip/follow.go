@@ -60,7 +60,7 @@ func (t *table) follow(n *router) {
 
 func (k *routing) add(n *router, f *follower) {
 	if k.followers == nil {
-		k.followers, k.tables = make(map[key][]*follower), make(map[uint32]bool)
+		k.followers, k.tables, k.seen = make(map[key][]*follower), make(map[uint32]bool), make(map[key][]object)
 	}
 	f.router, f.known, f.remove = n, k, true
 	n.followers = append(n.followers, f)

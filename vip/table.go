@@ -396,11 +396,12 @@ func (t *table) reportRouter(r *router) {
 		busy = busy || a.iface.link.index != 0 && (a.remove || a.missing)
 	}
 	r.reportLink()
+	held := r.wish != nil && r.wish.held
 	switch {
-	case wished > 0 && allOn && !r.onSaid:
+	case held && allOn && !r.onSaid: // at once where there are no addresses
 		r.onSaid = true
 		r.say(Event{Kind: On})
-	case on == 0 && !busy && !r.offSaid:
+	case on == 0 && !busy && !r.offSaid && (wished > 0 || !held):
 		r.offSaid, r.onSaid = true, false
 		r.say(Event{Kind: Off})
 	}

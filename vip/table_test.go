@@ -25,6 +25,8 @@ type sim struct {
 	kernel  map[netip.Prefix]bool
 	refuse  map[netip.Addr]error
 	silent  bool // the kernel does not answer for IPv6 addresses yet
+	objects []object
+	reject  map[string]error // by the object's name
 	journal []string
 	now     time.Duration
 }
@@ -35,6 +37,9 @@ func newSim(t *testing.T, routers ...Router) (*sim, []*Handle) {
 		text := fmt.Sprintf("%s: %s", e.Router, e.Kind)
 		if e.Address.IsValid() {
 			text += " " + e.Address.String()
+		}
+		if e.Object != "" {
+			text += " " + e.Object
 		}
 		if e.After > 0 {
 			text += " after " + e.After.String()
@@ -70,8 +75,15 @@ func (s *sim) resync() {
 // turn does what a turn of the worker does; it reports whether there was work.
 func (s *sim) turn() bool {
 	s.table.wishes(s.now)
+	if k := &s.table.routing; k.stale && s.now >= k.readAt {
+		s.table.read(s.objects)
+	}
 	requests := s.table.plan(s.now)
 	for _, q := range requests {
+		if q.object != nil {
+			s.change(q)
+			continue
+		}
 		s.note("%s %s", q.kind, q.prefix)
 		err := s.refuse[q.prefix.Addr()]
 		switch {
