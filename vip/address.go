@@ -26,7 +26,7 @@ func (a *address) fits(e entry) bool {
 // form is the address as the kernel has it once it is set.
 func (a *address) form() entry {
 	return entry{
-		prefix: a.Prefix, peer: a.Peer.Addr(), proto: Protocol, assumed: true,
+		prefix: a.Prefix, peer: a.Peer.Addr(), proto: Protocol, assumed: true, permanent: a.router.Lifetime <= 0,
 		label: a.Label, scope: a.Scope, broadcast: a.Broadcast, noRoute: a.NoPrefixRoute,
 	}
 }

@@ -277,9 +277,16 @@ func (q request) messages() []*nl.NetlinkRequest {
 		// Three times as dear as the removal alone, hence only for the last.
 		q.lifetime = 0
 		return []*nl.NetlinkRequest{q.addition(), del}
-	default:
-		return []*nl.NetlinkRequest{q.addition()}
+	case set:
+		if q.mortal {
+			// The kernel mistakes the lifetime for a time when it adds it to a prefix
+			// route that had none, and that is then over. Hence first without the route.
+			first := q
+			first.noRoute, first.lifetime = true, 0
+			return []*nl.NetlinkRequest{first.addition(), q.addition()}
+		}
 	}
+	return []*nl.NetlinkRequest{q.addition()}
 }
 
 // addition encodes the installation or renewal of an address.
@@ -426,7 +433,9 @@ func parseAddress(m syscall.NetlinkMessage) (dumped, error) {
 	if err != nil {
 		return dumped{}, err
 	}
-	d := dumped{index: int(info.Index), entry: entry{secondary: info.Flags&unix.IFA_F_SECONDARY != 0, scope: info.Scope}}
+	d := dumped{index: int(info.Index), entry: entry{
+		secondary: info.Flags&unix.IFA_F_SECONDARY != 0, permanent: info.Flags&unix.IFA_F_PERMANENT != 0, scope: info.Scope,
+	}}
 	var local, addr netip.Addr
 	for _, a := range attrs {
 		switch a.Attr.Type {

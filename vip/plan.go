@@ -55,7 +55,8 @@ type request struct {
 	peer     netip.Addr    // the other end; the zero Addr: none
 	lifetime time.Duration // 0: for ever
 	renewal  bool          // of an address that is on
-	noRoute  bool          // bring no IPv6 prefix route, or leave it when removing
+	noRoute  bool          // bring no prefix route, or leave that of IPv6 when removing
+	mortal   bool          // an IPv6 address and its route without a lifetime are to get one
 	primary  bool          // removing it may take secondary addresses with it
 
 	object   *object   // a route or a rule, in place of an address
@@ -136,7 +137,14 @@ func (r *router) planOne(p *plan, a *address, now time.Duration) {
 		p.wrong = append(p.wrong, a.removals(true)...)
 		p.renewals = append(p.renewals, a.addition())
 	case todo == set && !a.installed && len(p.adds) < p.room:
-		p.wrong = append(p.wrong, a.removals(true)...)
+		wrong := a.removals(true)
+		p.wrong = append(p.wrong, wrong...)
+		if len(wrong) > 0 && a.Prefix.Addr().Is6() {
+			// The kernel tells of the removal at once and of the addition later, from a
+			// work queue: in one go the table would take the address for lost.
+			r.dirty = true
+			return
+		}
 		p.adds = append(p.adds, a.addition())
 	default:
 		r.dirty = true
@@ -303,27 +311,32 @@ func (a *address) primary() bool {
 // that router advertisements keep alive our lifetime.
 func (a *address) addition() request {
 	f := a.iface
-	return request{
+	q := request{
 		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), lifetime: a.router.Lifetime,
 		renewal: a.installed,
 		noRoute: a.NoPrefixRoute || a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
+	for _, e := range f.seen[a.Prefix.Addr()] {
+		q.mortal = q.mortal || e.permanent && e.prefix == a.Prefix && a.Prefix.Addr().Is6() && q.lifetime > 0 && !q.noRoute
+	}
+	return q
 }
 
 // removals are the requests that take off what the kernel has of the address,
-// or, with wrong, only what stands in the way of its right form: another prefix
-// length, and of IPv4 other options, which the kernel keeps when the address is
-// set again. The host's own is never among them.
+// or, with wrong, only what has another form than it should: of IPv4 the kernel
+// keeps the options that it has when the address is set again, of IPv6 the route.
+// The host's own is never among them.
 func (a *address) removals(wrong bool) []request {
 	var out []request
 	f := a.iface
 	for _, e := range f.seen[a.Prefix.Addr()] {
-		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix && (e.prefix.Addr().Is6() || a.fits(e)) {
+		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix && a.fits(e) {
 			continue
 		}
+		unwanted := wrong && a.NoPrefixRoute && !e.noRoute && e.prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts == 0
 		out = append(out, request{
 			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix, peer: e.peer,
-			primary: e.primary(), noRoute: true,
+			primary: e.primary(), noRoute: !unwanted,
 		})
 	}
 	return out

@@ -76,6 +76,7 @@ type entry struct {
 	scope     uint8
 	broadcast netip.Addr
 	noRoute   bool // IFA_F_NOPREFIXROUTE
+	permanent bool // it has no lifetime
 	secondary bool
 	assumed   bool // concluded from an acknowledgement: secondary is not known yet
 }
@@ -151,6 +152,9 @@ func (t *table) add(r Router, h *Handle) {
 		f := t.use(cmp.Or(a.Interface, r.Interface), n)
 		if a.Peer.IsValid() { // its length is the one that the kernel keeps
 			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Peer.Bits())
+			// Of IPv6 it brings a route to the peer alone: one to the peer's network the
+			// kernel would make at a renewal and leave behind.
+			a.NoPrefixRoute = a.NoPrefixRoute || a.Peer.Addr().Is6()
 		}
 		na := &address{Address: a, router: n, iface: f, remove: true}
 		n.addresses = append(n.addresses, na)

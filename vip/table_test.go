@@ -90,7 +90,9 @@ func (s *sim) turn() bool {
 		case err != nil:
 		case q.kind == set:
 			s.kernel[q.prefix] = true
-			s.table.setAddr(q.index, entry{prefix: q.prefix, proto: Protocol, secondary: true})
+			e := q.address.form()
+			e.assumed, e.secondary = false, true
+			s.table.setAddr(q.index, e)
 		case q.kind == remove:
 			delete(s.kernel, q.prefix)
 			s.table.removeAddr(q.index, entry{prefix: q.prefix, peer: q.peer})
