@@ -575,3 +575,35 @@ func serialize(o object, k requestKind) []byte {
 	m.Flags |= unix.NLM_F_REQUEST
 	return m.Serialize()
 }
+
+// TestWorker_SleepsThroughTheRoutesOfOthers has the kernel hold back what does
+// not concern the worker.
+func TestWorker_SleepsThroughTheRoutesOfOthers(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	r := gateway()
+	r.Routes = append(r.Routes, route("10.1.0.0/16", "10.0.0.1"))
+	w.Add(r)
+	w.take()
+	for _, c := range []struct {
+		command string
+		heard   bool
+	}{
+		{"route add blackhole 10.2.0.0/24", false},
+		{"route del blackhole 10.2.0.0/24", false},
+		{"-6 route add blackhole 2001:db8::/32", false},
+		{"-6 route add blackhole 2001::/16", false},
+		{"route add blackhole 10.2.0.0/16", true},
+		{"route add blackhole default", true},
+		{"-6 route add blackhole default", true},
+		{"rule add from 10.9.0.0/24 lookup 9", true},
+		{"-6 rule add from 2001:db8::/48 lookup 9", true},
+	} {
+		l.ip(c.command)
+		_, err := receive(w.routes, w.buf)
+		if heard := err == nil; heard != c.heard {
+			t.Errorf("%s: heard %t (%v)", c.command, heard, err)
+		}
+	}
+}

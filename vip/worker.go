@@ -192,7 +192,9 @@ func (w *Worker) take() bool {
 	for _, a := range added {
 		w.table.add(a.router, a.handle)
 	}
-	w.watchRoutes()
+	if len(added) > 0 {
+		w.watchRoutes()
+	}
 	return len(added) > 0
 }
 
