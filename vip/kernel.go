@@ -13,10 +13,14 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 	case unix.RTM_NEWLINK:
 		if l, err := parseLink(m); err == nil && !foreign(m) {
 			t.setLink(l)
+			if !l.up {
+				t.routing.touched()
+			}
 		}
 	case unix.RTM_DELLINK:
 		if l, err := parseLink(m); err == nil && !foreign(m) {
 			t.removeLink(l.index)
+			t.routing.touched()
 		}
 	case unix.RTM_NEWADDR:
 		if a, err := parseAddress(m); err == nil {
@@ -24,7 +28,8 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 		}
 	case unix.RTM_DELADDR:
 		if a, err := parseAddress(m); err == nil {
-			t.removeAddr(a.index, a.prefix)
+			t.removeAddr(a.index, a.entry)
+			t.routing.touched()
 		}
 	case unix.RTM_NEWNETCONF:
 		if index, on, ok := parseForwarding(m); ok {
@@ -56,16 +61,19 @@ func (t *table) setLink(l link) {
 	f.link = l
 	for _, r := range f.routers {
 		r.dirty = true
+		for _, o := range r.followers {
+			if l.up && !old.up {
+				o.retryAt, o.backoff = 0, 0
+			}
+		}
 	}
 	// Neighbours have to be told anew when frames for us have to go another way,
 	// or may have been lost.
 	if old.index == l.index && (old.mac != l.mac || l.up && !old.up || l.running && !old.running) {
-		for _, r := range f.routers {
-			for _, a := range r.addresses {
-				a.retryAt, a.backoff = 0, 0
-				if a.installed {
-					a.announce()
-				}
+		for _, a := range f.wanted {
+			a.retryAt, a.backoff = 0, 0
+			if a.installed {
+				a.announce()
 			}
 		}
 	}
@@ -92,11 +100,9 @@ func (t *table) setForwarding(index int, on bool) {
 // strayed notes that an interface now has another name: what we put there has
 // to be taken off, since nobody would renew or release it.
 func (t *table) strayed(f *iface) {
-	for _, r := range f.routers {
-		for _, a := range r.addresses {
-			if a.installed && !a.own {
-				t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.link.name, prefix: a.Prefix, primary: a.primary()})
-			}
+	for _, a := range f.wanted {
+		if a.installed && !a.own {
+			t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), primary: a.primary()})
 		}
 	}
 	f.becomeAbsent()
@@ -117,9 +123,9 @@ func (f *iface) becomeAbsent() {
 	f.forget()
 	for _, r := range f.routers {
 		r.dirty = true
-		for _, a := range r.addresses {
-			a.becomeGone()
-		}
+	}
+	for _, a := range f.wanted {
+		a.becomeGone()
 	}
 }
 
@@ -150,7 +156,7 @@ func (t *table) setAddr(index int, e entry) {
 
 func (f *iface) setEntry(e entry) {
 	ip := e.prefix.Addr()
-	f.removeEntry(e.prefix)
+	f.removeEntry(e)
 	f.seen[ip] = append(f.seen[ip], e)
 	f.count(ip, 1)
 }
@@ -161,7 +167,7 @@ func (f *iface) setEntry(e entry) {
 func (f *iface) count(ip netip.Addr, n int) {
 	if a := f.vips[ip]; a != nil {
 		a.router.dirty = true
-		if ip.Is6() {
+		if ip.Is6() && !a.NoPrefixRoute {
 			f.networks[a.Prefix.Masked()].vips += n
 		}
 		return
@@ -174,17 +180,19 @@ func (f *iface) count(ip netip.Addr, n int) {
 }
 
 // removeAddr notes that an address is no longer on an interface.
-func (t *table) removeAddr(index int, p netip.Prefix) {
+func (t *table) removeAddr(index int, e entry) {
 	if f := t.iface(index); f != nil {
-		f.removeEntry(p)
+		f.removeEntry(e)
 	}
 }
 
-func (f *iface) removeEntry(p netip.Prefix) {
-	ip := p.Addr()
+// removeEntry forgets the address with that prefix and peer. An IPv6 address
+// changes its peer and remains the same.
+func (f *iface) removeEntry(gone entry) {
+	ip := gone.prefix.Addr()
 	list := f.seen[ip]
 	for i, e := range list {
-		if e.prefix != p {
+		if e.prefix != gone.prefix || e.peer != gone.peer && ip.Is4() {
 			continue
 		}
 		if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {

@@ -143,7 +143,7 @@ func (s *requests) local(addrs []*address) []bool {
 		m := nl.NewNetlinkRequest(unix.RTM_GETROUTE, 0)
 		m.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}})
 		m.AddData(nl.NewRtAttr(unix.RTA_DST, a.Prefix.Addr().AsSlice()))
-		m.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(a.router.iface.link.index))))
+		m.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(a.iface.link.index))))
 		msgs[i] = m
 	}
 	yes := make([]bool, len(addrs))
@@ -261,11 +261,14 @@ func answer(m syscall.NetlinkMessage) error {
 
 // messages encodes a request: one message, or two where the kernel needs it.
 func (q request) messages() []*nl.NetlinkRequest {
+	if q.object != nil {
+		return []*nl.NetlinkRequest{q.object.message(q.kind)}
+	}
 	switch q.kind {
 	case promote:
 		return []*nl.NetlinkRequest{setPromote(q.index)}
 	case remove:
-		del := addressMessage(unix.RTM_DELADDR, q.index, q.prefix)
+		del := addressMessage(unix.RTM_DELADDR, q)
 		if q.prefix.Addr().Is4() || q.noRoute {
 			return []*nl.NetlinkRequest{del}
 		}
@@ -274,36 +277,56 @@ func (q request) messages() []*nl.NetlinkRequest {
 		// Three times as dear as the removal alone, hence only for the last.
 		q.lifetime = 0
 		return []*nl.NetlinkRequest{q.addition(), del}
-	default:
-		return []*nl.NetlinkRequest{q.addition()}
+	case set:
+		if q.mortal {
+			// The kernel mistakes the lifetime for a time when it adds it to a prefix
+			// route that had none, and that is then over. Hence first without the route.
+			first := q
+			first.noRoute, first.lifetime = true, 0
+			return []*nl.NetlinkRequest{first.addition(), q.addition()}
+		}
 	}
+	return []*nl.NetlinkRequest{q.addition()}
 }
 
 // addition encodes the installation or renewal of an address.
 func (q request) addition() *nl.NetlinkRequest {
-	m := addressMessage(unix.RTM_NEWADDR, q.index, q.prefix)
+	m := addressMessage(unix.RTM_NEWADDR, q)
 	m.Flags |= unix.NLM_F_CREATE | unix.NLM_F_REPLACE
 	valid := forever
 	if q.lifetime > 0 {
 		valid = uint32((q.lifetime + time.Second - 1) / time.Second)
 	}
 	info := unix.IfaCacheinfo{Valid: valid, Prefered: valid}
+	var flags uint32
 	if q.prefix.Addr().Is6() {
-		// Never chosen as a source address; no duplicate detection, which would
-		// hold it back for a second while the former master may still have it.
-		info.Prefered = deprecated
-		flags := uint32(unix.IFA_F_NODAD)
-		if q.noRoute {
-			flags |= unix.IFA_F_NOPREFIXROUTE
+		// Not chosen as a source address unless that is wished; no duplicate
+		// detection, which would hold it back for a second while the former master
+		// may still have it.
+		if q.address == nil || !q.address.Source {
+			info.Prefered = deprecated
 		}
+		flags = unix.IFA_F_NODAD
+	}
+	if q.noRoute {
+		flags |= unix.IFA_F_NOPREFIXROUTE
+	}
+	if flags != 0 {
 		m.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
+	}
+	if q.address != nil {
+		q.address.options(m)
 	}
 	m.AddData(nl.NewRtAttr(unix.IFA_CACHEINFO, (&nl.IfaCacheInfo{IfaCacheinfo: info}).Serialize()))
 	m.AddData(nl.NewRtAttr(ifaProto, nl.Uint8Attr(Protocol)))
 	return m
 }
 
-func addressMessage(kind, index int, p netip.Prefix) *nl.NetlinkRequest {
+func addressMessage(kind int, q request) *nl.NetlinkRequest {
+	p, other := q.prefix, q.prefix.Addr()
+	if q.peer.IsValid() {
+		other = q.peer
+	}
 	m := &nl.NetlinkRequest{NlMsghdr: unix.NlMsghdr{Len: unix.SizeofNlMsghdr, Type: uint16(kind)}}
 	family := unix.AF_INET
 	if p.Addr().Is6() {
@@ -311,11 +334,13 @@ func addressMessage(kind, index int, p netip.Prefix) *nl.NetlinkRequest {
 	}
 	body := nl.NewIfAddrmsg(family)
 	body.Prefixlen = uint8(p.Bits())
-	body.Index = uint32(index)
+	body.Index = uint32(q.index)
+	if q.kind == set && q.address != nil && p.Addr().Is4() {
+		body.Scope = q.address.Scope
+	}
 	m.AddData(body)
-	ip := p.Addr().AsSlice()
-	m.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip))
-	m.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip))
+	m.AddData(nl.NewRtAttr(unix.IFA_LOCAL, p.Addr().AsSlice()))
+	m.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, other.AsSlice()))
 	return m
 }
 
@@ -408,7 +433,9 @@ func parseAddress(m syscall.NetlinkMessage) (dumped, error) {
 	if err != nil {
 		return dumped{}, err
 	}
-	d := dumped{index: int(info.Index), entry: entry{secondary: info.Flags&unix.IFA_F_SECONDARY != 0}}
+	d := dumped{index: int(info.Index), entry: entry{
+		secondary: info.Flags&unix.IFA_F_SECONDARY != 0, permanent: info.Flags&unix.IFA_F_PERMANENT != 0, scope: info.Scope,
+	}}
 	var local, addr netip.Addr
 	for _, a := range attrs {
 		switch a.Attr.Type {
@@ -416,14 +443,23 @@ func parseAddress(m syscall.NetlinkMessage) (dumped, error) {
 			local, _ = netip.AddrFromSlice(a.Value)
 		case unix.IFA_ADDRESS:
 			addr, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_BROADCAST:
+			d.broadcast, _ = netip.AddrFromSlice(a.Value)
+		case unix.IFA_LABEL:
+			d.label = unix.ByteSliceToString(a.Value)
+		case unix.IFA_FLAGS: // the header has only the lowest eight
+			d.noRoute = len(a.Value) >= 4 && binary.NativeEndian.Uint32(a.Value)&unix.IFA_F_NOPREFIXROUTE != 0
 		case ifaProto:
 			if len(a.Value) > 0 {
 				d.proto = a.Value[0]
 			}
 		}
 	}
-	if !local.IsValid() { // as with IPv6; else the other is a peer's
+	switch {
+	case !local.IsValid(): // as with IPv6
 		local = addr
+	case addr.IsValid() && addr != local:
+		d.peer = addr
 	}
 	if d.prefix = netip.PrefixFrom(local, int(info.Prefixlen)); !d.prefix.IsValid() {
 		return dumped{}, unix.EBADMSG

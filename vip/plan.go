@@ -52,10 +52,15 @@ type request struct {
 	index    int
 	name     string // of the interface, for messages
 	prefix   netip.Prefix
+	peer     netip.Addr    // the other end; the zero Addr: none
 	lifetime time.Duration // 0: for ever
 	renewal  bool          // of an address that is on
-	noRoute  bool          // bring no IPv6 prefix route, or leave it when removing
+	noRoute  bool          // bring no prefix route, or leave that of IPv6 when removing
+	mortal   bool          // an IPv6 address and its route without a lifetime are to get one
 	primary  bool          // removing it may take secondary addresses with it
+
+	object   *object   // a route or a rule, in place of an address
+	follower *follower // nil for what an earlier configuration left
 }
 
 // plan returns the requests that bring the kernel nearer to what is wished: at
@@ -77,12 +82,14 @@ func (t *table) plan(now time.Duration) []request {
 		p.renewals = nil
 	}
 	t.routes(p.removals)
-	return slices.Concat(p.wrong, p.adds, p.removals, p.renewals, t.promotions())
+	return slices.Concat(p.unfollow, p.wrong, p.adds, p.follow, p.removals, p.renewals, t.promotions())
 }
 
 // plan collects requests by kind, in the order in which they are made.
 type plan struct {
 	room     int       // for adds
+	unfollow []request // removals of routes and rules
+	follow   []request // routes and rules to be put in place
 	wrong    []request // removals of what stands in the way of adds
 	adds     []request
 	removals []request
@@ -98,6 +105,9 @@ func (r *router) plan(p *plan, now time.Duration) {
 		if a.wished {
 			r.planOne(p, a, now)
 		}
+	}
+	if !r.follow(p, now) {
+		return // routes and rules go before their addresses
 	}
 	// Backwards, for the first that was put on is the primary address of its
 	// network: were it the first to go, the kernel would promote the next, and
@@ -127,7 +137,14 @@ func (r *router) planOne(p *plan, a *address, now time.Duration) {
 		p.wrong = append(p.wrong, a.removals(true)...)
 		p.renewals = append(p.renewals, a.addition())
 	case todo == set && !a.installed && len(p.adds) < p.room:
-		p.wrong = append(p.wrong, a.removals(true)...)
+		wrong := a.removals(true)
+		p.wrong = append(p.wrong, wrong...)
+		if len(wrong) > 0 && a.Prefix.Addr().Is6() {
+			// The kernel tells of the removal at once and of the addition later, from a
+			// work queue: in one go the table would take the address for lost.
+			r.dirty = true
+			return
+		}
 		p.adds = append(p.adds, a.addition())
 	default:
 		r.dirty = true
@@ -144,7 +161,10 @@ func (t *table) routes(removals []request) {
 		if q.address == nil || q.prefix.Addr().Is4() {
 			continue
 		}
-		nw := q.address.router.iface.networks[q.address.Prefix.Masked()]
+		nw := q.address.iface.networks[q.address.Prefix.Masked()]
+		if q.address.NoPrefixRoute {
+			continue
+		}
 		gone[nw]++
 		q.noRoute = nw.hosts > 0 || gone[nw] < nw.vips
 	}
@@ -154,7 +174,7 @@ func (t *table) routes(removals []request) {
 func (t *table) paced(requests []request, took time.Duration) {
 	adds := 0
 	for _, q := range requests {
-		if q.kind == set && !q.renewal {
+		if q.kind == set && q.address != nil && !q.renewal {
 			adds++
 		}
 	}
@@ -201,7 +221,7 @@ func (r *router) renewals(now time.Duration) {
 // step compares what is wished of the address with what the kernel has, and
 // returns what is to be done when a.retryAt has passed.
 func (a *address) step(now time.Duration) requestKind {
-	f := a.router.iface
+	f := a.iface
 	if f.link.index == 0 {
 		return 0
 	}
@@ -232,11 +252,12 @@ func (a *address) step(now time.Duration) requestKind {
 	return set
 }
 
-// present reports whether the kernel has the address: with any prefix length
-// where it cannot have two of them (IPv6), or where the host's own will do.
+// present reports whether the kernel has the address as it is wished: with any
+// prefix length where it cannot have two of them (IPv6), and in any form where
+// the host's own will do.
 func (a *address) present() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
-		if e.prefix == a.Prefix || e.prefix.Addr().Is6() || a.own {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
+		if a.own || a.fits(e) && (e.prefix == a.Prefix || e.prefix.Addr().Is6()) {
 			return true
 		}
 	}
@@ -248,7 +269,7 @@ func (a *address) present() bool {
 // what an earlier run left counts too; it ends with its lifetime and is then
 // replaced as any other.
 func (a *address) hosts() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if a.router.Native && e.proto != Protocol {
 			return true
 		}
@@ -262,7 +283,7 @@ func (a *address) endangers() bool {
 	if a.router.Lifetime <= 0 {
 		return false
 	}
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if e.prefix == a.Prefix && !a.own && !e.assumed && e.primary() {
 			return true
 		}
@@ -276,7 +297,7 @@ func (e entry) primary() bool {
 
 // primary reports whether any form of the address is a primary one.
 func (a *address) primary() bool {
-	for _, e := range a.router.iface.seen[a.Prefix.Addr()] {
+	for _, e := range a.iface.seen[a.Prefix.Addr()] {
 		if e.primary() {
 			return true
 		}
@@ -289,27 +310,33 @@ func (a *address) primary() bool {
 // prefix route: it would share the host's, and the kernel would give a route
 // that router advertisements keep alive our lifetime.
 func (a *address) addition() request {
-	f := a.router.iface
-	return request{
-		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
+	f := a.iface
+	q := request{
+		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), lifetime: a.router.Lifetime,
 		renewal: a.installed,
-		noRoute: a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
+		noRoute: a.NoPrefixRoute || a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
+	for _, e := range f.seen[a.Prefix.Addr()] {
+		q.mortal = q.mortal || e.permanent && e.prefix == a.Prefix && a.Prefix.Addr().Is6() && q.lifetime > 0 && !q.noRoute
+	}
+	return q
 }
 
 // removals are the requests that take off what the kernel has of the address,
-// or, with wrong, only what has another prefix length than it should. The
-// host's own is never among them.
+// or, with wrong, only what has another form than it should: of IPv4 the kernel
+// keeps the options that it has when the address is set again, of IPv6 the route.
+// The host's own is never among them.
 func (a *address) removals(wrong bool) []request {
 	var out []request
-	f := a.router.iface
+	f := a.iface
 	for _, e := range f.seen[a.Prefix.Addr()] {
-		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix {
+		if a.router.Native && e.proto != Protocol || wrong && e.prefix == a.Prefix && a.fits(e) {
 			continue
 		}
+		unwanted := wrong && a.NoPrefixRoute && !e.noRoute && e.prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts == 0
 		out = append(out, request{
-			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix,
-			primary: e.primary(), noRoute: true,
+			kind: remove, address: a, index: f.link.index, name: f.link.name, prefix: e.prefix, peer: e.peer,
+			primary: e.primary(), noRoute: !unwanted,
 		})
 	}
 	return out
@@ -318,6 +345,10 @@ func (a *address) removals(wrong bool) []request {
 // done notes the kernel's answer to a request; err is nil when it was done, and
 // otherwise says everything.
 func (t *table) done(q request, err error, now time.Duration) {
+	if q.object != nil {
+		t.followed(q, err, now)
+		return
+	}
 	f := t.iface(q.index)
 	gone := errors.Is(err, unix.ENODEV)
 	switch {
@@ -343,12 +374,12 @@ func (t *table) done(q request, err error, now time.Duration) {
 			q.address.failed(err, now)
 			return
 		}
-		f.removeEntry(q.prefix)
+		f.removeEntry(entry{prefix: q.prefix, peer: q.peer})
 		if q.address.router.wish == nil {
 			t.log.Warn("virtual address was there at the start: taken off", "router", q.address.router.Name, "interface", q.name, "address", q.prefix)
 		}
 		if q.address.wished {
-			t.log.Warn("address was on with another prefix length", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
+			t.log.Warn("address was on in another form than configured", "router", q.address.router.Name, "interface", q.name, "found", q.prefix, "wanted", q.address.Prefix)
 		}
 	case err != nil:
 		q.address.router.dirty = true
@@ -366,7 +397,7 @@ func (f *iface) installed(q request, now time.Duration) {
 	a := q.address
 	a.router.dirty, a.renew = true, false
 	if !a.present() {
-		f.setEntry(entry{prefix: q.prefix, proto: Protocol, assumed: true})
+		f.setEntry(a.form())
 	}
 	if a.installed || !a.wished {
 		a.recovered()
@@ -391,6 +422,9 @@ func (t *table) deadline() time.Duration {
 	}
 	if len(t.settling) > 0 {
 		due = min(due, t.settleAt)
+	}
+	if t.routing.stale {
+		due = min(due, t.routing.readAt)
 	}
 	return due
 }

@@ -1,11 +1,13 @@
 package vip
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -19,7 +21,8 @@ type table struct {
 	emit    func(Event)
 	routers []*router
 	ifaces  map[string]*iface
-	strays  []request // to be taken off interfaces that changed their name
+	strays  []request // to be taken off: on interfaces that changed their name, and of no router
+	routing routing
 
 	// settling are the IPv6 addresses that wait for their announcement until
 	// the kernel answers for them. It acknowledges an address at once and makes
@@ -38,8 +41,9 @@ type iface struct {
 	link     link
 	seen     map[netip.Addr][]entry    // addresses the kernel has there
 	networks map[netip.Prefix]*network // the IPv6 networks of the vips
-	vips     map[netip.Addr]*address   // addresses the routers have
-	routers  []*router
+	vips     map[netip.Addr]*address   // addresses the routers have here
+	wanted   []*address                // the same, in the order of the routers
+	routers  []*router                 // that name it
 	queue    queue
 	promote  bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
 }
@@ -47,7 +51,7 @@ type iface struct {
 // network says how many addresses of an IPv6 network the kernel has.
 type network struct {
 	hosts int // that no router has, with whatever prefix length
-	vips  int // that one has
+	vips  int // that one has, and that bring its route
 }
 
 // link is an interface as the kernel describes it.
@@ -65,8 +69,14 @@ type link struct {
 
 // entry is an address that the kernel has on an interface.
 type entry struct {
-	prefix    netip.Prefix // not masked
+	prefix    netip.Prefix // not masked; with a peer, of the peer's length
+	peer      netip.Addr   // the zero Addr: none
 	proto     uint8        // IFA_PROTO
+	label     string       // this and the next two: of IPv4 only
+	scope     uint8
+	broadcast netip.Addr
+	noRoute   bool // IFA_F_NOPREFIXROUTE
+	permanent bool // it has no lifetime
 	secondary bool
 	assumed   bool // concluded from an acknowledgement: secondary is not known yet
 }
@@ -76,22 +86,23 @@ type router struct {
 	Router
 	handle    *Handle
 	emit      func(Event)
-	iface     *iface
 	wish      *wish // nil: none yet
 	addresses []*address
+	followers []*follower
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
 	renewAt   time.Duration
-	pending   bool  // something can be done for it at once
-	onSaid    bool  // On has been reported for the present wish
-	offSaid   bool  // Off has been reported since an address was last on
-	linkErr   error // what of the interface has been reported
+	pending   bool   // something can be done for it at once
+	onSaid    bool   // On has been reported for the present wish
+	offSaid   bool   // Off has been reported since an address was last on
+	linkErr   string // what of the interfaces has been reported
 }
 
 // address is one Address of a router with what has been wished and done of it.
 type address struct {
 	Address
 	router    *router
+	iface     *iface
 	wished    bool
 	remove    bool // to be taken off: released, or left by an earlier run
 	installed bool // on, as far as we did or know
@@ -103,13 +114,7 @@ type address struct {
 	settling   bool          // IPv6: on, but perhaps not answered yet; see table.settling
 	settleTill time.Duration // then it is announced all the same
 
-	// Errors and repairs.
-	err     string // last reported
-	retryAt time.Duration
-	backoff time.Duration
-	missing bool          // removed by somebody else, not yet back
-	noticed time.Duration // since when
-	fights  int           // repairs without a calm between them
+	upkeep
 
 	// Announcing; see queue.
 	round  uint64
@@ -117,15 +122,6 @@ type address struct {
 	unsent int // attempts that failed since
 	began  time.Duration
 }
-
-// Bounds of the repair of an address that somebody removes again and again:
-// the first few at once, then at growing intervals up to one a second.
-const (
-	fightFree  = 5
-	fightFirst = 50 * time.Millisecond
-	fightLast  = time.Second
-	fightCalm  = 10 * time.Second
-)
 
 // How often the kernel is asked whether it answers for an address, and how long
 // that is waited for. The pauses grow: whoever asks all the time, with real-time
@@ -138,16 +134,10 @@ const (
 	settleBatch = 64 // addresses at once
 )
 
-// Bounds of the retries after an error.
-const (
-	retryFirst = 100 * time.Millisecond
-	retryLast  = 5 * time.Second
-)
-
 var (
 	errNoInterface = errors.New("there is no such interface")
 	errLinkDown    = errors.New("the interface is down")
-	errContested   = errors.New("somebody removes the address again and again")
+	errContested   = errors.New("somebody removes it again and again")
 )
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
@@ -157,22 +147,39 @@ func newTable(log *slog.Logger, emit func(Event)) *table {
 // add registers a router. The caller resyncs afterwards, for the interface may
 // be one whose messages were not kept so far.
 func (t *table) add(r Router, h *Handle) {
-	f := t.ifaces[r.Interface]
-	if f == nil {
-		f = &iface{name: r.Interface, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
-		t.ifaces[r.Interface] = f
-	}
-	n := &router{Router: r, handle: h, emit: t.emit, iface: f, dirty: true}
+	n := &router{Router: r, handle: h, emit: t.emit, dirty: true}
 	for _, a := range r.Addresses {
-		na := &address{Address: a, router: n, remove: true}
+		f := t.use(cmp.Or(a.Interface, r.Interface), n)
+		if a.Peer.IsValid() { // its length is the one that the kernel keeps
+			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Peer.Bits())
+			// Of IPv6 it brings a route to the peer alone: one to the peer's network the
+			// kernel would make at a renewal and leave behind.
+			a.NoPrefixRoute = a.NoPrefixRoute || a.Peer.Addr().Is6()
+		}
+		na := &address{Address: a, router: n, iface: f, remove: true}
 		n.addresses = append(n.addresses, na)
+		f.wanted = append(f.wanted, na)
 		f.vips[a.Prefix.Addr()] = na
-		if a.Prefix.Addr().Is6() {
+		if a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()] == nil {
 			f.networks[a.Prefix.Masked()] = &network{}
 		}
 	}
-	f.routers = append(f.routers, n)
+	t.use(r.Interface, n)
+	t.follow(n)
 	t.routers = append(t.routers, n)
+}
+
+// use returns the interface of that name, which the router now names.
+func (t *table) use(name string, r *router) *iface {
+	f := t.ifaces[name]
+	if f == nil {
+		f = &iface{name: name, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
+		t.ifaces[name] = f
+	}
+	if !slices.Contains(f.routers, r) {
+		f.routers = append(f.routers, r)
+	}
+	return f
 }
 
 // wishes takes each router's newest wish.
@@ -190,7 +197,7 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		r.linkErr = nil
+		r.linkErr = ""
 	}
 	if anew {
 		r.onSaid = false
@@ -203,13 +210,15 @@ func (r *router) become(w *wish, now time.Duration) {
 			a.becomeWished()
 		}
 	}
+	for _, f := range r.followers {
+		f.become(w, anew)
+	}
 }
 
 // becomeWished begins a wish for the address.
 func (a *address) becomeWished() {
 	a.wished, a.remove, a.given, a.announced = true, false, false, false
-	a.retryAt, a.backoff, a.err = 0, 0, ""
-	a.missing, a.fights = false, 0
+	a.upkeep = upkeep{}
 	if a.installed {
 		a.announce()
 	}
@@ -219,9 +228,8 @@ func (a *address) becomeWished() {
 func (a *address) becomeReleased() {
 	a.wished, a.remove = false, true
 	a.installed, a.own, a.renew, a.given, a.announced, a.settling = false, false, false, false, false, false
-	a.retryAt, a.backoff, a.err = 0, 0, ""
-	a.missing, a.fights = false, 0
-	a.router.iface.queue.stop(a)
+	a.upkeep = upkeep{}
+	a.iface.queue.stop(a)
 }
 
 // becomeInstalled notes that the address is on, as the host's own or by us.
@@ -283,7 +291,7 @@ func (t *table) settled(local []bool, now time.Duration) {
 
 // becomeSettled begins to announce an address that was settling.
 func (a *address) becomeSettled() {
-	a.settling = false
+	a.settling, a.router.dirty = false, true
 	a.announce()
 }
 
@@ -291,8 +299,8 @@ func (a *address) becomeSettled() {
 // should be and was.
 func (a *address) becomeMissing(now time.Duration) {
 	a.installed, a.own, a.renew, a.announced, a.settling = false, false, false, false, false
-	a.router.iface.queue.stop(a)
-	if !a.router.iface.link.up {
+	a.iface.queue.stop(a)
+	if !a.iface.link.up {
 		return // the kernel's doing, with the link
 	}
 	if !a.Repair {
@@ -300,17 +308,8 @@ func (a *address) becomeMissing(now time.Duration) {
 		a.router.say(Event{Kind: Removed, Address: a.Prefix.Addr()})
 		return
 	}
-	if now >= a.noticed+fightCalm {
-		a.fights = 0
-	}
-	a.missing, a.noticed = true, now
-	a.fights++
-	if a.fights <= fightFree {
-		return
-	}
-	a.retryAt = now + min(fightLast, fightFirst<<min(a.fights-fightFree-1, 10))
-	if a.fights == fightFree+1 {
-		a.router.say(Event{Kind: Contested, Address: a.Prefix.Addr(), Err: fmt.Errorf("keep %s on %s: %w", a.Prefix, a.router.Interface, errContested)})
+	if a.lost(now) {
+		a.router.say(Event{Kind: Contested, Address: a.Prefix.Addr(), Err: fmt.Errorf("keep %s on %s: %w", a.Prefix, a.iface.name, errContested)})
 	}
 }
 
@@ -319,7 +318,7 @@ func (a *address) becomeGone() {
 	a.installed, a.own, a.renew, a.missing, a.announced, a.settling = false, false, false, false, false, false
 	a.remove = !a.wished // on an interface that comes, as at start
 	a.retryAt, a.backoff = 0, 0
-	a.router.iface.queue.stop(a)
+	a.iface.queue.stop(a)
 }
 
 // announce starts announcing the address, where that makes sense.
@@ -327,7 +326,7 @@ func (a *address) announce() {
 	if a.settling {
 		return // it is announced in the end
 	}
-	if f := a.router.iface; f.link.ethernet {
+	if f := a.iface; f.link.ethernet {
 		f.queue.start(a)
 	} else {
 		a.announced = true
@@ -336,26 +335,21 @@ func (a *address) announce() {
 
 // failed notes an error in something done for the address.
 func (a *address) failed(err error, now time.Duration) {
-	a.backoff = min(max(2*a.backoff, retryFirst), retryLast)
-	a.retryAt = now + a.backoff
-	if a.err != err.Error() {
-		a.err = err.Error()
+	if a.refused(err, now) {
 		a.router.say(Event{Kind: Failed, Address: a.Prefix.Addr(), Err: err})
 	}
 }
 
 // recovered notes that something done for the address succeeded.
 func (a *address) recovered() {
-	a.retryAt, a.backoff = 0, 0
-	if a.err != "" {
-		a.err = ""
+	if a.accepted() {
 		a.router.say(Event{Kind: Recovered, Address: a.Prefix.Addr()})
 	}
 }
 
 // announced notes that an announcement of a was sent.
 func (t *table) announced(a *address, now time.Duration) {
-	a.router.iface.queue.sent(a, now)
+	a.iface.queue.sent(a, now)
 	a.announced = true
 	if a.retryAt == 0 { // else the error is another one
 		a.recovered()
@@ -370,7 +364,7 @@ func (t *table) announced(a *address, now time.Duration) {
 
 // unannounced notes that an announcement of a could not be sent.
 func (t *table) unannounced(a *address, err error, now time.Duration) {
-	a.router.iface.queue.failed(a, now)
+	a.iface.queue.failed(a, now)
 	if a.err == "" {
 		a.err = err.Error()
 		a.router.say(Event{Kind: Failed, Address: a.Prefix.Addr(), Err: err})
@@ -394,50 +388,59 @@ func (t *table) report() {
 }
 
 func (t *table) reportRouter(r *router) {
-	wished, on, allIn, allOn, busy := 0, 0, true, true, r.pending
+	wished, on, allOn, busy := 0, 0, true, r.pending
 	for _, a := range r.addresses {
 		if a.wished {
 			wished++
-			allIn = allIn && a.installed
 			allOn = allOn && a.installed && a.announced
 		}
 		if a.installed {
 			on++
 		}
-		busy = busy || a.remove || a.missing
+		busy = busy || a.iface.link.index != 0 && (a.remove || a.missing)
 	}
-	if r.iface.link.index == 0 {
-		busy = false
-	}
-	r.reportLink(wished > 0 && !allIn)
+	r.reportLink()
+	held := r.wish != nil && r.wish.held
 	switch {
-	case wished > 0 && allOn && !r.onSaid:
+	case held && allOn && !r.onSaid: // at once where there are no addresses
 		r.onSaid = true
 		r.say(Event{Kind: On})
-	case on == 0 && !busy && !r.offSaid:
+	case on == 0 && !busy && !r.offSaid && (wished > 0 || !held):
 		r.offSaid, r.onSaid = true, false
 		r.say(Event{Kind: Off})
 	}
 }
 
-// reportLink emits whether the interface keeps something wished from being on.
-func (r *router) reportLink(waiting bool) {
+// reportLink emits whether an interface keeps something wished from being on.
+func (r *router) reportLink() {
 	var reason error
+	for _, a := range r.addresses {
+		if !a.wished || a.installed || reason != nil {
+			continue
+		}
+		if err := a.iface.absence(); err != nil {
+			reason = fmt.Errorf("hold addresses on %s: %w", a.iface.name, err)
+		}
+	}
 	switch {
-	case waiting && r.iface.link.index == 0:
-		reason = errNoInterface
-	case waiting && !r.iface.link.up:
-		reason = errLinkDown
-	}
-	if reason == r.linkErr {
-		return
-	}
-	r.linkErr = reason
-	if reason == nil {
+	case reason == nil && r.linkErr != "":
+		r.linkErr = ""
 		r.say(Event{Kind: Recovered})
-		return
+	case reason != nil && r.linkErr != reason.Error():
+		r.linkErr = reason.Error()
+		r.say(Event{Kind: Failed, Err: reason})
 	}
-	r.say(Event{Kind: Failed, Err: fmt.Errorf("hold addresses on %s: %w", r.Interface, reason)})
+}
+
+// absence says why nothing can be put on the interface; nil when it can.
+func (f *iface) absence() error {
+	switch {
+	case f.link.index == 0:
+		return errNoInterface
+	case !f.link.up:
+		return errLinkDown
+	}
+	return nil
 }
 
 // hardware returns the interface's Ethernet address.

@@ -25,6 +25,8 @@ type sim struct {
 	kernel  map[netip.Prefix]bool
 	refuse  map[netip.Addr]error
 	silent  bool // the kernel does not answer for IPv6 addresses yet
+	objects []object
+	reject  map[string]error // by the object's name
 	journal []string
 	now     time.Duration
 }
@@ -35,6 +37,9 @@ func newSim(t *testing.T, routers ...Router) (*sim, []*Handle) {
 		text := fmt.Sprintf("%s: %s", e.Router, e.Kind)
 		if e.Address.IsValid() {
 			text += " " + e.Address.String()
+		}
+		if e.Object != "" {
+			text += " " + e.Object
 		}
 		if e.After > 0 {
 			text += " after " + e.After.String()
@@ -70,18 +75,27 @@ func (s *sim) resync() {
 // turn does what a turn of the worker does; it reports whether there was work.
 func (s *sim) turn() bool {
 	s.table.wishes(s.now)
+	if k := &s.table.routing; k.stale && s.now >= k.readAt {
+		s.table.read(s.objects)
+	}
 	requests := s.table.plan(s.now)
 	for _, q := range requests {
+		if q.object != nil {
+			s.change(q)
+			continue
+		}
 		s.note("%s %s", q.kind, q.prefix)
 		err := s.refuse[q.prefix.Addr()]
 		switch {
 		case err != nil:
 		case q.kind == set:
 			s.kernel[q.prefix] = true
-			s.table.setAddr(q.index, entry{prefix: q.prefix, proto: Protocol, secondary: true})
+			e := q.address.form()
+			e.assumed, e.secondary = false, true
+			s.table.setAddr(q.index, e)
 		case q.kind == remove:
 			delete(s.kernel, q.prefix)
-			s.table.removeAddr(q.index, q.prefix)
+			s.table.removeAddr(q.index, entry{prefix: q.prefix, peer: q.peer})
 		}
 		s.table.done(q, err, s.now)
 	}
@@ -145,7 +159,7 @@ func (s *sim) run(d time.Duration) {
 func (s *sim) lose(prefix string) {
 	p := netip.MustParsePrefix(prefix)
 	delete(s.kernel, p)
-	s.table.removeAddr(s.link.index, p)
+	s.table.removeAddr(s.link.index, entry{prefix: p})
 }
 
 // want compares the journal, and begins a new one.

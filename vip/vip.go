@@ -132,8 +132,13 @@ type Event struct {
 	// Router is the router's name; empty for Stuck.
 	Router string
 	Kind   EventKind
-	// Address is the address concerned; the zero Addr when it is the router as a whole.
+	// Address is the address concerned; the zero Addr when it is the router as a
+	// whole, or an Object.
 	Address netip.Addr
+	// Object is the route or rule concerned, as [Route.String] or [Rule.String]
+	// has it; else empty. Its kind is Failed, Recovered, Repaired, Removed or
+	// Contested, and On and Off do not depend on it.
+	Object string
 	// Err is the reason, set with Failed, Contested and Stuck.
 	Err error
 	// After is the time from noticing to having it mended and announced

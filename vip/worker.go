@@ -36,6 +36,7 @@ type Worker struct {
 
 	requests requests
 	watch    int      // rtnetlink socket with the kernel's notifications
+	routes   int      // one of its own for routes and rules, of which there may be a flood
 	packet   int      // packet socket, not bound: sends on any interface, receives nothing
 	bell     *os.File // eventfd that ends wait
 	bellFD   int
@@ -64,7 +65,7 @@ type addition struct {
 // interface and would have to be opened again, in this namespace, for each
 // interface that comes; here one serves all.
 func New(o Options) (_ *Worker, err error) {
-	w := &Worker{log: o.Log, report: o.Report, watch: -1, packet: -1, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
+	w := &Worker{log: o.Log, report: o.Report, watch: -1, routes: -1, packet: -1, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -82,6 +83,9 @@ func New(o Options) (_ *Worker, err error) {
 	}
 	w.watch, err = openNetlink(watchBuffer, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
+		return nil, err
+	}
+	if err = w.openRoutes(); err != nil {
 		return nil, err
 	}
 	// Blocking, so that os.File keeps it out of the runtime's poller: a write
@@ -115,7 +119,7 @@ func missing(err error, capability string) error {
 
 // Close frees the sockets of a worker that is not run. Run does it by itself.
 func (w *Worker) Close() {
-	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.packet} {
+	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.routes, &w.packet} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 		}
@@ -188,6 +192,9 @@ func (w *Worker) take() bool {
 	for _, a := range added {
 		w.table.add(a.router, a.handle)
 	}
+	if len(added) > 0 {
+		w.watchRoutes()
+	}
 	return len(added) > 0
 }
 
@@ -203,6 +210,7 @@ func (w *Worker) wait() error {
 	fds := []unix.PollFd{
 		{Fd: int32(w.bellFD), Events: unix.POLLIN},
 		{Fd: int32(w.watch), Events: unix.POLLIN},
+		{Fd: int32(w.routes), Events: unix.POLLIN},
 	}
 	var until *unix.Timespec
 	if timeout != never {
@@ -233,6 +241,7 @@ func (w *Worker) listen() {
 					w.log.Error("kernel state not read, will be tried again", "err", err)
 				}
 			}
+			w.listenRoutes()
 			return
 		case errors.Is(err, unix.ENOBUFS): // some were lost
 			w.stale = true
@@ -270,6 +279,9 @@ func (w *Worker) resync() error {
 			break
 		}
 	}
+	if err := w.readRoutes(); err != nil {
+		return err
+	}
 	w.table.resync(d)
 	w.stale = false
 	return nil
@@ -297,6 +309,9 @@ func (w *Worker) do(requests []request) {
 		err := refused[q.index]
 		if err == nil || !q.primary {
 			err = answers[last[i]]
+		}
+		if q.object != nil && q.kind == set && errors.Is(err, unix.EEXIST) {
+			err = w.rival(q)
 		}
 		w.table.done(q, q.explain(err), at)
 	}
@@ -382,11 +397,14 @@ func (q request) explain(err error) error {
 		return nil
 	}
 	what := fmt.Sprintf("%s %s on %s", q.kind, q.prefix, q.name)
-	if q.kind == promote {
+	switch {
+	case q.object != nil:
+		what = fmt.Sprintf("%s %s", q.kind, q.describe())
+	case q.kind == promote:
 		what = fmt.Sprintf("%s %s", q.kind, q.name)
 	}
 	switch {
-	case q.kind != promote && q.prefix.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) && q.kind == set):
+	case q.object == nil && q.kind != promote && q.prefix.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) && q.kind == set):
 		return fmt.Errorf("%s: %w: net.ipv6.conf.%s.disable_ipv6 is 1, or CAP_NET_ADMIN is missing", what, err, q.name)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%s: %w", what, missing(err, "CAP_NET_ADMIN"))
