@@ -30,6 +30,9 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 		if index, on, ok := parseForwarding(m); ok {
 			t.setForwarding(index, on)
 		}
+		if filters, ok := parseFilter(m); ok {
+			t.setFilters(filters)
+		}
 	}
 }
 
@@ -40,6 +43,7 @@ func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC
 
 // setLink notes that an interface exists, or has changed.
 func (t *table) setLink(l link) {
+	t.orphan(l)
 	f := t.named(l)
 	for _, other := range t.ifaces {
 		if other.link.index == l.index && other != f {
@@ -54,9 +58,7 @@ func (t *table) setLink(l link) {
 		f.becomeAbsent()
 	}
 	f.link = l
-	for _, r := range f.routers {
-		r.dirty = true
-	}
+	f.becomeDirty()
 	// Neighbours have to be told anew when frames for us have to go another way,
 	// or may have been lost.
 	if old.index == l.index && (old.mac != l.mac || l.up && !old.up || l.running && !old.running) {
@@ -92,6 +94,7 @@ func (t *table) setForwarding(index int, on bool) {
 // strayed notes that an interface now has another name: what we put there has
 // to be taken off, since nobody would renew or release it.
 func (t *table) strayed(f *iface) {
+	t.strayedMacvlan(f)
 	for _, r := range f.routers {
 		for _, a := range r.addresses {
 			if a.installed && !a.own {
@@ -113,13 +116,23 @@ func (t *table) removeLink(index int) {
 
 // becomeAbsent forgets everything that belonged to the interface's former self.
 func (f *iface) becomeAbsent() {
-	f.link, f.promote = link{}, false
+	f.link, f.promote, f.former = link{}, false, nil
 	f.forget()
+	f.becomeDirty()
 	for _, r := range f.routers {
-		r.dirty = true
 		for _, a := range r.addresses {
 			a.becomeGone()
 		}
+	}
+}
+
+// becomeDirty makes plan look at what is on the interface.
+func (f *iface) becomeDirty() {
+	for _, r := range f.routers {
+		r.dirty = true
+	}
+	for _, m := range f.macvlans {
+		m.router.dirty = true
 	}
 }
 
@@ -201,6 +214,7 @@ func (f *iface) removeEntry(p netip.Prefix) {
 type dump struct {
 	links     []link
 	addresses []dumped
+	filters   bool
 }
 
 // dumped is one address of a dump.
@@ -211,6 +225,7 @@ type dumped struct {
 
 // resync replaces all that is known of the kernel.
 func (t *table) resync(d dump) {
+	t.setFilters(d.filters)
 	there := make(map[int]bool, len(d.links))
 	for _, l := range d.links {
 		there[l.index] = true

@@ -26,10 +26,16 @@ const (
 type requestKind uint8
 
 const (
-	_       requestKind = iota
-	set                 // put the address on, or renew it
-	remove              // take it off
-	promote             // let secondary addresses outlive their primary
+	_        requestKind = iota
+	set                  // put the address on, or renew it
+	remove               // take it off
+	promote              // let secondary addresses outlive their primary
+	makeLink             // make a macvlan
+	dropLink             // take it away
+	mendLink             // give it back its MAC address and mode
+	upLink
+	downLink
+	tune // change settings of an interface
 )
 
 // String returns the kind as the verb of an error message.
@@ -41,6 +47,18 @@ func (k requestKind) String() string {
 		return "remove"
 	case promote:
 		return "set promote_secondaries for"
+	case makeLink:
+		return "make the virtual MAC's interface"
+	case dropLink:
+		return "remove the interface"
+	case mendLink:
+		return "mend the virtual MAC's interface"
+	case upLink:
+		return "set up the virtual MAC's interface"
+	case downLink:
+		return "set down the virtual MAC's interface"
+	case tune:
+		return "change settings of"
 	}
 	return fmt.Sprintf("requestKind(%d)", uint8(k))
 }
@@ -56,6 +74,12 @@ type request struct {
 	renewal  bool          // of an address that is on
 	noRoute  bool          // bring no IPv6 prefix route, or leave it when removing
 	primary  bool          // removing it may take secondary addresses with it
+	metric   uint32        // of the routes that the address brings; 0: the kernel's default
+
+	// Of an interface; see macvlan.go.
+	macvlan  *macvlan // nil for a stray, and for what carries macvlans
+	base     link     // what carries it
+	settings *settings
 }
 
 // plan returns the requests that bring the kernel nearer to what is wished: at
@@ -67,7 +91,7 @@ func (t *table) plan(now time.Duration) []request {
 	p.removals, t.strays = append(p.removals, t.strays...), nil
 	for _, r := range t.routers {
 		if r.dirty || now >= r.due {
-			r.plan(&p, now)
+			r.plan(t, &p, now)
 		}
 	}
 	if len(p.adds) > 0 {
@@ -77,12 +101,13 @@ func (t *table) plan(now time.Duration) []request {
 		p.renewals = nil
 	}
 	t.routes(p.removals)
-	return slices.Concat(p.wrong, p.adds, p.removals, p.renewals, t.promotions())
+	return slices.Concat(p.links, p.wrong, p.adds, p.removals, p.renewals, t.promotions())
 }
 
 // plan collects requests by kind, in the order in which they are made.
 type plan struct {
 	room     int       // for adds
+	links    []request // changes of macvlans
 	wrong    []request // removals of what stands in the way of adds
 	adds     []request
 	removals []request
@@ -91,8 +116,11 @@ type plan struct {
 
 // plan adds to p what is to be done now for the router's addresses, as far as
 // there is room, and notes when to look again.
-func (r *router) plan(p *plan, now time.Duration) {
+func (r *router) plan(t *table, p *plan, now time.Duration) {
 	r.dirty, r.pending, r.due = false, false, never
+	if r.macvlan != nil && !r.macvlan.plan(t, p, now) {
+		return
+	}
 	r.renewals(now)
 	for _, a := range r.addresses {
 		if a.wished {
@@ -290,9 +318,13 @@ func (a *address) primary() bool {
 // that router advertisements keep alive our lifetime.
 func (a *address) addition() request {
 	f := a.router.iface
+	metric := uint32(0)
+	if a.router.macvlan != nil {
+		metric = lastRoute
+	}
 	return request{
 		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, lifetime: a.router.Lifetime,
-		renewal: a.installed,
+		renewal: a.installed, metric: metric,
 		noRoute: a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
 }
@@ -321,6 +353,8 @@ func (t *table) done(q request, err error, now time.Duration) {
 	f := t.iface(q.index)
 	gone := errors.Is(err, unix.ENODEV)
 	switch {
+	case q.kind >= makeLink:
+		t.doneLink(q, err, now)
 	case q.kind == promote:
 		if err != nil {
 			t.log.Warn("secondary addresses of others may be lost with a virtual address", "interface", q.name, "err", err)
@@ -385,7 +419,7 @@ func (t *table) deadline() time.Duration {
 		due = min(due, r.due)
 	}
 	for _, f := range t.ifaces {
-		if f.link.up {
+		if f.speaks() {
 			due = min(due, f.queue.deadline())
 		}
 	}

@@ -30,6 +30,9 @@ type table struct {
 	settleAt time.Duration // when to look at them next
 	settleIn time.Duration // the pause before that
 	room     int           // how many addresses the next plan may put on
+
+	filters bool            // net.ipv4.conf.all.rp_filter is not 0
+	told    map[string]bool // what has been logged once
 }
 
 // iface is an interface that a router names, whether it exists or not.
@@ -42,6 +45,10 @@ type iface struct {
 	routers  []*router
 	queue    queue
 	promote  bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
+
+	macvlan  *macvlan   // that this is; nil: another interface
+	macvlans []*macvlan // that this carries
+	former   *opening   // how it answered before it carried any; nil: not looked at
 }
 
 // network says how many addresses of an IPv6 network the kernel has.
@@ -61,6 +68,14 @@ type link struct {
 	running  bool // IFF_RUNNING: it has a carrier
 	forward6 bool // net.ipv6.conf.NAME.forwarding
 	promote  bool // net.ipv4.conf.NAME.promote_secondaries
+
+	kind     string // "macvlan", "bridge" and so on; empty for hardware
+	base     int    // index of the interface below, negative in another namespace
+	mode     uint32 // of a macvlan
+	alias    string // IFLA_IFALIAS
+	six      bool   // it knows IPv6
+	forward4 bool   // net.ipv4.conf.NAME.forwarding
+	opening  opening
 }
 
 // entry is an address that the kernel has on an interface.
@@ -77,7 +92,8 @@ type router struct {
 	handle    *Handle
 	emit      func(Event)
 	iface     *iface
-	wish      *wish // nil: none yet
+	macvlan   *macvlan // that iface is; nil without VirtualMAC
+	wish      *wish    // nil: none yet
 	addresses []*address
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
@@ -151,17 +167,17 @@ var (
 )
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
-	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst}
+	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst, told: make(map[string]bool)}
 }
 
 // add registers a router. The caller resyncs afterwards, for the interface may
 // be one whose messages were not kept so far.
 func (t *table) add(r Router, h *Handle) {
-	f := t.ifaces[r.Interface]
-	if f == nil {
-		f = &iface{name: r.Interface, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
-		t.ifaces[r.Interface] = f
+	on := r.Interface
+	if r.VirtualMAC != nil {
+		on = r.VirtualMAC.Name
 	}
+	f := t.interfaceNamed(on)
 	n := &router{Router: r, handle: h, emit: t.emit, iface: f, dirty: true}
 	for _, a := range r.Addresses {
 		na := &address{Address: a, router: n, remove: true}
@@ -173,6 +189,27 @@ func (t *table) add(r Router, h *Handle) {
 	}
 	f.routers = append(f.routers, n)
 	t.routers = append(t.routers, n)
+	if r.VirtualMAC != nil {
+		t.addMacvlan(n)
+	}
+	t.addAnnounce(f, r.Announce)
+}
+
+// interfaceNamed returns the interface of that name, as one to be heard of from
+// now on.
+func (t *table) interfaceNamed(name string) *iface {
+	f := t.ifaces[name]
+	if f == nil {
+		f = &iface{name: name, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
+		f.queue.pace = &pace{}
+		t.ifaces[name] = f
+	}
+	return f
+}
+
+// speaks reports whether announcements can be sent there.
+func (f *iface) speaks() bool {
+	return f.link.up && (f.macvlan == nil || f.macvlan.stands())
 }
 
 // wishes takes each router's newest wish.
@@ -190,7 +227,9 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		r.linkErr = nil
+		if r.macvlan == nil || r.macvlan.err == nil {
+			r.linkErr = nil
+		}
 	}
 	if anew {
 		r.onSaid = false
@@ -387,13 +426,13 @@ func (r *router) say(e Event) {
 }
 
 // report emits what has become true of the routers as wholes.
-func (t *table) report() {
+func (t *table) report(now time.Duration) {
 	for _, r := range t.routers {
-		t.reportRouter(r)
+		t.reportRouter(r, now)
 	}
 }
 
-func (t *table) reportRouter(r *router) {
+func (t *table) reportRouter(r *router, now time.Duration) {
 	wished, on, allIn, allOn, busy := 0, 0, true, true, r.pending
 	for _, a := range r.addresses {
 		if a.wished {
@@ -409,6 +448,12 @@ func (t *table) reportRouter(r *router) {
 	if r.iface.link.index == 0 {
 		busy = false
 	}
+	if m := r.macvlan; m != nil {
+		busy = (busy || m.missing) && m.err == nil
+		if wished > 0 && allOn {
+			m.repaired(now)
+		}
+	}
 	r.reportLink(wished > 0 && !allIn)
 	switch {
 	case wished > 0 && allOn && !r.onSaid:
@@ -423,10 +468,16 @@ func (t *table) reportRouter(r *router) {
 // reportLink emits whether the interface keeps something wished from being on.
 func (r *router) reportLink(waiting bool) {
 	var reason error
+	f := r.iface
+	if r.macvlan != nil {
+		f = r.macvlan.base // the other is the worker's own affair
+	}
 	switch {
-	case waiting && r.iface.link.index == 0:
+	case r.macvlan != nil && r.macvlan.err != nil: // wished or not: it will be
+		reason = r.macvlan.err
+	case waiting && f.link.index == 0:
 		reason = errNoInterface
-	case waiting && !r.iface.link.up:
+	case waiting && !f.link.up:
 		reason = errLinkDown
 	}
 	if reason == r.linkErr {
@@ -435,6 +486,10 @@ func (r *router) reportLink(waiting bool) {
 	r.linkErr = reason
 	if reason == nil {
 		r.say(Event{Kind: Recovered})
+		return
+	}
+	if r.macvlan != nil && reason == r.macvlan.err {
+		r.say(Event{Kind: Failed, Err: reason})
 		return
 	}
 	r.say(Event{Kind: Failed, Err: fmt.Errorf("hold addresses on %s: %w", r.Interface, reason)})
