@@ -254,7 +254,7 @@ func (a *address) step(now time.Duration) requestKind {
 		a.becomeInstalled(true, now)
 		return 0
 	}
-	if a.given || !f.link.up {
+	if a.given || !f.link.up || a.router.unguarded() != nil {
 		return 0
 	}
 	return set

@@ -33,6 +33,7 @@ type table struct {
 
 	filters bool            // net.ipv4.conf.all.rp_filter is not 0
 	told    map[string]bool // what has been logged once
+	refusal error           // why packets that are to be refused are not; nil: they are
 }
 
 // iface is an interface that a router names, whether it exists or not.
@@ -95,6 +96,7 @@ type router struct {
 	macvlan   *macvlan // that iface is; nil without VirtualMAC
 	wish      *wish    // nil: none yet
 	addresses []*address
+	refusal   *error        // of the table, for a router with Refuse; nil for others
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
 	renewAt   time.Duration
@@ -167,7 +169,7 @@ var (
 )
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
-	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst, told: make(map[string]bool)}
+	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst, told: make(map[string]bool), refusal: errNotYet}
 }
 
 // add registers a router. The caller resyncs afterwards, for the interface may
@@ -191,6 +193,9 @@ func (t *table) add(r Router, h *Handle) {
 	t.routers = append(t.routers, n)
 	if r.VirtualMAC != nil {
 		t.addMacvlan(n)
+	}
+	if r.refuses() {
+		n.refusal = &t.refusal
 	}
 	t.addAnnounce(f, r.Announce)
 }
@@ -475,6 +480,8 @@ func (r *router) reportLink(waiting bool) {
 	switch {
 	case r.macvlan != nil && r.macvlan.err != nil: // wished or not: it will be
 		reason = r.macvlan.err
+	case waiting && r.unguarded() != nil:
+		reason = r.unguarded()
 	case waiting && f.link.index == 0:
 		reason = errNoInterface
 	case waiting && !f.link.up:

@@ -50,6 +50,7 @@ type Worker struct {
 	buf   []byte
 
 	namespace int // the network namespace of the sockets
+	refusal   refusal
 }
 
 // addition is a router that Run has not taken over yet.
@@ -66,7 +67,7 @@ type addition struct {
 // interface and would have to be opened again, in this namespace, for each
 // interface that comes; here one serves all.
 func New(o Options) (_ *Worker, err error) {
-	w := &Worker{log: o.Log, report: o.Report, watch: -1, packet: -1, namespace: -1, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
+	w := &Worker{log: o.Log, report: o.Report, watch: -1, packet: -1, namespace: -1, refusal: refusal{watch: -1}, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -120,7 +121,7 @@ func missing(err error, capability string) error {
 
 // Close frees the sockets of a worker that is not run. Run does it by itself.
 func (w *Worker) Close() {
-	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.packet, &w.namespace} {
+	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.packet, &w.namespace, &w.refusal.watch} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 		}
@@ -160,10 +161,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.resync(); err != nil {
 		return err
 	}
+	w.guard(true)
+	if len(w.refusal.wanted) == 0 {
+		w.leaveRefusal()
+	}
 	for ctx.Err() == nil {
-		if w.take() {
+		added := w.take()
+		if added {
 			w.stale = true
 		}
+		w.hearRefusal()
+		w.guard(added)
 		w.table.wishes(now())
 		w.listen()
 		if requests := w.table.plan(now()); len(requests) > 0 {
@@ -188,6 +196,9 @@ func (w *Worker) Run(ctx context.Context) error {
 // leave takes away, at the end, what holds no address.
 func (w *Worker) leave() {
 	w.listen()
+	if len(w.refusal.wanted) > 0 {
+		w.leaveRefusal()
+	}
 	for range 2 { // the macvlans; then what was changed below them
 		if requests := w.table.leaving(); len(requests) > 0 {
 			w.do(requests)
@@ -217,9 +228,13 @@ func (w *Worker) wait() error {
 	if w.stale {
 		timeout = min(timeout, staleRetry)
 	}
+	if len(w.refusal.wanted) > 0 {
+		timeout = min(timeout, max(0, w.refusal.dueAt-now()))
+	}
 	fds := []unix.PollFd{
 		{Fd: int32(w.bellFD), Events: unix.POLLIN},
 		{Fd: int32(w.watch), Events: unix.POLLIN},
+		{Fd: int32(w.refusal.watch), Events: unix.POLLIN}, // below 0: not looked at
 	}
 	var until *unix.Timespec
 	if timeout != never {
