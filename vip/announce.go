@@ -54,11 +54,48 @@ func (t turn) void() bool { return t.round != t.address.round }
 
 // queue is the announcement schedule of one interface.
 type queue struct {
-	first  []turn        // never announced in this round: these go before all others
-	again  turnHeap      // by due time
-	opened time.Duration // start of the current window of length gap
+	first []turn   // never announced in this round: these go before all others
+	again turnHeap // by due time
+	full  int      // length of again at which void turns are taken out of all of it
+	*pace
+}
+
+// pace bounds what is sent on one link: by one queue, or by those of all the
+// macvlans on it together.
+type pace struct {
+	least  time.Duration // between two frames; 0: burst in each gap
+	opened time.Duration // start of the current window
 	left   int           // frames that may still be sent in it
-	full   int           // length of again at which void turns are taken out of all of it
+}
+
+// bounds returns how many frames may be sent in how long.
+func (p *pace) bounds() (frames int, within time.Duration) {
+	if p.least > 0 {
+		return 1, p.least
+	}
+	return burst, gap
+}
+
+// take reports whether a frame may be sent now, and counts it.
+func (p *pace) take(now time.Duration) bool {
+	frames, within := p.bounds()
+	if now >= p.opened+within || now < p.opened {
+		p.opened, p.left = now, frames
+	}
+	if p.left == 0 {
+		return false
+	}
+	p.left--
+	return true
+}
+
+// free returns when a frame may be sent.
+func (p *pace) free() time.Duration {
+	if p.left > 0 {
+		return 0
+	}
+	_, within := p.bounds()
+	return p.opened + within
 }
 
 // leastFull is the least value of full: a short list may hold what it likes.
@@ -79,16 +116,9 @@ func (q *queue) stop(a *address) { a.round++ }
 // or the window is used up. The caller answers with sent, failed or stop.
 func (q *queue) next(now time.Duration) *address {
 	q.drop()
-	if !q.pending(now) {
+	if !q.pending(now) || !q.take(now) {
 		return nil
 	}
-	if now >= q.opened+gap || now < q.opened {
-		q.opened, q.left = now, burst
-	}
-	if q.left == 0 {
-		return nil
-	}
-	q.left--
 	if len(q.first) > 0 {
 		a := q.first[0].address
 		q.first = q.first[1:]
@@ -136,8 +166,8 @@ func (q *queue) deadline() time.Duration {
 	} else if len(q.again) > 0 {
 		due = q.again[0].due
 	}
-	if due != never && q.left == 0 {
-		due = max(due, q.opened+gap)
+	if due != never {
+		due = max(due, q.free())
 	}
 	return due
 }

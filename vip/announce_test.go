@@ -62,7 +62,7 @@ func drain(q *queue, now, end time.Duration) map[*address][]time.Duration {
 }
 
 func TestQueue_PacesAndAnnouncesEachOnceFirst(t *testing.T) {
-	var q queue
+	q := queue{pace: &pace{}}
 	list := queued(1000, Announce{Count: 5, AgainAfter: 5 * time.Second})
 	for _, a := range list {
 		q.start(a)
@@ -108,7 +108,7 @@ func TestQueue_PacesAndAnnouncesEachOnceFirst(t *testing.T) {
 }
 
 func TestQueue_StopAndStartAnew(t *testing.T) {
-	var q queue
+	q := queue{pace: &pace{}}
 	list := queued(3, Announce{Count: 2})
 	for _, a := range list {
 		q.start(a)
@@ -135,7 +135,7 @@ func TestQueue_StopAndStartAnew(t *testing.T) {
 }
 
 func TestQueue_FailedIsSentLater(t *testing.T) {
-	var q queue
+	q := queue{pace: &pace{}}
 	a := queued(1, Announce{})[0]
 	q.start(a)
 	at := time.Hour
@@ -157,7 +157,7 @@ func TestQueue_FailedIsSentLater(t *testing.T) {
 // Whoever makes one router announce again all the time, must not make the
 // queue remember all that was to be announced later, behind another router's.
 func TestQueue_StartedAnewRemembersOnlyTheLastTime(t *testing.T) {
-	var q queue
+	q := queue{pace: &pace{}}
 	list := queued(3, Announce{Every: 24 * time.Hour})
 	began := time.Hour
 	for _, a := range list {

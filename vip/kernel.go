@@ -35,6 +35,9 @@ func (t *table) hear(m syscall.NetlinkMessage) {
 		if index, on, ok := parseForwarding(m); ok {
 			t.setForwarding(index, on)
 		}
+		if filters, ok := parseFilter(m); ok {
+			t.setFilters(filters)
+		}
 	}
 }
 
@@ -45,6 +48,7 @@ func foreign(m syscall.NetlinkMessage) bool { return m.Data[0] != unix.AF_UNSPEC
 
 // setLink notes that an interface exists, or has changed.
 func (t *table) setLink(l link) {
+	t.orphan(l)
 	f := t.named(l)
 	for _, other := range t.ifaces {
 		if other.link.index == l.index && other != f {
@@ -59,8 +63,8 @@ func (t *table) setLink(l link) {
 		f.becomeAbsent()
 	}
 	f.link = l
+	f.becomeDirty()
 	for _, r := range f.routers {
-		r.dirty = true
 		for _, o := range r.followers {
 			if l.up && !old.up {
 				o.retryAt, o.backoff = 0, 0
@@ -100,6 +104,7 @@ func (t *table) setForwarding(index int, on bool) {
 // strayed notes that an interface now has another name: what we put there has
 // to be taken off, since nobody would renew or release it.
 func (t *table) strayed(f *iface) {
+	t.strayedMacvlan(f)
 	for _, a := range f.wanted {
 		if a.installed && !a.own {
 			t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), primary: a.primary()})
@@ -119,13 +124,21 @@ func (t *table) removeLink(index int) {
 
 // becomeAbsent forgets everything that belonged to the interface's former self.
 func (f *iface) becomeAbsent() {
-	f.link, f.promote = link{}, false
+	f.link, f.promote, f.former = link{}, false, nil
 	f.forget()
+	f.becomeDirty()
+	for _, a := range f.wanted {
+		a.becomeGone()
+	}
+}
+
+// becomeDirty makes plan look at what is on the interface.
+func (f *iface) becomeDirty() {
 	for _, r := range f.routers {
 		r.dirty = true
 	}
-	for _, a := range f.wanted {
-		a.becomeGone()
+	for _, m := range f.macvlans {
+		m.router.dirty = true
 	}
 }
 
@@ -209,6 +222,7 @@ func (f *iface) removeEntry(gone entry) {
 type dump struct {
 	links     []link
 	addresses []dumped
+	filters   bool
 }
 
 // dumped is one address of a dump.
@@ -219,6 +233,7 @@ type dumped struct {
 
 // resync replaces all that is known of the kernel.
 func (t *table) resync(d dump) {
+	t.setFilters(d.filters)
 	there := make(map[int]bool, len(d.links))
 	for _, l := range d.links {
 		there[l.index] = true

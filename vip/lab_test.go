@@ -37,6 +37,14 @@ type lab struct {
 // newLab makes a namespace, which ends with the test's last socket in it.
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	l := newHost(t)
+	l.veth()
+	return l
+}
+
+// newHost makes a namespace without interfaces.
+func newHost(t testing.TB) *lab {
+	t.Helper()
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("needs root for network namespaces")
 	}
@@ -59,7 +67,6 @@ func newLab(t testing.TB) *lab {
 		l.sysctl("ipv6/conf/"+s+"/accept_dad", "0")
 		l.sysctl("ipv6/conf/"+s+"/router_solicitations", "0")
 	}
-	l.veth()
 	return l
 }
 

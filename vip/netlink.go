@@ -17,7 +17,14 @@ import (
 const (
 	ifaProto                  = 11 // IFA_PROTO, linux/if_addr.h
 	devconfPromote            = 20 // IPV4_DEVCONF_PROMOTE_SECONDARIES, linux/ip.h; counted from 1
+	devconfForwarding         = 1  // IPV4_DEVCONF_FORWARDING
+	devconfRPFilter           = 8  // IPV4_DEVCONF_RP_FILTER
+	devconfARPAnnounce        = 18 // IPV4_DEVCONF_ARP_ANNOUNCE
+	devconfARPIgnore          = 19 // IPV4_DEVCONF_ARP_IGNORE
 	devconfForwarding6        = 0  // DEVCONF_FORWARDING, linux/ipv6.h; counted from 0
+	addrGenModeNone           = 1  // IN6_ADDR_GEN_MODE_NONE, linux/if_link.h
+	addrGenModeRandom         = 3  // IN6_ADDR_GEN_MODE_RANDOM
+	inet6AddrGenMode          = 8  // IFLA_INET6_ADDR_GEN_MODE
 	netconfIndex              = 1  // NETCONFA_IFINDEX, linux/netconf.h
 	netconfForwarding         = 2  // NETCONFA_FORWARDING
 	flagAckTLVs               = 0x200
@@ -265,6 +272,8 @@ func (q request) messages() []*nl.NetlinkRequest {
 		return []*nl.NetlinkRequest{q.object.message(q.kind)}
 	}
 	switch q.kind {
+	case makeLink, dropLink, mendLink, upLink, downLink, tune:
+		return []*nl.NetlinkRequest{q.linkMessage()}
 	case promote:
 		return []*nl.NetlinkRequest{setPromote(q.index)}
 	case remove:
@@ -313,6 +322,9 @@ func (q request) addition() *nl.NetlinkRequest {
 	}
 	if flags != 0 {
 		m.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
+	}
+	if q.metric != 0 {
+		m.AddData(nl.NewRtAttr(unix.IFA_RT_PRIORITY, nl.Uint32Attr(q.metric)))
 	}
 	if q.address != nil {
 		q.address.options(m)
@@ -369,6 +381,7 @@ func parseLink(m syscall.NetlinkMessage) (link, error) {
 		return link{}, err
 	}
 	l := link{index: int(info.Index), up: info.Flags&unix.IFF_UP != 0, running: info.Flags&unix.IFF_RUNNING != 0}
+	elsewhere := false
 	for _, a := range attrs {
 		switch a.Attr.Type &^ unix.NLA_F_NESTED {
 		case unix.IFLA_WIRELESS: // an event of a driver, which tells nothing else
@@ -382,7 +395,22 @@ func parseLink(m syscall.NetlinkMessage) (link, error) {
 		case unix.IFLA_AF_SPEC:
 			l.promote = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfPromote-1) != 0
 			l.forward6 = devconf(a.Value, unix.AF_INET6, unix.IFLA_INET6_CONF, devconfForwarding6) != 0
+			l.forward4 = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfForwarding-1) != 0
+			l.opening.ignore = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfARPIgnore-1)
+			l.opening.announce = devconf(a.Value, unix.AF_INET, unix.IFLA_INET_CONF, devconfARPAnnounce-1)
+			l.six = nested(a.Value, unix.AF_INET6) != nil
+		case unix.IFLA_LINK:
+			l.base = int(int32(binary.NativeEndian.Uint32(a.Value)))
+		case unix.IFLA_LINK_NETNSID:
+			elsewhere = true
+		case unix.IFLA_IFALIAS:
+			l.alias = unix.ByteSliceToString(a.Value)
+		case unix.IFLA_LINKINFO:
+			l.kind, l.mode = kindOf(a.Value)
 		}
+	}
+	if elsewhere {
+		l.base = -l.base
 	}
 	return l, nil
 }

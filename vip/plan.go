@@ -26,10 +26,16 @@ const (
 type requestKind uint8
 
 const (
-	_       requestKind = iota
-	set                 // put the address on, or renew it
-	remove              // take it off
-	promote             // let secondary addresses outlive their primary
+	_        requestKind = iota
+	set                  // put the address on, or renew it
+	remove               // take it off
+	promote              // let secondary addresses outlive their primary
+	makeLink             // make a macvlan
+	dropLink             // take it away
+	mendLink             // give it back its MAC address and mode
+	upLink
+	downLink
+	tune // change settings of an interface
 )
 
 // String returns the kind as the verb of an error message.
@@ -41,6 +47,18 @@ func (k requestKind) String() string {
 		return "remove"
 	case promote:
 		return "set promote_secondaries for"
+	case makeLink:
+		return "make the virtual MAC's interface"
+	case dropLink:
+		return "remove the interface"
+	case mendLink:
+		return "mend the virtual MAC's interface"
+	case upLink:
+		return "set up the virtual MAC's interface"
+	case downLink:
+		return "set down the virtual MAC's interface"
+	case tune:
+		return "change settings of"
 	}
 	return fmt.Sprintf("requestKind(%d)", uint8(k))
 }
@@ -58,9 +76,15 @@ type request struct {
 	noRoute  bool          // bring no prefix route, or leave that of IPv6 when removing
 	mortal   bool          // an IPv6 address and its route without a lifetime are to get one
 	primary  bool          // removing it may take secondary addresses with it
+	metric   uint32        // of the routes that the address brings; 0: the kernel's default
 
 	object   *object   // a route or a rule, in place of an address
 	follower *follower // nil for what an earlier configuration left
+
+	// Of an interface; see macvlan.go.
+	macvlan  *macvlan // nil for a stray, and for what carries macvlans
+	base     link     // what carries it
+	settings *settings
 }
 
 // plan returns the requests that bring the kernel nearer to what is wished: at
@@ -72,7 +96,7 @@ func (t *table) plan(now time.Duration) []request {
 	p.removals, t.strays = append(p.removals, t.strays...), nil
 	for _, r := range t.routers {
 		if r.dirty || now >= r.due {
-			r.plan(&p, now)
+			r.plan(t, &p, now)
 		}
 	}
 	if len(p.adds) > 0 {
@@ -82,13 +106,14 @@ func (t *table) plan(now time.Duration) []request {
 		p.renewals = nil
 	}
 	t.routes(p.removals)
-	return slices.Concat(p.unfollow, p.wrong, p.adds, p.follow, p.removals, p.renewals, t.promotions())
+	return slices.Concat(p.unfollow, p.links, p.wrong, p.adds, p.follow, p.removals, p.renewals, t.promotions())
 }
 
 // plan collects requests by kind, in the order in which they are made.
 type plan struct {
 	room     int       // for adds
 	unfollow []request // removals of routes and rules
+	links    []request // changes of macvlans
 	follow   []request // routes and rules to be put in place
 	wrong    []request // removals of what stands in the way of adds
 	adds     []request
@@ -98,8 +123,11 @@ type plan struct {
 
 // plan adds to p what is to be done now for the router's addresses, as far as
 // there is room, and notes when to look again.
-func (r *router) plan(p *plan, now time.Duration) {
+func (r *router) plan(t *table, p *plan, now time.Duration) {
 	r.dirty, r.pending, r.due = false, false, never
+	if r.macvlan != nil && !r.macvlan.plan(t, p, now) {
+		return
+	}
 	r.renewals(now)
 	for _, a := range r.addresses {
 		if a.wished {
@@ -246,7 +274,7 @@ func (a *address) step(now time.Duration) requestKind {
 		a.becomeInstalled(true, now)
 		return 0
 	}
-	if a.given || !f.link.up {
+	if a.given || !f.link.up || a.router.unguarded() != nil {
 		return 0
 	}
 	return set
@@ -311,9 +339,13 @@ func (a *address) primary() bool {
 // that router advertisements keep alive our lifetime.
 func (a *address) addition() request {
 	f := a.iface
+	metric := uint32(0)
+	if f.macvlan != nil {
+		metric = lastRoute
+	}
 	q := request{
 		kind: set, address: a, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), lifetime: a.router.Lifetime,
-		renewal: a.installed,
+		renewal: a.installed, metric: metric,
 		noRoute: a.NoPrefixRoute || a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()].hosts > 0,
 	}
 	for _, e := range f.seen[a.Prefix.Addr()] {
@@ -352,6 +384,8 @@ func (t *table) done(q request, err error, now time.Duration) {
 	f := t.iface(q.index)
 	gone := errors.Is(err, unix.ENODEV)
 	switch {
+	case q.kind >= makeLink:
+		t.doneLink(q, err, now)
 	case q.kind == promote:
 		if err != nil {
 			t.log.Warn("secondary addresses of others may be lost with a virtual address", "interface", q.name, "err", err)
@@ -416,7 +450,7 @@ func (t *table) deadline() time.Duration {
 		due = min(due, r.due)
 	}
 	for _, f := range t.ifaces {
-		if f.link.up {
+		if f.speaks() {
 			due = min(due, f.queue.deadline())
 		}
 	}

@@ -33,6 +33,10 @@ type table struct {
 	settleAt time.Duration // when to look at them next
 	settleIn time.Duration // the pause before that
 	room     int           // how many addresses the next plan may put on
+
+	filters bool            // net.ipv4.conf.all.rp_filter is not 0
+	told    map[string]bool // what has been logged once
+	refusal error           // why packets that are to be refused are not; nil: they are
 }
 
 // iface is an interface that a router names, whether it exists or not.
@@ -46,6 +50,10 @@ type iface struct {
 	routers  []*router                 // that name it
 	queue    queue
 	promote  bool // one of ours is a primary address and the sysctl that spares its secondaries is not set
+
+	macvlan  *macvlan   // that this is; nil: another interface
+	macvlans []*macvlan // that this carries
+	former   *opening   // how it answered before it carried any; nil: not looked at
 }
 
 // network says how many addresses of an IPv6 network the kernel has.
@@ -65,6 +73,14 @@ type link struct {
 	running  bool // IFF_RUNNING: it has a carrier
 	forward6 bool // net.ipv6.conf.NAME.forwarding
 	promote  bool // net.ipv4.conf.NAME.promote_secondaries
+
+	kind     string // "macvlan", "bridge" and so on; empty for hardware
+	base     int    // index of the interface below, negative in another namespace
+	mode     uint32 // of a macvlan
+	alias    string // IFLA_IFALIAS
+	six      bool   // it knows IPv6
+	forward4 bool   // net.ipv4.conf.NAME.forwarding
+	opening  opening
 }
 
 // entry is an address that the kernel has on an interface.
@@ -86,9 +102,12 @@ type router struct {
 	Router
 	handle    *Handle
 	emit      func(Event)
-	wish      *wish // nil: none yet
+	iface     *iface   // of those addresses that name no other
+	macvlan   *macvlan // that iface is; nil without VirtualMAC
+	wish      *wish    // nil: none yet
 	addresses []*address
 	followers []*follower
+	refusal   *error        // of the table, for a router with Refuse; nil for others
 	dirty     bool          // plan has to look at it, whatever the time
 	due       time.Duration // when plan has to look at it
 	renewAt   time.Duration
@@ -141,15 +160,20 @@ var (
 )
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
-	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst}
+	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst, told: make(map[string]bool), refusal: errNotYet}
 }
 
 // add registers a router. The caller resyncs afterwards, for the interface may
 // be one whose messages were not kept so far.
 func (t *table) add(r Router, h *Handle) {
+	on := r.Interface
+	if r.VirtualMAC != nil {
+		on = r.VirtualMAC.Name
+	}
 	n := &router{Router: r, handle: h, emit: t.emit, dirty: true}
+	n.iface = t.use(on, n)
 	for _, a := range r.Addresses {
-		f := t.use(cmp.Or(a.Interface, r.Interface), n)
+		f := t.use(cmp.Or(a.Interface, on), n)
 		if a.Peer.IsValid() { // its length is the one that the kernel keeps
 			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Peer.Bits())
 			// Of IPv6 it brings a route to the peer alone: one to the peer's network the
@@ -164,18 +188,37 @@ func (t *table) add(r Router, h *Handle) {
 			f.networks[a.Prefix.Masked()] = &network{}
 		}
 	}
-	t.use(r.Interface, n)
 	t.follow(n)
 	t.routers = append(t.routers, n)
+	if r.VirtualMAC != nil {
+		t.addMacvlan(n)
+	}
+	if r.refuses() {
+		n.refusal = &t.refusal
+	}
+	t.addAnnounce(n.iface, r.Announce)
+}
+
+// interfaceNamed returns the interface of that name, as one to be heard of from
+// now on.
+func (t *table) interfaceNamed(name string) *iface {
+	f := t.ifaces[name]
+	if f == nil {
+		f = &iface{name: name, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
+		f.queue.pace = &pace{}
+		t.ifaces[name] = f
+	}
+	return f
+}
+
+// speaks reports whether announcements can be sent there.
+func (f *iface) speaks() bool {
+	return f.link.up && (f.macvlan == nil || f.macvlan.stands())
 }
 
 // use returns the interface of that name, which the router now names.
 func (t *table) use(name string, r *router) *iface {
-	f := t.ifaces[name]
-	if f == nil {
-		f = &iface{name: name, seen: make(map[netip.Addr][]entry), networks: make(map[netip.Prefix]*network), vips: make(map[netip.Addr]*address)}
-		t.ifaces[name] = f
-	}
+	f := t.interfaceNamed(name)
 	if !slices.Contains(f.routers, r) {
 		f.routers = append(f.routers, r)
 	}
@@ -197,7 +240,9 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		r.linkErr = ""
+		if r.macvlan == nil || r.macvlan.err == nil {
+			r.linkErr = ""
+		}
 	}
 	if anew {
 		r.onSaid = false
@@ -381,13 +426,13 @@ func (r *router) say(e Event) {
 }
 
 // report emits what has become true of the routers as wholes.
-func (t *table) report() {
+func (t *table) report(now time.Duration) {
 	for _, r := range t.routers {
-		t.reportRouter(r)
+		t.reportRouter(r, now)
 	}
 }
 
-func (t *table) reportRouter(r *router) {
+func (t *table) reportRouter(r *router, now time.Duration) {
 	wished, on, allOn, busy := 0, 0, true, r.pending
 	for _, a := range r.addresses {
 		if a.wished {
@@ -398,6 +443,12 @@ func (t *table) reportRouter(r *router) {
 			on++
 		}
 		busy = busy || a.iface.link.index != 0 && (a.remove || a.missing)
+	}
+	if m := r.macvlan; m != nil {
+		busy = (busy && m.self.link.index != 0 || m.missing) && m.err == nil
+		if wished > 0 && allOn {
+			m.repaired(now)
+		}
 	}
 	r.reportLink()
 	held := r.wish != nil && r.wish.held
@@ -418,9 +469,16 @@ func (r *router) reportLink() {
 		if !a.wished || a.installed || reason != nil {
 			continue
 		}
-		if err := a.iface.absence(); err != nil {
-			reason = fmt.Errorf("hold addresses on %s: %w", a.iface.name, err)
+		f := a.iface
+		if f.macvlan != nil {
+			f = f.macvlan.base // the other is the worker's own affair
 		}
+		if err := cmp.Or(r.unguarded(), f.absence()); err != nil {
+			reason = fmt.Errorf("hold addresses on %s: %w", f.name, err)
+		}
+	}
+	if r.macvlan != nil && r.macvlan.err != nil { // wished or not: it will be
+		reason = r.macvlan.err
 	}
 	switch {
 	case reason == nil && r.linkErr != "":

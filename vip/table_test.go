@@ -119,7 +119,7 @@ func (s *sim) turn() bool {
 			s.table.announced(a, s.now)
 		}
 	}
-	s.table.report()
+	s.table.report(s.now)
 	return len(requests)+sent > 0
 }
 

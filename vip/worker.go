@@ -49,6 +49,9 @@ type Worker struct {
 	table *table
 	stale bool // what the table knows of the kernel may be wrong
 	buf   []byte
+
+	namespace int // the network namespace of the sockets
+	refusal   refusal
 }
 
 // addition is a router that Run has not taken over yet.
@@ -65,7 +68,10 @@ type addition struct {
 // interface and would have to be opened again, in this namespace, for each
 // interface that comes; here one serves all.
 func New(o Options) (_ *Worker, err error) {
-	w := &Worker{log: o.Log, report: o.Report, watch: -1, routes: -1, packet: -1, requests: requests{fd: -1}, buf: make([]byte, 64<<10)}
+	w := &Worker{
+		log: o.Log, report: o.Report, watch: -1, routes: -1, packet: -1, namespace: -1,
+		refusal: refusal{watch: -1}, requests: requests{fd: -1}, buf: make([]byte, 64<<10),
+	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -75,13 +81,16 @@ func New(o Options) (_ *Worker, err error) {
 			w.Close()
 		}
 	}()
+	if w.namespace, err = openNamespace(); err != nil {
+		return nil, err
+	}
 	if w.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return nil, fmt.Errorf("open packet socket for announcements: %w", missing(err, "CAP_NET_RAW"))
 	}
 	if w.requests.fd, err = openNetlink(requestBuffer); err != nil {
 		return nil, err
 	}
-	w.watch, err = openNetlink(watchBuffer, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_NETCONF)
+	w.watch, err = openNetlink(watchBuffer, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +128,7 @@ func missing(err error, capability string) error {
 
 // Close frees the sockets of a worker that is not run. Run does it by itself.
 func (w *Worker) Close() {
-	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.routes, &w.packet} {
+	for _, fd := range []*int{&w.requests.fd, &w.watch, &w.routes, &w.packet, &w.namespace, &w.refusal.watch} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 		}
@@ -159,10 +168,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.resync(); err != nil {
 		return err
 	}
+	w.guard(true)
+	if len(w.refusal.wanted) == 0 {
+		w.leaveRefusal()
+	}
 	for ctx.Err() == nil {
-		if w.take() {
+		added := w.take()
+		if added {
 			w.stale = true
 		}
+		w.hearRefusal()
+		w.guard(added)
 		w.table.wishes(now())
 		w.listen()
 		if requests := w.table.plan(now()); len(requests) > 0 {
@@ -175,12 +191,27 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.table.settled(w.requests.local(addrs), now())
 		}
 		w.announce()
-		w.table.report()
+		w.table.report(now())
 		if err := w.wait(); err != nil {
 			return err
 		}
 	}
+	w.leave()
 	return nil
+}
+
+// leave takes away, at the end, what holds no address.
+func (w *Worker) leave() {
+	w.listen()
+	if len(w.refusal.wanted) > 0 {
+		w.leaveRefusal()
+	}
+	for range 2 { // the macvlans; then what was changed below them
+		if requests := w.table.leaving(); len(requests) > 0 {
+			w.do(requests)
+			w.listen()
+		}
+	}
 }
 
 // take moves newly added routers into the table and reports whether there were any.
@@ -207,10 +238,14 @@ func (w *Worker) wait() error {
 	if w.stale {
 		timeout = min(timeout, staleRetry)
 	}
+	if len(w.refusal.wanted) > 0 {
+		timeout = min(timeout, max(0, w.refusal.dueAt-now()))
+	}
 	fds := []unix.PollFd{
 		{Fd: int32(w.bellFD), Events: unix.POLLIN},
 		{Fd: int32(w.watch), Events: unix.POLLIN},
 		{Fd: int32(w.routes), Events: unix.POLLIN},
+		{Fd: int32(w.refusal.watch), Events: unix.POLLIN}, // below 0: not looked at
 	}
 	var until *unix.Timespec
 	if timeout != never {
@@ -282,6 +317,11 @@ func (w *Worker) resync() error {
 	if err := w.readRoutes(); err != nil {
 		return err
 	}
+	filters, err := w.requests.filters()
+	if err != nil { // kernels before 3.8
+		w.log.Debug("reverse path filter not read", "err", err)
+	}
+	d.filters = filters
 	w.table.resync(d)
 	w.stale = false
 	return nil
@@ -295,6 +335,7 @@ func (w *Worker) do(requests []request) {
 	var msgs []*nl.NetlinkRequest
 	last := make([]int, len(requests)) // position of each request's last message
 	for i, q := range requests {
+		w.write(q)
 		if refused[q.index] == nil || !q.primary {
 			msgs = append(msgs, q.messages()...)
 		}
@@ -342,7 +383,7 @@ func (w *Worker) protect(requests []request) map[int]error {
 // announce sends what is due.
 func (w *Worker) announce() {
 	for _, f := range w.table.ifaces {
-		if !f.link.up {
+		if !f.speaks() {
 			continue
 		}
 		for {
@@ -369,7 +410,11 @@ func (w *Worker) send(f *iface, a *address) error {
 	if err != nil {
 		return err
 	}
-	return unix.Sendto(w.packet, b, 0, &unix.SockaddrLinklayer{Ifindex: f.link.index})
+	err = unix.Sendto(w.packet, b, 0, &unix.SockaddrLinklayer{Ifindex: f.link.index})
+	if err == nil {
+		w.also(a, b)
+	}
+	return err
 }
 
 // emit hands an event to the owner.
@@ -395,6 +440,9 @@ func now() time.Duration {
 func (q request) explain(err error) error {
 	if err == nil {
 		return nil
+	}
+	if q.kind >= makeLink {
+		return q.explainLink(err)
 	}
 	what := fmt.Sprintf("%s %s on %s", q.kind, q.prefix, q.name)
 	switch {
