@@ -105,11 +105,10 @@ func (n *Node) prepareFRR() error {
 		}
 	}
 	for _, r := range n.config.Routers {
-		family, kind := 1, "4"
+		family, name := 1, r.nameForFRR()
 		if r.is6() {
-			family, kind = 2, "6"
+			family = 2
 		}
-		name := fmt.Sprintf("vrrp%s-%d", kind, r.VRID)
 		commands := []string{
 			fmt.Sprintf("link add name %s link %s address 00:00:5e:00:%02x:%02x type macvlan mode bridge", name, r.on(), family, r.VRID),
 			"link set dev " + name + " protodown on",
@@ -138,6 +137,25 @@ func (n *Node) prepareFRR() error {
 			return errors.Join(err, errors.New(n.zebra.Output()))
 		}
 	}
+}
+
+// leftByFRR puts the macvlans out of use after the end of vrrpd. It asks zebra for that and ends, and zebra, which may
+// notice the end first, then never reads what it asked.
+func (n *Node) leftByFRR() error {
+	for _, r := range n.config.Routers {
+		if _, err := n.Host.Run(commandTimeout, "ip", "link", "set", "dev", r.nameForFRR(), "protodown", "on"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nameForFRR is the name of the router's macvlan on a FRR, which finds it by its MAC address.
+func (r Router) nameForFRR() string {
+	if r.is6() {
+		return fmt.Sprintf("vrrp6-%d", r.VRID)
+	}
+	return fmt.Sprintf("vrrp4-%d", r.VRID)
 }
 
 var frrState = regexp.MustCompile(`\[VRID (\d+)\] \[IPv([46])\] \w+ -> (\w+)`)

@@ -123,7 +123,10 @@ func (n *Node) StartWith(env ...string) (err error) {
 
 // Stop ends the daemon in order and waits for it.
 func (n *Node) Stop() error {
-	return n.Process.Stop(StopTimeout)
+	if err := n.Process.Stop(StopTimeout); err != nil || n.Kind != FRR {
+		return err
+	}
+	return n.leftByFRR()
 }
 
 // Crash kills the daemon so that it can do nothing more. Keepalived's are two processes, of which either would say
