@@ -10,14 +10,6 @@ import (
 	"baton/test/site"
 )
 
-// successor is what replaces a keepalived: baton, unless the harness is tried alone.
-func successor() site.Kind {
-	if *standin {
-		return site.Keepalived
-	}
-	return site.Baton
-}
-
 // TestRollingReplacement replaces the nodes of a keepalived pair by baton, one at a time, while it serves a client.
 func TestRollingReplacement(t *testing.T) {
 	t.Parallel()
@@ -54,7 +46,7 @@ func rollingReplacement(t *testing.T, c site.Config) {
 		must(t, s.AddLink())
 	}
 	a, b := startPair(t, s, site.Keepalived, site.Keepalived, c)
-	from := time.Now()
+	from := time.Now().Add(-2 * interval)
 	interval := c.Routers[0].Interval
 	// during does something while the client asks every address, and fails the test when one lost more than it may.
 	during := func(what string, most time.Duration, f func()) {
@@ -74,7 +66,7 @@ func rollingReplacement(t *testing.T, c site.Config) {
 	}
 	during("b, a backup, is replaced", 0, func() {
 		must(t, b.Stop())
-		b = add(t, s, "b", successor(), c)
+		b = add(t, s, "b", site.Baton, c)
 		must(t, b.Start())
 		for _, r := range c.Routers {
 			_, err := b.AwaitRole(r.Name, "BACKUP", time.Time{}, patience)
@@ -96,7 +88,7 @@ func rollingReplacement(t *testing.T, c site.Config) {
 		most = time.Second // a keepalived does not wait for its successor
 	}
 	during("a is back", most, func() {
-		a = add(t, s, "a", successor(), c)
+		a = add(t, s, "a", site.Baton, c)
 		must(t, a.Start())
 		settled(t, s, "a", c)
 	})
