@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build demo test race lint fuzz golden soak bench install clean
+.PHONY: build demo test race lint fuzz golden soak interop bench install clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
@@ -19,6 +19,10 @@ test: ## everything; installs the Debian packages that the tests need and that a
 	test/prepare
 	CGO_ENABLED=0 go test -count=1 $$(go list ./... | grep -v /test$$)
 	CGO_ENABLED=0 go test -count=1 ./test # by itself: it counts single packets
+
+interop: ## docs/interop.md anew: baton against each kind of peer; a minute, root
+	test/prepare
+	go test -count=1 -run '^TestInterop$$' ./test -write
 
 soak: build ## floods of forged packets; they take the whole machine, so nothing else may run beside them
 	test/prepare

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -70,8 +71,14 @@ func newSite(t *testing.T) *site.Site {
 // add puts a daemon on a host, which is not started yet.
 func add(t *testing.T, s *site.Site, name string, kind site.Kind, c site.Config) *site.Node {
 	t.Helper()
-	if kind == site.Keepalived {
+	if *standin && kind == site.Baton {
+		kind = site.Keepalived
+	}
+	switch kind {
+	case site.Keepalived:
 		need(t, "keepalived")
+	case site.FRR:
+		need(t, filepath.Join(site.FRRBinaries, "vrrpd"))
 	}
 	n, err := s.Add(name, kind, batonBinary, c)
 	must(t, err)

@@ -49,6 +49,8 @@ func settled(t *testing.T, s *site.Site, master string, c site.Config) {
 			}
 			time.Sleep(r.Interval / 4)
 		}
+		// Another may have had it in between: who advertises late is taken for silent.
+		must(t, s.Holders.Await(master, patience, addresses(r.Addresses)...))
 	}
 }
 

@@ -204,6 +204,50 @@ func TestWatchAddresses(t *testing.T) {
 	})
 }
 
+// An address on a macvlan is in use while that is up and nobody has taken its carrier.
+func TestWatchAddressesOfMacvlan(t *testing.T) {
+	_, a, _ := pair(t)
+	changes := make(chan bool, 100)
+	vip := netip.MustParsePrefix("10.99.0.100/24")
+	must(t, a.Host.WatchAddresses(func(c AddressChange) {
+		if c.Prefix == vip {
+			changes <- c.Present
+		}
+	}, func(err error) { t.Error(err) }))
+	for _, step := range []string{
+		"ip link add name v0 link eth0 type macvlan mode bridge",
+		"ip link set dev v0 protodown on",
+		"ip address add 10.99.0.100/24 dev v0",
+		"ip link set dev v0 up",
+		"ip link set dev v0 protodown off",
+		"ip address add 10.99.0.100/32 dev eth0", // it is in use already
+		"ip address del 10.99.0.100/32 dev eth0",
+		"ip link set dev v0 protodown on",
+		"ip link set dev v0 protodown off",
+		"ip link set dev v0 down",
+		"ip link set dev v0 up",
+		"ip link del dev v0",
+	} {
+		_, err := a.Host.Run(5*time.Second, strings.Fields(step)...)
+		must(t, err)
+	}
+	for i, want := range []bool{true, false, true, false, true, false} {
+		select {
+		case got := <-changes:
+			if got != want {
+				t.Errorf("change %d: %v, want %v", i, got, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("change %d did not come", i)
+		}
+	}
+	select {
+	case got := <-changes:
+		t.Errorf("one more change: %v", got)
+	default:
+	}
+}
+
 func TestProcess(t *testing.T) {
 	_, a, _ := pair(t)
 	p, err := a.Host.Start([]string{"sh", "-c", "echo up; read x; trap 'echo down; exit 3' TERM; echo ready; while :; do sleep 0.01; done"}, StartOptions{})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"baton/internal/lab"
@@ -36,6 +37,8 @@ type Advert struct {
 	Reserved  uint8 // the four bits before the interval, version 3
 	Addresses []netip.Addr
 	Checksum  Checksum
+	AuthType  uint8  // version 2 (RFC 2338, section 5.3.6)
+	Password  string // the eight bytes at the end of version 2, without the zeros after it
 }
 
 // Checksum says which form of the checksum an advertisement carries.
@@ -203,7 +206,7 @@ func (p *Packet) vrrp(b []byte) error {
 	}
 	switch a.Version {
 	case 2:
-		a.Interval, tail = time.Duration(b[5])*time.Second, 8
+		a.AuthType, a.Interval, tail = b[4], time.Duration(b[5])*time.Second, 8
 	case 3:
 		a.Reserved = b[4] >> 4
 		a.Interval = time.Duration(binary.BigEndian.Uint16(b[4:])&0xfff) * 10 * time.Millisecond
@@ -218,6 +221,7 @@ func (p *Packet) vrrp(b []byte) error {
 		addr, _ := netip.AddrFromSlice(b[8+i*size:][:size])
 		a.Addresses = append(a.Addresses, addr)
 	}
+	a.Password = strings.TrimRight(string(b[len(b)-tail:]), "\x00")
 	if sum(b) == 0xffff {
 		a.Checksum = Message
 	} else if sum(p.pseudo(protoVRRP, len(b)), b) == 0xffff {

@@ -32,9 +32,14 @@ func frameOf(t *testing.T, parts ...string) lab.Frame {
 }
 
 func TestDecodeAdverts(t *testing.T) {
-	header4 := strings.Replace(ipv4, "CSUM", headerSum(t), 1)
+	header4 := strings.Replace(ipv4, "CSUM", headerSum(t, 0), 1)
 	advert := Advert{Version: 3, VRID: 51, Priority: 200, Interval: time.Second, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.100")}}
 	with := func(c Checksum) *Advert { a := advert; a.Checksum = c; return &a }
+	two := &Advert{
+		Version: 2, VRID: 51, Priority: 200, Interval: time.Second, Addresses: advert.Addresses, Checksum: Message,
+		AuthType: 1, Password: "secret",
+	}
+	longer4 := strings.Replace(strings.Replace(ipv4, "45c00020", "45c00028", 1), "CSUM", headerSum(t, 8), 1)
 	six := with(Pseudo)
 	six.Addresses = []netip.Addr{netip.MustParseAddr("fe80::100"), netip.MustParseAddr("2001:db8::100")}
 	for _, c := range []struct {
@@ -45,6 +50,7 @@ func TestDecodeAdverts(t *testing.T) {
 		{"message sum", frameOf(t, ethernet4, header4, "3133c801", "0064", "4402", "c0000264"), with(Message)},
 		{"pseudo header sum, padded", frameOf(t, ethernet4, header4, "3133c801", "0064", "a168", "c0000264", "0000000000000000"), with(Pseudo)},
 		{"wrong sum", frameOf(t, ethernet4, header4, "3133c801", "0064", "a169", "c0000264"), with(Wrong)},
+		{"version 2 with a password", frameOf(t, ethernet4, longer4, "2133c801", "0101", "1719", "c0000264", "7365637265740000"), two},
 		{"ipv6", frameOf(t, ethernet6, ipv6, "3133c802", "0064", "d9ed", vips6), six},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -68,12 +74,13 @@ func TestDecodeAdverts(t *testing.T) {
 	}
 }
 
-// headerSum returns the checksum of the IPv4 header above.
-func headerSum(t *testing.T) string {
+// headerSum returns the checksum of the IPv4 header above, for a packet that is longer by some bytes.
+func headerSum(t *testing.T, longer byte) string {
 	b, err := hex.DecodeString(strings.Replace(ipv4, "CSUM", "0000", 1))
 	if err != nil {
 		t.Fatal(err)
 	}
+	b[3] += longer
 	s := ^sum(b)
 	return hex.EncodeToString([]byte{byte(s >> 8), byte(s)})
 }

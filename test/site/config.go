@@ -11,6 +11,7 @@ import (
 // a keepalived.conf for each.
 type Config struct {
 	Routers []Router
+	Groups  []Group
 	Checks  []Check
 	More    string // more text for baton.yaml's top level
 }
@@ -21,10 +22,68 @@ type Router struct {
 	VRID      int
 	Interval  time.Duration
 	Addresses []string       // prefixes
-	Priority  map[string]int // by node; a node without one does not run the router
+	Priority  map[string]int // by node; a node without one does not run the router. Of a group's member: the group's
 	NoPreempt bool
 	Track     []Effect
 	Notify    string // for baton: a YAML flow mapping
+
+	Interface  string // empty: eth0
+	Version    int    // of VRRP; 0: 3
+	Password   string // of version 2; empty: no authentication
+	Unicast    bool   // to the other nodes, in place of multicast
+	VirtualMAC bool   // baton's and keepalived's; FRR has one always
+
+	More           string // more keys for baton.yaml, a line each, without indentation
+	MoreKeepalived string // the same for keepalived.conf
+}
+
+// Group is a group of routers that change their role together: baton's `groups`, keepalived's vrrp_sync_group.
+type Group struct {
+	Name      string
+	Members   []string
+	Priority  map[string]int
+	NoPreempt bool
+	Track     []Effect
+	More      string // as in a Router
+}
+
+// version returns the version of VRRP that the router speaks.
+func (r Router) version() int {
+	if r.Version == 0 {
+		return 3
+	}
+	return r.Version
+}
+
+// on returns the interface that the router runs on.
+func (r Router) on() string {
+	if r.Interface == "" {
+		return Interface
+	}
+	return r.Interface
+}
+
+func (r Router) is6() bool { return Address(r.Addresses[0]).Is6() }
+
+// virtualName is the name of the interface with the virtual MAC address that keepalived makes; baton and FRR choose theirs.
+func (r Router) virtualName() string { return fmt.Sprintf("vrrp.%d", r.VRID) }
+
+// group returns the group that a router is in.
+func (c Config) group(router string) (Group, bool) {
+	for _, g := range c.Groups {
+		if slices.Contains(g.Members, router) {
+			return g, true
+		}
+	}
+	return Group{}, false
+}
+
+// election returns the priorities of a router, and whether a better node leaves a worse one its role: its own or its group's.
+func (c Config) election(r Router) (priority map[string]int, noPreempt bool) {
+	if g, ok := c.group(r.Name); ok {
+		return g.Priority, g.NoPreempt
+	}
+	return r.Priority, r.NoPreempt
 }
 
 // Effect is what a check's failure does to a router: subtract Weight from the priority, or, with 0, put it in FAULT.
@@ -70,8 +129,13 @@ const maxIPv6 = 89
 func (s *Site) BatonYAML(c Config) string {
 	var b strings.Builder
 	b.WriteString("log: {format: json}\nnodes:\n")
-	for i, name := range s.hosts {
-		fmt.Fprintf(&b, "  %s: 10.99.0.%d\n", name, i+1)
+	networks := slices.ContainsFunc(c.Routers, func(r Router) bool { return r.Unicast && r.is6() })
+	for _, name := range s.hosts {
+		if networks {
+			fmt.Fprintf(&b, "  %s: {cluster: %v, ipv6: \"%v\"}\n", name, s.own(name, false), s.own(name, true))
+		} else {
+			fmt.Fprintf(&b, "  %s: %v\n", name, s.own(name, false))
+		}
 	}
 	if len(c.Checks) > 0 {
 		b.WriteString("checks:\n")
@@ -86,28 +150,78 @@ func (s *Site) BatonYAML(c Config) string {
 	}
 	b.WriteString("virtual_routers:\n")
 	for _, r := range c.Routers {
-		var quoted []string
-		for _, a := range r.Addresses {
-			quoted = append(quoted, fmt.Sprintf("%q", a))
+		_, member := c.group(r.Name)
+		writeRouter(&b, r, member)
+	}
+	if len(c.Groups) > 0 {
+		b.WriteString("groups:\n")
+	}
+	for _, g := range c.Groups {
+		fmt.Fprintf(&b, "  %s:\n    members: [%s]\n    priority: %s\n    preempt: %v\n",
+			g.Name, strings.Join(g.Members, ", "), flow(g.Priority), !g.NoPreempt)
+		if len(g.Track) > 0 {
+			fmt.Fprintf(&b, "    track: %s\n", effects(g.Track))
 		}
-		fmt.Fprintf(&b, "  %s:\n    interface: %s\n    vrid: %d\n    priority: %s\n    preempt: %v\n    advertisement_interval: %v\n    addresses: [%s]\n",
-			r.Name, Interface, r.VRID, flow(r.Priority), !r.NoPreempt, r.Interval, strings.Join(quoted, ", "))
-		if len(r.Track) > 0 {
-			effects := make(map[string]string)
-			for _, e := range r.Track {
-				effects[e.Check] = "fault"
-				if e.Weight != 0 {
-					effects[e.Check] = fmt.Sprint(e.Weight)
-				}
-			}
-			fmt.Fprintf(&b, "    track: %s\n", flow(effects))
-		}
-		if r.Notify != "" {
-			fmt.Fprintf(&b, "    notify: %s\n", r.Notify)
-		}
+		writeLines(&b, "    ", g.More)
 	}
 	b.WriteString(c.More)
 	return b.String()
+}
+
+// writeRouter writes a router of baton.yaml. What a group decides, its members may not say.
+func writeRouter(b *strings.Builder, r Router, member bool) {
+	var quoted []string
+	for _, a := range r.Addresses {
+		quoted = append(quoted, fmt.Sprintf("%q", a))
+	}
+	fmt.Fprintf(b, "  %s:\n    interface: %s\n    vrid: %d\n", r.Name, r.on(), r.VRID)
+	if !member {
+		fmt.Fprintf(b, "    priority: %s\n    preempt: %v\n", flow(r.Priority), !r.NoPreempt)
+	}
+	fmt.Fprintf(b, "    advertisement_interval: %v\n    addresses: [%s]\n", r.Interval, strings.Join(quoted, ", "))
+	if r.version() != 3 {
+		fmt.Fprintf(b, "    version: %d\n", r.version())
+	}
+	if r.Password != "" {
+		fmt.Fprintf(b, "    authentication: {type: pass, password: %s}\n", r.Password)
+	}
+	switch {
+	case r.Unicast && r.is6():
+		b.WriteString("    unicast: ipv6\n")
+	case r.Unicast:
+		b.WriteString("    unicast: true\n")
+	}
+	switch {
+	case r.VirtualMAC && r.Unicast: // a unicast answer would come to the virtual MAC, which the peers have too
+		b.WriteString("    virtual_mac: {advertise_from: interface}\n")
+	case r.VirtualMAC:
+		b.WriteString("    virtual_mac: true\n")
+	}
+	if len(r.Track) > 0 {
+		fmt.Fprintf(b, "    track: %s\n", effects(r.Track))
+	}
+	if r.Notify != "" {
+		fmt.Fprintf(b, "    notify: %s\n", r.Notify)
+	}
+	writeLines(b, "    ", r.More)
+}
+
+// writeLines writes a text with each of its lines indented.
+func writeLines(b *strings.Builder, indent, text string) {
+	for line := range strings.Lines(text) {
+		fmt.Fprintf(b, "%s%s\n", indent, strings.TrimSuffix(line, "\n"))
+	}
+}
+
+func effects(track []Effect) string {
+	m := make(map[string]string)
+	for _, e := range track {
+		m[e.Check] = "fault"
+		if e.Weight != 0 {
+			m[e.Check] = fmt.Sprint(e.Weight)
+		}
+	}
+	return flow(m)
 }
 
 // flow writes a YAML flow mapping with its keys in order.
@@ -120,8 +234,8 @@ func flow[V any](m map[string]V) string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// KeepalivedConf writes the file of one node. IPv4 and IPv6 are VRRP version 3.
-func (c Config) KeepalivedConf(node string) string {
+// KeepalivedConf writes the file of one node.
+func (s *Site) KeepalivedConf(c Config, node string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global_defs {\n  router_id %s\n  vrrp_version 3\n  script_user root\n}\n", node)
 	for _, check := range c.Checks {
@@ -129,25 +243,55 @@ func (c Config) KeepalivedConf(node string) string {
 		fmt.Fprintf(&b, "vrrp_script %s {\n  script \"%s\"\n  interval %d\n  timeout %d\n  rise %d\n  fall %d\n}\n",
 			check.Name, check.Command, seconds, seconds, check.Rise, check.Fall)
 	}
+	for _, g := range c.Groups {
+		fmt.Fprintf(&b, "vrrp_sync_group %s {\n  group {\n    %s\n  }\n", g.Name, strings.Join(g.Members, "\n    "))
+		trackScripts(&b, g.Track)
+		b.WriteString("}\n")
+	}
 	for _, r := range c.Routers {
-		priority, ok := r.Priority[node]
+		election, noPreempt := c.election(r)
+		priority, ok := election[node]
 		if !ok {
 			continue
 		}
-		fmt.Fprintf(&b, "vrrp_instance %s {\n  version 3\n  state BACKUP\n  interface %s\n  virtual_router_id %d\n  priority %d\n  advert_int %g\n",
-			r.Name, Interface, r.VRID, priority, r.Interval.Seconds())
-		if r.NoPreempt {
+		fmt.Fprintf(&b, "vrrp_instance %s {\n  version %d\n  state BACKUP\n  interface %s\n  virtual_router_id %d\n  priority %d\n  advert_int %g\n",
+			r.Name, r.version(), r.on(), r.VRID, priority, r.Interval.Seconds())
+		if noPreempt {
 			b.WriteString("  nopreempt\n")
 		}
-		fmt.Fprintf(&b, "  virtual_ipaddress {\n    %s\n  }\n", strings.Join(r.Addresses, "\n    "))
-		if len(r.Track) > 0 {
-			b.WriteString("  track_script {\n")
-			for _, e := range r.Track {
-				fmt.Fprintf(&b, "    %s weight %d\n", e.Check, e.Weight)
+		if r.Password != "" {
+			fmt.Fprintf(&b, "  authentication {\n    auth_type PASS\n    auth_pass %s\n  }\n", r.Password)
+		}
+		if r.Unicast {
+			fmt.Fprintf(&b, "  unicast_src_ip %v\n  unicast_peer {\n", s.own(node, r.is6()))
+			for _, other := range s.hosts {
+				if _, runs := election[other]; runs && other != node {
+					fmt.Fprintf(&b, "    %v\n", s.own(other, r.is6()))
+				}
 			}
 			b.WriteString("  }\n")
 		}
+		if r.VirtualMAC {
+			fmt.Fprintf(&b, "  use_vmac %s\n", r.virtualName())
+			if r.Unicast {
+				b.WriteString("  vmac_xmit_base\n")
+			}
+		}
+		fmt.Fprintf(&b, "  virtual_ipaddress {\n    %s\n  }\n", strings.Join(r.Addresses, "\n    "))
+		trackScripts(&b, r.Track)
+		writeLines(&b, "  ", r.MoreKeepalived)
 		b.WriteString("}\n")
 	}
 	return b.String()
+}
+
+func trackScripts(b *strings.Builder, track []Effect) {
+	if len(track) == 0 {
+		return
+	}
+	b.WriteString("  track_script {\n")
+	for _, e := range track {
+		fmt.Fprintf(b, "    %s weight %d\n", e.Check, e.Weight)
+	}
+	b.WriteString("  }\n")
 }

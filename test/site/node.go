@@ -22,6 +22,7 @@ type Kind int
 const (
 	Keepalived Kind = iota + 1
 	Baton
+	FRR
 )
 
 func (k Kind) String() string {
@@ -30,6 +31,8 @@ func (k Kind) String() string {
 		return "keepalived"
 	case Baton:
 		return "baton"
+	case FRR:
+		return "frr"
 	}
 	return fmt.Sprintf("Kind(%d)", int(k))
 }
@@ -45,6 +48,9 @@ type Node struct {
 	Process *lab.Process
 	Dir     string
 	argv    []string
+	env     []string
+	config  Config
+	zebra   *lab.Process // FRR's other half
 }
 
 // StopTimeout bounds a daemon's orderly end: baton waits for its successor, keepalived a second for its last packets.
@@ -61,16 +67,18 @@ func (s *Site) Add(name string, kind Kind, binary string, c Config) (*Node, erro
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("add node %s: %w", name, err)
 	}
-	file := filepath.Join(n.Dir, "baton.yaml")
+	file := filepath.Join(n.Dir, files[kind])
 	switch kind {
 	case Baton:
 		n.argv = []string{binary, "run", "-c", file, "--node", name, "--runtime-dir", filepath.Join(n.Dir, "run")}
 	case Keepalived:
-		file = filepath.Join(n.Dir, "keepalived.conf")
+		n.env = []string{"TMPDIR=" + n.Dir} // where it writes its statistics
 		n.argv = []string{
 			"keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", file,
 			"-p", filepath.Join(n.Dir, "parent.pid"), "-r", filepath.Join(n.Dir, "vrrp.pid"),
 		}
+	case FRR:
+		n.argv = frrArgv("vrrpd")
 	default:
 		return nil, fmt.Errorf("add node %s: %v", name, kind)
 	}
@@ -78,13 +86,22 @@ func (s *Site) Add(name string, kind Kind, binary string, c Config) (*Node, erro
 	return n, s.Configure(n, c)
 }
 
+// files are the names of the configuration files in a node's directory; FRR's are in its host's /run.
+var files = map[Kind]string{Baton: "baton.yaml", Keepalived: "keepalived.conf"}
+
 // Configure writes the node's file anew. It does not tell the daemon.
 func (s *Site) Configure(n *Node, c Config) error {
-	file, text := "baton.yaml", s.BatonYAML(c)
-	if n.Kind == Keepalived {
-		file, text = "keepalived.conf", c.KeepalivedConf(n.Name)
+	n.config = c
+	var err error
+	switch n.Kind {
+	case FRR:
+		err = n.configureFRR()
+	case Keepalived:
+		err = os.WriteFile(filepath.Join(n.Dir, files[n.Kind]), []byte(s.KeepalivedConf(c, n.Name)), 0o644)
+	default:
+		err = os.WriteFile(filepath.Join(n.Dir, files[n.Kind]), []byte(s.BatonYAML(c)), 0o644)
 	}
-	if err := os.WriteFile(filepath.Join(n.Dir, file), []byte(text), 0o644); err != nil {
+	if err != nil {
 		return fmt.Errorf("configure %s: %w", n.Name, err)
 	}
 	return nil
@@ -95,13 +112,21 @@ func (n *Node) Start() error { return n.StartWith() }
 
 // StartWith starts the daemon with more in its environment.
 func (n *Node) StartWith(env ...string) (err error) {
-	n.Process, err = n.Host.Start(n.argv, lab.StartOptions{Env: env})
+	if n.Kind == FRR {
+		if err := n.prepareFRR(); err != nil {
+			return fmt.Errorf("start %s: %w", n.Name, err)
+		}
+	}
+	n.Process, err = n.Host.Start(n.argv, lab.StartOptions{Env: append(env, n.env...)})
 	return err
 }
 
 // Stop ends the daemon in order and waits for it.
 func (n *Node) Stop() error {
-	return n.Process.Stop(StopTimeout)
+	if err := n.Process.Stop(StopTimeout); err != nil || n.Kind != FRR {
+		return err
+	}
+	return n.leftByFRR()
 }
 
 // Crash kills the daemon so that it can do nothing more. Keepalived's are two processes, of which either would say
@@ -122,12 +147,12 @@ func (n *Node) Crash() error {
 type Change struct {
 	At       time.Time // when the line was read
 	Router   string
-	From, To string // To: INIT BACKUP MASTER FAULT; From and Reason are empty for keepalived
+	From, To string // To: INIT BACKUP MASTER FAULT; From is baton's, Reason too
 	Reason   string
 	Priority int
 }
 
-var keepalivedState = regexp.MustCompile(`\((\w+)\) Entering (\w+) STATE`)
+var keepalivedState = regexp.MustCompile(`\(([\w-]+)\) Entering (\w+) STATE`)
 
 // Changes returns the changes of role since the daemon was started last.
 func (n *Node) Changes() []Change {
@@ -150,6 +175,9 @@ func (n *Node) change(line lab.Line) (Change, bool) {
 			return Change{}, false
 		}
 		return Change{At: line.At, Router: m[1], To: m[2]}, true
+	}
+	if n.Kind == FRR {
+		return n.changeFRR(line)
 	}
 	var l struct {
 		Msg, Router, From, To, Reason string

@@ -1,5 +1,5 @@
-// Package site sets up what the black-box tests and the benchmarks run: nodes, each a baton or a keepalived of its
-// own in a host of its own, and a client, on one switch; it writes their configuration files, and knows at every
+// Package site sets up what the black-box tests and the benchmarks run: nodes, each a baton, a keepalived or a FRR of
+// its own in a host of its own, and a client, on one switch or two; it writes their configuration files, and knows at every
 // time who held which address. It returns errors and asserts nothing.
 package site
 
@@ -9,27 +9,35 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"baton/internal/lab"
 	"baton/test/frame"
 )
 
-// Interface is the name of every host's interface.
-const Interface = "eth0"
+// Interface is the name of every host's interface; Second that of the one which AddLink adds.
+const (
+	Interface = "eth0"
+	Second    = "eth1"
+)
 
-// Site is a laboratory with one switch.
+// Site is a laboratory with one switch, or two.
 type Site struct {
 	Lab     *lab.Lab
 	Switch  *lab.Switch
 	Client  *lab.Host
 	Holders *Holders
 	Ports   map[string]*lab.Port // by host, "client" included
+	Seconds map[string]*lab.Port // the same on the second switch
 	Nodes   map[string]*Node     // by name, those added
 
 	dir   string
 	hosts []string
+	nets  map[string]int // by host: 99 on the first switch, 98 on the second
 	wires map[string]*frame.Capture
+	// more are the captures on the second switch.
+	more map[string]*frame.Capture
 }
 
 // New makes a site with a host for each node, and a client. The first node has the addresses 10.99.0.1/16 and
@@ -39,10 +47,7 @@ func New(dir string, nodes ...string) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{
-		Lab: l, Holders: newHolders(), Ports: make(map[string]*lab.Port), Nodes: make(map[string]*Node),
-		dir: dir, hosts: nodes, wires: make(map[string]*frame.Capture),
-	}
+	s := newSite(l, dir, nodes)
 	if err := s.build(); err != nil {
 		l.Close()
 		return nil, err
@@ -50,37 +55,156 @@ func New(dir string, nodes ...string) (*Site, error) {
 	return s, nil
 }
 
+// NewRouted makes a site whose nodes have a router between them: the first node and the client are on one switch, as
+// with New, the second node, 10.98.0.2/16 and fd98::2/64, on another. The router is .254 and ::fe of both networks, and
+// each node's default gateway.
+func NewRouted(dir, near, far string) (*Site, error) {
+	l, err := lab.New("site")
+	if err != nil {
+		return nil, err
+	}
+	s := newSite(l, dir, []string{near, far})
+	s.nets[far] = 98
+	if err := s.buildRouted(near, far); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSite(l *lab.Lab, dir string, nodes []string) *Site {
+	return &Site{
+		Lab: l, Holders: newHolders(), dir: dir, hosts: nodes,
+		Ports: make(map[string]*lab.Port), Seconds: make(map[string]*lab.Port), Nodes: make(map[string]*Node),
+		nets: make(map[string]int), wires: make(map[string]*frame.Capture), more: make(map[string]*frame.Capture),
+	}
+}
+
 func (s *Site) build() (err error) {
 	if s.Switch, err = s.Lab.Switch("lan"); err != nil {
 		return err
 	}
 	for i, name := range s.hosts {
-		if err := s.attach(name, i+1); err != nil {
-			return err
-		}
-		h := s.Ports[name].Host
-		if err := h.WatchAddresses(s.Holders.note, s.Holders.fail); err != nil {
-			return err
-		}
-		if s.wires[name], err = frame.Record(h, Interface); err != nil {
+		if err := s.attach(s.Switch, name, i+1); err != nil {
 			return err
 		}
 	}
-	if err := s.attach("client", 200); err != nil {
+	return s.client()
+}
+
+func (s *Site) buildRouted(near, far string) (err error) {
+	if s.Switch, err = s.Lab.Switch("lan"); err != nil {
+		return err
+	}
+	second, err := s.Lab.Switch("far")
+	if err != nil {
+		return err
+	}
+	router, err := s.Lab.Host("router")
+	if err != nil {
+		return err
+	}
+	for key, value := range map[string]string{"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"} {
+		if err := router.Sysctl(key, value); err != nil {
+			return err
+		}
+	}
+	if _, err := s.Switch.Attach(router, Interface, "10.99.0.254/16", "fd99::fe/64"); err != nil {
+		return err
+	}
+	if _, err := second.Attach(router, Second, "10.98.0.254/16", "fd98::fe/64"); err != nil {
+		return err
+	}
+	if err := s.attach(s.Switch, near, 1); err != nil {
+		return err
+	}
+	if err := s.attach(second, far, 2); err != nil {
+		return err
+	}
+	if err := s.client(); err != nil {
+		return err
+	}
+	for _, h := range []*lab.Host{s.Ports[near].Host, s.Ports[far].Host, s.Client} {
+		net := s.net(h.Name)
+		for _, gateway := range []string{fmt.Sprintf("10.%d.0.254", net), fmt.Sprintf("fd%d::fe", net)} {
+			if _, err := h.Run(commandTimeout, "ip", "route", "add", "default", "via", gateway); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// commandTimeout bounds a command such as ip.
+const commandTimeout = 10 * time.Second
+
+func (s *Site) client() (err error) {
+	if err := s.attach(s.Switch, "client", 200); err != nil {
 		return err
 	}
 	s.Client = s.Ports["client"].Host
-	s.wires["client"], err = frame.Record(s.Client, Interface)
-	return err
+	return nil
 }
 
-func (s *Site) attach(name string, number int) error {
+// attach makes a host and gives it its interface. It is watched.
+func (s *Site) attach(sw *lab.Switch, name string, number int) error {
 	h, err := s.Lab.Host(name)
 	if err != nil {
 		return err
 	}
-	s.Ports[name], err = s.Switch.Attach(h, Interface, fmt.Sprintf("10.99.0.%d/16", number), fmt.Sprintf("fd99::%x/64", number))
+	net := s.net(name)
+	s.Ports[name], err = sw.Attach(h, Interface, fmt.Sprintf("10.%d.0.%d/16", net, number), fmt.Sprintf("fd%d::%x/64", net, number))
+	if err != nil {
+		return err
+	}
+	if name != "client" {
+		if err := h.WatchAddresses(s.Holders.note, s.Holders.fail); err != nil {
+			return err
+		}
+	}
+	s.wires[name], err = frame.Record(h, Interface)
 	return err
+}
+
+// net returns the number of the network that a host is in.
+func (s *Site) net(host string) int {
+	if n, ok := s.nets[host]; ok {
+		return n
+	}
+	return 99
+}
+
+// own returns a node's own address.
+func (s *Site) own(node string, ipv6 bool) netip.Addr {
+	number := slices.Index(s.hosts, node) + 1
+	if ipv6 {
+		return netip.MustParseAddr(fmt.Sprintf("fd%d::%x", s.net(node), number))
+	}
+	return netip.MustParseAddr(fmt.Sprintf("10.%d.0.%d", s.net(node), number))
+}
+
+// AddLink gives every host, the client too, an interface eth1 on a second switch: 10.97.0.1/16 and fd97::1/64, and so on.
+// It is for the time before daemons start.
+func (s *Site) AddLink() error {
+	sw, err := s.Lab.Switch("second")
+	if err != nil {
+		return err
+	}
+	for i, name := range append(slices.Clone(s.hosts), "client") {
+		number := i + 1
+		if name == "client" {
+			number = 200
+		}
+		h := s.Ports[name].Host
+		s.Seconds[name], err = sw.Attach(h, Second, fmt.Sprintf("10.97.0.%d/16", number), fmt.Sprintf("fd97::%x/64", number))
+		if err != nil {
+			return err
+		}
+		if s.more[name], err = frame.Record(h, Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close ends everything. Files stay.
@@ -88,6 +212,9 @@ func (s *Site) Close() error { return s.Lab.Close() }
 
 // Wire returns the capture on a host's interface: what that host sent and received.
 func (s *Site) Wire(host string) *frame.Capture { return s.wires[host] }
+
+// SecondWire returns the capture on the interface that AddLink added.
+func (s *Site) SecondWire(host string) *frame.Capture { return s.more[host] }
 
 // Addresses returns count addresses of the site for use as virtual ones, with their prefix lengths: 10.99.1.1/16
 // or fd99::100/64 and the following ones.
@@ -114,7 +241,7 @@ func (s *Site) Ask(prefix string, port uint16, timeout time.Duration) (*lab.Prob
 	return s.Client.Probe(lab.ProbeOptions{To: netip.AddrPortFrom(Address(prefix), port), Timeout: timeout})
 }
 
-// AwaitAdvert waits for an advertisement that a node sends, from a time on.
+// AwaitAdvert waits for an advertisement that a node sends on eth0, from a time on.
 func (s *Site) AwaitAdvert(node string, from time.Time, timeout time.Duration, match func(*frame.Advert) bool) (frame.Packet, error) {
 	p, err := s.wires[node].Wait(from, timeout, func(p frame.Packet) bool {
 		return p.Sent && p.Advert != nil && (match == nil || match(p.Advert))
@@ -129,11 +256,14 @@ func (s *Site) AwaitAdvert(node string, from time.Time, timeout time.Duration, m
 func (s *Site) Advertisers(vrid uint8, within time.Duration) []string {
 	var list []string
 	for _, name := range s.hosts {
-		for _, p := range s.wires[name].Since(time.Now().Add(-within)) {
-			if p.Sent && p.Advert != nil && p.Advert.VRID == vrid && p.Advert.Priority > 0 {
-				list = append(list, name)
-				break
-			}
+		packets := s.wires[name].Since(time.Now().Add(-within))
+		if more := s.more[name]; more != nil {
+			packets = slices.Concat(packets, more.Since(time.Now().Add(-within)))
+		}
+		if slices.ContainsFunc(packets, func(p frame.Packet) bool {
+			return p.Sent && p.Advert != nil && p.Advert.VRID == vrid && p.Advert.Priority > 0
+		}) {
+			list = append(list, name)
 		}
 	}
 	return list
