@@ -63,6 +63,7 @@ type Conn struct {
 	virtual *framer // nil before EnableVirtualMAC
 	poller  *Poller // nil before Watch
 	out     sender
+	refusal *SendError // for the next Flush to tell
 	rate    bucket
 
 	packets       []Packet

@@ -12,6 +12,13 @@
 // the protocol, change an interface, an address or a route, or import another
 // part of baton.
 //
+// Several hosts may speak from one virtual router MAC address, and this one may
+// have it on a macvlan as well. In bridge mode, and in any mode while the macvlan
+// is down, the sockets on the parent interface hear the adverts and announcements
+// that a peer sends from that very address, and nothing that the own macvlan or
+// SendFrom send. In private mode a macvlan that is up takes the peer's frames away
+// from the parent: two nodes would not hear each other.
+//
 // It needs Linux 5.1 or newer and the capability CAP_NET_RAW; with CAP_NET_ADMIN
 // its buffers may grow beyond what net.core.rmem_max allows everybody.
 package link

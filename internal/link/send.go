@@ -10,7 +10,7 @@ import (
 )
 
 // queueSize is how many messages may wait: a last advert of each of 255 routers
-// fits.
+// fits. What goes to several peers may be more, and is sent in parts.
 const queueSize = 256
 
 // usual is how much memory a place in the queue starts with. A place that has
@@ -82,6 +82,8 @@ func (c *Conn) setupSend(fd int) error {
 			return fmt.Errorf("set IP_MULTICAST_IF: %w", err)
 		}
 	}
+	// IP_RECVERR stays off: so what ICMP reports of one peer is no error of the
+	// socket, which would come up at the next call, whatever that is about.
 	setPriority(fd) // after IP_TOS, which sets it too
 	c.out.prepare(c.ipv6, c.index)
 	return nil
@@ -152,9 +154,14 @@ func (s *sender) fill(i int, m *message) {
 }
 
 // Send queues a copy of payload, a VRRP message, to go from src to dst at the
-// next Flush. An urgent message (priority 0) is never given up for another one:
-// when 256 messages wait, the oldest that is not urgent is dropped, and the new
-// one where all are urgent. Addresses of another family than the Conn's and an
+// next Flush: to the group, or to a peer. It leaves on the Conn's interface,
+// wherever other routes to dst lead. Nobody says whether it arrives: without a
+// route IPv4 takes dst for a neighbour. A peer that is not there costs the others
+// nothing.
+//
+// When 256 messages wait, they are sent at once. Where the kernel has no room for
+// them, the oldest that is not urgent is dropped, and the new one where all are: an
+// urgent message (priority 0) is never given up for another one. Addresses of another family than the Conn's and an
 // empty payload are a mistake of the caller; such a message counts as failed.
 func (c *Conn) Send(src, dst netip.Addr, payload []byte, urgent bool) {
 	c.enqueue(message{src: src, dst: dst, urgent: urgent}, payload)
@@ -168,6 +175,9 @@ func (c *Conn) enqueue(m message, payload []byte) {
 		return
 	}
 	s := &c.out
+	if s.n == len(s.queue) {
+		c.flush()
+	}
 	if s.n == len(s.queue) {
 		c.stats.SendDropped++
 		if !s.dropOldest() {
@@ -208,15 +218,21 @@ type SendError struct {
 	Interface   string
 	Source      netip.Addr
 	Destination netip.Addr
-	Refused     int   // messages that this Flush lost
+	Refused     int   // messages lost since the last Flush
 	Err         error // a unix.Errno
 }
 
 func (e *SendError) Error() string {
 	text := "send from " + e.Source.String() + " to " + e.Destination.String() + " on " + e.Interface + ": " + e.Err.Error()
 	switch e.Err {
-	case unix.EINVAL, unix.ENETUNREACH: // which one depends on family and kernel
-		text += " (is the interface up, and the source address on it?)"
+	case unix.EINVAL, unix.ENETUNREACH, unix.EHOSTUNREACH: // which one depends on family and kernel
+		text += " (is the interface up, and the source address on it"
+		if !e.Destination.IsMulticast() {
+			text += ", and does a route lead there by it"
+		}
+		text += "?)"
+	case unix.EACCES:
+		text += " (is that a broadcast address?)"
 	case unix.ENETDOWN:
 		text += " (is the interface up?)"
 	case unix.EMSGSIZE:
@@ -235,10 +251,21 @@ func (e *SendError) Unwrap() error { return e.Err }
 // Flush sends what is queued, in the order it was queued, 32 messages with each
 // system call. Messages that the kernel has no room for stay queued (Pending);
 // those that it refuses are dropped and reported in a *SendError, which does not
-// keep the others from being sent.
+// keep the others from being sent. It tells also of those that a full queue sent
+// before.
 func (c *Conn) Flush() error {
+	c.flush()
+	failure := c.refusal
+	c.refusal = nil
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// flush is Flush that leaves the error for the next one to tell.
+func (c *Conn) flush() {
 	s := &c.out
-	var failure *SendError
 	done := 0
 sending:
 	for done < s.n {
@@ -252,20 +279,16 @@ sending:
 			c.stats.SendDeferred++
 			break sending
 		default: // the error is that of the first message
-			if failure == nil {
+			if c.refusal == nil {
 				m := &s.queue[done]
-				failure = &SendError{Interface: c.name, Source: m.src, Destination: m.dst, Err: errno}
+				c.refusal = &SendError{Interface: c.name, Source: m.src, Destination: m.dst, Err: errno}
 			}
-			failure.Refused++
+			c.refusal.Refused++
 			c.stats.SendFailed++
 			done++
 		}
 	}
 	s.forget(done)
-	if failure != nil {
-		return failure
-	}
-	return nil
 }
 
 // sendBatch sends the first of the messages: as many as leave by the same socket,

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -12,8 +13,14 @@ import (
 // A full queue gives up what is oldest and not urgent, and keeps the order.
 func TestSend_FullQueue(t *testing.T) {
 	src, dst := netip.MustParseAddr("10.0.0.1"), Group(false)
-	c := &Conn{}
+	full := fullSocket(t)
+	c := &Conn{receive: &reader{fd: full}}
 	c.out.prepare(false, 1)
+	for i := range c.out.hdrs { // a local socket knows no addresses of IP
+		c.out.hdrs[i].hdr.Name, c.out.hdrs[i].hdr.Namelen = nil, 0
+		c.out.hdrs[i].hdr.Control = nil
+		c.out.hdrs[i].hdr.SetControllen(0)
+	}
 	// 0 is urgent, then 1 ... 255 ordinary ones but for 2.
 	for n := range queueSize {
 		c.Send(src, dst, []byte{byte(n)}, n == 0 || n == 2)
@@ -53,6 +60,60 @@ func TestSend_FullQueue(t *testing.T) {
 	}
 	if c.stats.SendDropped != before+2 {
 		t.Errorf("%+v", c.stats)
+	}
+}
+
+// fullSocket is a socket that has no room for any message.
+func fullSocket(t *testing.T) int {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	for range 100000 {
+		if _, err := unix.Write(pair[0], []byte{0}); err == unix.EAGAIN {
+			return pair[0]
+		}
+	}
+	t.Fatal("the socket takes everything")
+	return -1
+}
+
+// More messages than the queue has places, all of them urgent, as when many
+// routers with several peers leave: all go out, and what was refused on the way is
+// told in the end.
+func TestSend_MoreThanQueue(t *testing.T) {
+	l := newLAN(t)
+	a, i := l.a.open(t, "eth0", false)
+	b, _ := l.b.open(t, "eth0", false)
+	must(t, b.SetKnown(Known{V3: VRIDs{}.With(51)}))
+	src := sourceOf(t, i, false)
+	const messages = 3*queueSize + 10
+	gone := netip.MustParseAddr("10.0.0.99")
+	var want []string
+	for n := range messages {
+		payload := advert(51, byte(n), byte(n>>8))
+		if n == 10 || n == messages-1 {
+			a.Send(gone, Group(false), payload, true)
+			continue
+		}
+		a.Send(src, Group(false), payload, true)
+		want = append(want, string(payload))
+	}
+	var failure *SendError
+	if err := a.Flush(); !errors.As(err, &failure) || failure.Source != gone || failure.Refused != 2 {
+		t.Errorf("error %v", err)
+	}
+	must(t, a.Flush()) // told once
+	received, _ := collect(t, b, len(want))
+	var got []string
+	for _, p := range received {
+		got = append(got, p.Payload)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s := a.Stats(); s.Sent != messages-2 || s.SendFailed != 2 || s.SendDropped != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 
