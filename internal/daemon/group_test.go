@@ -208,6 +208,42 @@ func TestVirtualMAC_AdvertisementsComeFromIt(t *testing.T) {
 	}
 }
 
+// The first advertisement moves the virtual MAC to this host's port: of IPv6 it
+// goes when the addresses answer.
+func TestVirtualMAC_FirstAdvertisementWaitsForTheAddresses(t *testing.T) {
+	web := webRouter()
+	web.VirtualMAC = &config.VirtualMAC{Name: "vrrp6.51"}
+	web.IPv6 = true
+	web.Addresses = []config.Address{{Prefix: netip.MustParsePrefix("2001:db8::100/64"), Advertise: true}}
+	const advertisement = "send eth0 vrid 51 priority 200 from fe80::1 by 00005e000233"
+	start := func() *stage {
+		s := newStage(t, pair(web))
+		s.link(eth(true, "fe80::1/64"))
+		s.n.start(s.now)
+		s.advance(3218750*time.Microsecond + time.Millisecond)
+		s.wantDone("tell web BACKUP", "hold web 1")
+		return s
+	}
+	s := start()
+	s.on("web")
+	s.wantDone(advertisement, "flush", "tell web MASTER")
+	s.advance(500 * time.Millisecond)
+	s.wantDone()
+
+	s = start() // they do not come
+	s.advance(mostKept - time.Millisecond)
+	s.wantDone(advertisement, "flush")
+	s.on("web")
+	s.wantDone("tell web MASTER")
+
+	s = start() // it has something better to say
+	s.n.linkChanged(s.now, s.n.uplink("eth0"), eth(false), true, nil)
+	s.n.leave(s.now)
+	s.forget()
+	s.advance(time.Second)
+	s.wantDone()
+}
+
 func TestStartDelay(t *testing.T) {
 	web := webRouter()
 	web.StartDelay = time.Minute

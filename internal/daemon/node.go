@@ -38,6 +38,8 @@ type node struct {
 	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
 	leaving bool
+
+	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
 
 // outlets is what the node asks others to do. None of them may block.
@@ -111,6 +113,7 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		refused:  newRefusals(log),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
+		keptTill: vrrp.Never,
 	}
 	for _, c := range cfg.Routers {
 		r, err := n.newRouter(c)
@@ -213,6 +216,15 @@ func (n *node) addressEvent(now time.Duration, e vip.Event) {
 // expire handles what is due.
 func (n *node) expire(now time.Duration) {
 	n.do(now, n.set.Expire(now))
+	if now >= n.keptTill {
+		n.keptTill = vrrp.Never
+		for _, r := range n.routers {
+			if now >= r.keptTill {
+				r.sendKept()
+			}
+			n.keptTill = min(n.keptTill, r.keptTill)
+		}
+	}
 	if now >= n.evalAt {
 		for _, g := range n.groups {
 			if now >= g.evalAt {
@@ -224,7 +236,7 @@ func (n *node) expire(now time.Duration) {
 }
 
 // deadline is when expire has something to do next.
-func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt) }
+func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt, n.keptTill) }
 
 // leave takes every router out of the election for good, and returns how long
 // the slowest handover takes at most.
@@ -267,7 +279,7 @@ func (n *node) let() {
 func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	sent := false
 	for _, a := range actions {
-		if a.Kind == vrrp.Send {
+		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
 			n.send(a)
 			sent = true
 		}
