@@ -620,6 +620,20 @@ func TestGroup_TieBeginsAnew(t *testing.T) {
 	g.are(vrrp.Master)
 	lose(500 * ms)
 	g.are(vrrp.Backup)
+
+	// Nor does a new role begin where the last one ended.
+	g = newTeam(t, 2).masters()
+	lose(0)
+	lose(1500 * ms)
+	for i := range 2 {
+		g.hear(i, upper, 150)
+		g.hear(i, upper, 0)
+	}
+	for g.state(0).Role != vrrp.Master {
+		g.expire()
+	}
+	g.hear(1, upper, 100)
+	g.are(vrrp.Master)
 }
 
 // Which member is the first is the same on every node, whatever the order in

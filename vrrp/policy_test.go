@@ -131,6 +131,8 @@ func TestPreemptDelay_NotWithoutMaster(t *testing.T) {
 	// Another worse one takes over first: it is followed for the rest.
 	n.after(100*ms).hear(lower, 60)
 	n.due(3609375 * time.Microsecond)
+	n.after(second).hear(lower, 0)
+	n.due(609375 * time.Microsecond)
 }
 
 // An owner does not wait, and where nobody preempts there is nothing to delay.
