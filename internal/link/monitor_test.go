@@ -385,7 +385,8 @@ func TestInterface_SourceTo(t *testing.T) {
 		{Prefix: p("2001:db8:1::8/64"), Permanent: true},
 		{Prefix: p("2001:db8:2::5/64"), Deprecated: true},
 		{Prefix: p("fe80::1/64"), Permanent: true, Tentative: true},
-		{Prefix: p("fe80::2/64"), Permanent: true},
+		{Prefix: p("fe80::2/128"), Permanent: true},
+		{Prefix: p("fe80::3/64"), Permanent: true},
 	}}
 	tests := []struct {
 		name    string
@@ -402,9 +403,9 @@ func TestInterface_SourceTo(t *testing.T) {
 		{"IPv6, virtual addresses", "2001:db8:1::20", []string{"2001:db8:1::7", "2001:db8:1::8"}, "2001:db8:1::6"},
 		{"IPv6, none but a deprecated one", "2001:db8:2::20", nil, "2001:db8:2::5"},
 		{"IPv6, behind a router", "2001:db8:ffff::1", nil, "2001:db8:1::7"},
-		{"IPv6, link-local", "fe80::20", nil, "fe80::2"},
-		{"IPv6, link-local with a zone", "fe80::20%eth0", nil, "fe80::2"},
-		{"IPv6, no link-local one", "fe80::20", []string{"fe80::2"}, "invalid IP"},
+		{"IPv6, link-local", "fe80::20", nil, "fe80::3"},
+		{"IPv6, link-local with a zone", "fe80::20%eth0", nil, "fe80::3"},
+		{"IPv6, no link-local one", "fe80::20", []string{"fe80::2", "fe80::3"}, "invalid IP"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

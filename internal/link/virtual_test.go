@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -89,6 +90,7 @@ func TestSendFrom_Wire(t *testing.T) {
 		a, ia := l.a.openVirtual(t, "eth0", ipv6)
 		src := sourceOf(t, ia, ipv6)
 		tap := l.b.sniff(t, ipv6)
+		ids := map[[2]byte]bool{}
 		for _, rest := range []string{"1", "12", "a longer one, such as a list of addresses makes it; longer than the usual"} {
 			payload := advert(51, []byte(rest)...)
 			a.Send(src, Group(ipv6), payload, false)
@@ -103,6 +105,11 @@ func TestSendFrom_Wire(t *testing.T) {
 				if sum := checksum(got[14:34]); sum != 0 {
 					t.Errorf("wrong header checksum: % x", got[14:34])
 				}
+				if id := [2]byte(got[18:20]); ids[id] {
+					t.Errorf("identification % x twice", id)
+				} else {
+					ids[id] = true
+				}
 				copy(want[18:20], got[18:20])
 				copy(want[24:26], got[24:26])
 			}
@@ -113,19 +120,24 @@ func TestSendFrom_Wire(t *testing.T) {
 	})
 }
 
-// Both ways of sending share one queue: what was queued first arrives first.
+// Both ways of sending share one queue: what was queued first arrives first, each
+// from the MAC address that was asked for.
 func TestSendFrom_Order(t *testing.T) {
 	families(t, func(t *testing.T, ipv6 bool) {
 		l := newLAN(t)
 		a, ia := l.a.openVirtual(t, "eth0", ipv6)
 		b, _ := l.b.open(t, "eth0", ipv6)
 		src := sourceOf(t, ia, ipv6)
+		tap := l.b.sniff(t, ipv6)
 		all := VRIDs{}
+		macs := make([]MAC, 255)
 		for vrid := range 255 {
 			all = all.With(uint8(vrid + 1))
 			payload := advert(uint8(vrid + 1))
+			macs[vrid] = MAC(ia.MAC)
 			if vrid%3 == 0 || vrid > 100 && vrid < 200 {
-				a.SendFrom(VirtualMAC(uint8(vrid+1), ipv6), src, Group(ipv6), payload, vrid%5 == 0)
+				macs[vrid] = VirtualMAC(uint8(vrid+1), ipv6)
+				a.SendFrom(macs[vrid], src, Group(ipv6), payload, vrid%5 == 0)
 			} else {
 				a.Send(src, Group(ipv6), payload, vrid%5 == 0)
 			}
@@ -137,6 +149,9 @@ func TestSendFrom_Order(t *testing.T) {
 			want := heard{src.String(), Group(ipv6).String(), 255, string(advert(uint8(n + 1)))}
 			if p != want {
 				t.Fatalf("place %d: %+v, want %+v", n, p, want)
+			}
+			if from := MAC(nextAdvert(t, tap, ipv6)[6:12]); from != macs[n] {
+				t.Fatalf("place %d: from %x, want %x", n, from, macs[n])
 			}
 		}
 		if s := a.Stats(); s.Sent != 255 || s.SendFailed != 0 || a.Pending() != 0 {
@@ -150,7 +165,14 @@ func TestSendFrom_Refused(t *testing.T) {
 	a, ia := l.a.open(t, "eth0", false)
 	src, mac := sourceOf(t, ia, false), VirtualMAC(51, false)
 	a.SendFrom(mac, src, Group(false), advert(51), false) // not enabled
-	l.a.do(t, func() { must(t, errors.Join(a.EnableVirtualMAC(), a.EnableVirtualMAC())) })
+	l.a.do(t, func() {
+		must(t, a.EnableVirtualMAC())
+		first := a.virtual.fd
+		must(t, a.EnableVirtualMAC())
+		if a.virtual.fd != first {
+			t.Error("opened twice")
+		}
+	})
 	a.SendFrom(mac, src, netip.MustParseAddr("10.0.0.2"), advert(51), false)
 	a.SendFrom(mac, src, netip.MustParseAddr("224.0.0.1"), advert(51), false)
 	a.SendFrom(mac, src, Group(true), advert(51), false)
@@ -171,6 +193,28 @@ func TestEnableVirtualMAC_NoEthernet(t *testing.T) {
 	l.a.do(t, func() {
 		if err := c.EnableVirtualMAC(); err == nil || err.Error() != want {
 			t.Errorf("error %v\nwant  %s", err, want)
+		}
+	})
+}
+
+func TestClose_VirtualMAC(t *testing.T) {
+	l := newLAN(t)
+	i := l.a.state(t, "eth0")
+	l.a.do(t, func() {
+		count := func() int {
+			entries, err := os.ReadDir("/proc/self/fd")
+			must(t, err)
+			return len(entries)
+		}
+		before := count()
+		for range 20 {
+			c, err := Open(i, false, quiet())
+			must(t, err)
+			must(t, c.EnableVirtualMAC())
+			must(t, errors.Join(c.Close(), c.Close()))
+		}
+		if after := count(); after > before+5 {
+			t.Errorf("%d descriptors before, %d after", before, after)
 		}
 	})
 }
