@@ -293,17 +293,36 @@ func interopRows(cells []interopCell, results map[interopCell]interopResult) []s
 	var rows []string
 	ms := func(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 	for _, c := range cells {
-		result := []string{c.impossible(), "", ""}
-		if result[0] == "" {
-			r := results[c]
-			result = []string{"passed", ms(r.silence), ms(r.stop)}
-			if !r.passed {
-				result[0] = "failed"
-			}
+		if c.impossible() != "" {
+			continue
+		}
+		r := results[c]
+		result := []string{"passed", ms(r.silence), ms(r.stop)}
+		if !r.passed {
+			result[0] = "failed"
 		}
 		rows = append(rows, "| "+strings.Join(slices.Concat(c.words(), result), " | ")+" |")
 	}
 	return rows
+}
+
+// interopImpossible writes why combinations are missing.
+func interopImpossible(cells []interopCell) string {
+	var b strings.Builder
+	var reasons []string
+	for _, c := range cells {
+		if why := c.impossible(); why != "" && !slices.Contains(reasons, why) {
+			reasons = append(reasons, why)
+			count := 0
+			for _, other := range cells {
+				if other.impossible() == why {
+					count++
+				}
+			}
+			fmt.Fprintf(&b, "- %s: %d combinations\n", why, count)
+		}
+	}
+	return b.String()
 }
 
 // figures are measured values: they differ in each run.
@@ -316,7 +335,7 @@ func interopText(t *testing.T, rows []string) string {
 	heading := []string{"Peer", "VRRP", "Family", "Sent by", "MAC address", "First master", "Result", "Silence", "Stop"}
 	return fmt.Sprintf(interopHeader, version(t, "keepalived", "-v"), version(t, filepath.Join(site.FRRBinaries, "vrrpd"), "-v")) +
 		"| " + strings.Join(heading, " | ") + " |\n" + strings.Repeat("|---", len(heading)) + "|\n" +
-		strings.Join(rows, "\n") + "\n"
+		strings.Join(rows, "\n") + "\n\nThese combinations do not exist:\n\n" + interopImpossible(interopCells())
 }
 
 // version returns the first line of what a program says about itself.
@@ -348,8 +367,7 @@ version 2 and 100 ms in version 3. A row has passed when
 5. the preferred node takes its role back when it is started again;
 6. neither has refused a single advertisement, by its own count or log.
 
-Version 2 with keepalived has a password (` + "`auth_type PASS`" + `). With "virtual", baton and the peer have the virtual MAC address;
-FRR has it always. In unicast a virtual MAC address is that of the addresses alone: the advertisements come from the interface
+Version 2 with keepalived has a password (` + "`auth_type PASS`" + `). With "virtual", both have the virtual MAC address; FRR has it always. In unicast a virtual MAC address is that of the addresses alone: the advertisements come from the interface
 (` + "`advertise_from: interface`" + `, keepalived's ` + "`vmac_xmit_base`" + `).
 
 `

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,4 +78,52 @@ func keepalivedPair(t *testing.T, vips []string) {
 	t.Log(spans)
 	must(t, a.Port.Mend())
 	must(t, s.Holders.Await("a", patience, addrs...))
+}
+
+// TestHarnessSeesRefusals shows that what a daemon refuses is found, by its reason: that nothing was refused means little else.
+func TestHarnessSeesRefusals(t *testing.T) {
+	t.Parallel()
+	with := func(change func(*site.Router)) site.Config {
+		c := site.Pair(time.Second, site.Addresses(1, false)...)
+		c.Routers[0].Version = 2
+		change(&c.Routers[0])
+		return c
+	}
+	plain := with(func(*site.Router) {})
+	for _, c := range []struct {
+		receiver site.Kind
+		what     string
+		sends    site.Config // a keepalived's
+		receives site.Config
+		want     string
+	}{
+		{site.Keepalived, "another password", with(func(r *site.Router) { r.Password = "one" }), with(func(r *site.Router) { r.Password = "two" }), "Authentication Errors, Failure"},
+		{site.Keepalived, "another interval", with(func(r *site.Router) { r.Interval = 2 * time.Second }), plain, "Packet Errors, Advertisement Interval"},
+		{site.Keepalived, "another version", with(func(r *site.Router) { r.Version = 3 }), plain, "wrong version"},
+		{site.Keepalived, "more addresses", with(func(r *site.Router) { r.Addresses = site.Addresses(2, false) }), plain, "Packet Errors, Address List"},
+		{site.FRR, "another interval", with(func(r *site.Router) { r.Interval = 2 * time.Second }), plain, "advertisement interval"},
+		{site.Baton, "another version", plain, with(func(r *site.Router) { r.Version = 3 }), "version"},
+	} {
+		t.Run(fmt.Sprintf("%v, %s", c.receiver, c.what), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			a, b := add(t, s, "a", site.Keepalived, c.sends), add(t, s, "b", c.receiver, c.receives)
+			must(t, b.Start())
+			must(t, a.Start())
+			var refused map[string]int
+			for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+				var err error
+				refused, err = b.Refused()
+				must(t, err)
+				for reason, count := range refused {
+					if strings.Contains(reason, c.want) && count > 0 {
+						return
+					}
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("refused: %v, want %q", refused, c.want)
+				}
+			}
+		})
+	}
 }

@@ -72,6 +72,10 @@ func (n *Node) refusedByKeepalived() (map[string]int, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	// Before it listens to the signal, that would end it.
+	if _, _, err := n.Process.WaitLine(0, StopTimeout, keepalivedState.MatchString); err != nil {
+		return nil, err
+	}
 	if err := n.Process.Signal(unix.SIGUSR2); err != nil {
 		return nil, err
 	}
