@@ -57,6 +57,15 @@ func (l *lab) shown() string {
 	return strings.Join(out, "\n")
 }
 
+// peered waits until the kernel's work queue has done what belongs to the IPv6
+// addresses, which it tells of then.
+func (l *lab) peered() {
+	l.t.Helper()
+	l.until("the IPv6 addresses have their routes", func() bool {
+		return strings.Count(l.ip("-6 route show table local"), "local 2001:db8:") == 3 && strings.Contains(l.ip("-6 route show"), "2001:db8:3::1 ")
+	})
+}
+
 // TestWorker_AddressOptions compares with what ip(8) makes of the same, before
 // and after renewals.
 func TestWorker_AddressOptions(t *testing.T) {
@@ -79,7 +88,9 @@ func TestWorker_AddressOptions(t *testing.T) {
 	} {
 		other.ip("address add " + a)
 	}
+	other.peered()
 	want := other.shown()
+	l.peered()
 	if diff := cmp.Diff(want, l.shown()); diff != "" {
 		t.Errorf("ip(8) and the worker differ (-ip +worker):\n%s", diff)
 	}
@@ -106,6 +117,7 @@ func TestWorker_ReplacesOtherOptions(t *testing.T) {
 	l := newLab(t)
 	l.start(r)[0].Hold(1)
 	l.expect(On)
+	l.peered()
 	want := l.shown()
 	l.end()
 
@@ -120,6 +132,7 @@ func TestWorker_ReplacesOtherOptions(t *testing.T) {
 	other.until("the kernel has told of them", func() bool { return strings.Count(other.ip("-6 route show table local"), "local 2001:db8:") == 3 })
 	h.Hold(1)
 	other.expect(On)
+	other.peered()
 	if diff := cmp.Diff(want, other.shown()); diff != "" {
 		t.Errorf("replaced (-want +got):\n%s", diff)
 	}
