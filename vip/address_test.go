@@ -57,6 +57,15 @@ func (l *lab) shown() string {
 	return strings.Join(out, "\n")
 }
 
+// peered waits until the kernel's work queue has done what belongs to the IPv6
+// addresses, which it tells of then.
+func (l *lab) peered() {
+	l.t.Helper()
+	l.until("the IPv6 addresses have their routes", func() bool {
+		return strings.Count(l.ip("-6 route show table local"), "local 2001:db8:") == 3 && strings.Contains(l.ip("-6 route show"), "2001:db8:3::1 ")
+	})
+}
+
 // TestWorker_AddressOptions compares with what ip(8) makes of the same, before
 // and after renewals.
 func TestWorker_AddressOptions(t *testing.T) {
@@ -79,7 +88,9 @@ func TestWorker_AddressOptions(t *testing.T) {
 	} {
 		other.ip("address add " + a)
 	}
+	other.peered()
 	want := other.shown()
+	l.peered()
 	if diff := cmp.Diff(want, l.shown()); diff != "" {
 		t.Errorf("ip(8) and the worker differ (-ip +worker):\n%s", diff)
 	}
@@ -106,6 +117,7 @@ func TestWorker_ReplacesOtherOptions(t *testing.T) {
 	l := newLab(t)
 	l.start(r)[0].Hold(1)
 	l.expect(On)
+	l.peered()
 	want := l.shown()
 	l.end()
 
@@ -117,8 +129,10 @@ func TestWorker_ReplacesOtherOptions(t *testing.T) {
 	} {
 		other.ip("address add " + a + " dev left valid_lft 60 preferred_lft 60")
 	}
+	other.until("the kernel has told of them", func() bool { return strings.Count(other.ip("-6 route show table local"), "local 2001:db8:") == 3 })
 	h.Hold(1)
 	other.expect(On)
+	other.peered()
 	if diff := cmp.Diff(want, other.shown()); diff != "" {
 		t.Errorf("replaced (-want +got):\n%s", diff)
 	}
@@ -355,4 +369,42 @@ func TestWorker_GivesALifetimeToARoute(t *testing.T) {
 		t.Errorf("the route expires in %d s, want 60", left)
 	}
 	l.ip("route get 2001:db8::1")
+}
+
+// TestIface_FormsOfOneAddress has IPv4 addresses that differ in their peer only.
+func TestIface_FormsOfOneAddress(t *testing.T) {
+	r := web()
+	r.Addresses = []Address{option("10.0.2.100/32", func(a *Address) { a.Peer = netip.MustParsePrefix("10.0.3.1/30") })}
+	s, h := newSim(t, r)
+	h[0].Hold(1)
+	s.settle()
+	s.journal = nil
+	p := netip.MustParsePrefix("10.0.2.100/30")
+	s.table.setAddr(2, entry{prefix: p})
+	s.table.removeAddr(2, entry{prefix: p})
+	s.settle()
+	s.want()
+	s.table.removeAddr(2, entry{prefix: p, peer: netip.MustParseAddr("10.0.3.1")})
+	s.settle()
+	s.want("add 10.0.2.100/30", "announce 10.0.2.100", "web: repaired 10.0.2.100")
+}
+
+// TestTable_ReplacesIPv6InTwoSteps has the removal be heard before the addition,
+// of which the kernel tells late.
+func TestTable_ReplacesIPv6InTwoSteps(t *testing.T) {
+	s, h := newSim(t, web("2001:db8::1/64"))
+	s.settle()
+	s.table.setAddr(2, entry{prefix: netip.MustParsePrefix("2001:db8::1/64"), peer: netip.MustParseAddr("2001:db8::2")})
+	h[0].Hold(1)
+	s.table.wishes(s.now)
+	kinds := func() (out []requestKind) {
+		for _, q := range s.table.plan(s.now) {
+			out = append(out, q.kind)
+			s.table.done(q, nil, s.now)
+		}
+		return out
+	}
+	if diff := cmp.Diff([][]requestKind{{remove}, {set}}, [][]requestKind{kinds(), kinds()}); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
 }

@@ -11,7 +11,12 @@
 // and return work as values; worker.go and netlink.go carry it out. Times are
 // readings of CLOCK_BOOTTIME.
 //
+// Routes and rules of policy routing follow the addresses (follow.go). They are
+// this program's by their protocol, 112. With the first router that has some, what
+// has that protocol in the tables that they name, and belongs to no router, is
+// removed once: a configuration before this one has left it.
+//
 // The package must not know the VRRP protocol: who is master, and why, is
 // decided elsewhere. It must not read the wall clock, nor touch an address
-// that is not in a [Router].
+// that is not in a [Router], nor a route or rule of another protocol.
 package vip

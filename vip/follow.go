@@ -92,14 +92,9 @@ func (k *routing) touched() {
 	k.stale = k.stale || len(k.followers) > 0
 }
 
-// hear takes a notification about a route or a rule. On a host with a routing
-// daemon there may be thousands a second: most are passed over by their header.
+// hear takes a notification about a route or a rule.
 func (k *routing) hear(m syscall.NetlinkMessage) {
-	if m.Header.Pid == k.port || len(m.Data) < unix.SizeofRtMsg {
-		return
-	}
-	route := m.Header.Type == unix.RTM_NEWROUTE || m.Header.Type == unix.RTM_DELROUTE
-	if length := min(128, m.Data[1]); route && !k.lengths[half(m.Data[0] == unix.AF_INET6)][length] {
+	if m.Header.Pid == k.port {
 		return
 	}
 	o, ok := parseObject(m)
@@ -145,14 +140,15 @@ func (t *table) read(objects []object) {
 	}
 }
 
-// there reports whether the kernel has it. A rule may be anybody's.
+// there reports whether the kernel has it.
 func (f *follower) there() bool {
-	return slices.ContainsFunc(f.known.seen[f.key], func(o object) bool { return f.rule || f.fits(o) })
+	return slices.ContainsFunc(f.known.seen[f.key], f.fits)
 }
 
-// fits reports whether a route of this program is the wished one.
+// fits reports whether an object of the same key is the wished one: a route of
+// this program with the same options, or anybody's rule, of which the key says all.
 func (f *follower) fits(o object) bool {
-	if o.proto != Protocol || o.kind != f.kind || o.scope != f.scope || o.source != f.source || o.mtu != f.mtu {
+	if o.kind != f.kind || o.scope != f.scope || o.source != f.source || o.mtu != f.mtu {
 		return false
 	}
 	return f.kind != unix.RTN_UNICAST || slices.ContainsFunc(o.hops, func(h hop) bool {
@@ -218,14 +214,15 @@ func (f *follower) failed(err error, now time.Duration) {
 }
 
 // ready reports whether routes and rules may be put in place: all addresses are
-// on, also as the source of a route, and the router is not about to leave.
+// on, also as the source of a route. Of a router that leaves address by address
+// they are not all on, and nothing new comes.
 func (r *router) ready() bool {
 	for _, a := range r.addresses {
 		if !a.given && (!a.installed || a.settling) {
 			return false
 		}
 	}
-	return r.wish.off == nil
+	return true
 }
 
 // follow adds to p what is to be done now for the routes and rules. It reports
@@ -312,7 +309,7 @@ func (f *follower) addition() request {
 func (f *follower) removals() []request {
 	var out []request
 	for _, o := range f.known.seen[f.key] {
-		others := func(g *follower) bool { return g != f && g.wished && (g.rule || g.fits(o)) }
+		others := func(g *follower) bool { return g != f && g.wished && g.fits(o) }
 		if o.proto != Protocol || slices.ContainsFunc(f.known.followers[f.key], others) {
 			continue
 		}

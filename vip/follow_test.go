@@ -395,3 +395,82 @@ func TestRoute_String(t *testing.T) {
 		t.Error("a rule without a router is not called one")
 	}
 }
+
+func TestFollower_Fits(t *testing.T) {
+	via := netip.MustParseAddr
+	wished := with(route("10.0.0.0/8", "192.0.2.1"), func(r *Route) { r.Interface, r.MTU, r.Source = "eth0", 1400, via("192.0.2.9") })
+	f := &follower{object: wished.object(), iface: &iface{link: link{index: 2}}}
+	for name, c := range map[string]struct {
+		change func(*object)
+		want   bool
+	}{
+		"the same":       {func(o *object) {}, true},
+		"on link":        {func(o *object) { o.onLink = true }, true},
+		"one of two":     {func(o *object) { o.hops = []hop{{via("192.0.2.2"), 2}, {via("192.0.2.1"), 2}} }, true},
+		"none of two":    {func(o *object) { o.hops = []hop{{via("192.0.2.2"), 2}, {via("192.0.2.1"), 3}} }, false},
+		"another type":   {func(o *object) { o.kind = unix.RTN_BLACKHOLE }, false},
+		"another scope":  {func(o *object) { o.scope = unix.RT_SCOPE_LINK }, false},
+		"another source": {func(o *object) { o.source = netip.Addr{} }, false},
+		"another MTU":    {func(o *object) { o.mtu = 0 }, false},
+		"another way":    {func(o *object) { o.hops = []hop{{via("192.0.2.2"), 2}} }, false},
+		"another link":   {func(o *object) { o.hops = []hop{{via("192.0.2.1"), 3}} }, false},
+	} {
+		o := wished.object()
+		o.hops = []hop{{via("192.0.2.1"), 2}}
+		c.change(&o)
+		if got := f.fits(o); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	f.iface.link.index = 0
+	if o := wished.object(); f.fits(o) {
+		t.Error("a route fits whose interface is not there")
+	}
+}
+
+// TestFollow_WithoutAnAddressThatOthersTook has an address that is to stay away.
+func TestFollow_WithoutAnAddressThatOthersTook(t *testing.T) {
+	r := edge()
+	r.Addresses[0].Repair = false
+	s, _ := held(t, r)
+	s.lose("10.0.0.1/24")
+	s.settle()
+	s.want("web: removed 10.0.0.1")
+	s.take(s.table.routers[0].followers[0])
+	s.settle()
+	s.want("add "+edgeDefault, "web: repaired "+edgeDefault)
+}
+
+func TestFollow_WithoutAddressesAtOnce(t *testing.T) {
+	s, h := newSim(t, Router{Name: "web", Interface: "eth0", Rules: edge().Rules})
+	h[0].Hold(1)
+	s.settle()
+	s.want("add "+edgeRule, "web: on")
+}
+
+// TestFollow_InterfaceRenamed has a route lead to an interface that gets another
+// name.
+func TestFollow_InterfaceRenamed(t *testing.T) {
+	r := edge()
+	r.Routes = []Route{with(route("10.1.0.0/16", ""), func(r *Route) { r.Interface = "eth1" })}
+	s, h := newSim(t, r)
+	two := link{index: 3, name: "eth1", up: true, running: true}
+	h[0].Hold(1)
+	s.settle()
+	s.table.setLink(two)
+	s.settle()
+	s.journal = nil
+	name := r.Routes[0].String()
+	two.name = "eth2"
+	s.table.setLink(two)
+	s.settle()
+	s.want("remove "+name, "web: failed "+name)
+	two.name, two.up = "eth1", false
+	s.table.setLink(two)
+	s.run(time.Second)
+	s.want("web: failed " + name) // another reason
+	two.up = true
+	s.table.setLink(two)
+	s.settle()
+	s.want("add "+name, "web: recovered "+name)
+}

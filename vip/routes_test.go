@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -311,7 +312,7 @@ func TestWorker_RoutesOfALinkDownAndUp(t *testing.T) {
 	}
 	l.until("all are back", func() bool { return l.ours() == gatewayObjects })
 	for len(l.events) > 0 {
-		if e := l.event(); e.Kind == Repaired || e.Kind == Contested || e.Kind == Removed {
+		if e := l.event(); e.Object != "" && (e.Kind == Repaired || e.Kind == Contested || e.Kind == Removed) {
 			t.Errorf("event %+v, though nobody removed anything", e)
 		}
 	}
@@ -561,13 +562,13 @@ func TestWorker_RouteNotificationsLost(t *testing.T) {
 		defer unix.Close(fd)
 		var flood []byte
 		for i := range 500 {
-			o := with(route(fmt.Sprintf("10.%d.%d.0/24", 100+i/250, i%250), ""), func(r *Route) { r.Type = unix.RTN_UNREACHABLE }).object()
+			o := with(route("0.0.0.0/0", ""), func(r *Route) { r.Type, r.Table = unix.RTN_UNREACHABLE, uint32(1000+i) }).object()
 			flood = append(flood, serialize(o, set)...)
 		}
 		flood = append(flood, serialize(gateway().Routes[0].object(), remove)...)
 		l.check(unix.Sendto(fd, flood, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 	})
-	l.until("it is back", func() bool { return strings.Contains(l.ours(), "default via 10.0.0.1") })
+	l.until("it is back", func() bool { return strings.Contains(l.ours(), "default via 10.0.0.1 dev left table main") })
 }
 
 func serialize(o object, k requestKind) []byte {
@@ -605,5 +606,119 @@ func TestWorker_SleepsThroughTheRoutesOfOthers(t *testing.T) {
 		if heard := err == nil; heard != c.heard {
 			t.Errorf("%s: heard %t (%v)", c.command, heard, err)
 		}
+	}
+}
+
+// TestWorker_RoutesOfALinkWithoutIPv6 has nothing tell of the link's end but its
+// own message: the kernel drops IPv4 routes in silence.
+func TestWorker_RoutesOfALinkWithoutIPv6(t *testing.T) {
+	l := newLab(t)
+	l.sysctl("ipv6/conf/left/disable_ipv6", "1")
+	r := gateway()
+	r.Addresses, r.Routes, r.Rules = r.Addresses[:1], r.Routes[:1], nil
+	l.start(r)[0].Hold(1)
+	l.expect(On)
+	for range 3 {
+		l.until("it is in place", func() bool { return l.ours() != "" })
+		l.check(l.kernel.LinkSetDown(l.link("left")))
+		l.until("it is seen to be gone", func() bool { return l.ours() == "" })
+		l.check(l.kernel.LinkSetUp(l.link("left")))
+	}
+	l.until("it is back", func() bool { return l.ours() != "" })
+}
+
+// TestWorker_RouteSharedWithOthers has another program add a hop to an IPv6
+// route, which the kernel makes one route of two.
+func TestWorker_RouteSharedWithOthers(t *testing.T) {
+	r := gateway()
+	r.Routes, r.Rules = r.Routes[1:], nil
+	l := newLab(t)
+	l.ip("address add 2001:db8::2/64 dev left nodad")
+	h := l.start(r)[0]
+	h.Hold(1)
+	l.expect(On)
+	l.until("it is in place", func() bool { return l.ours() != "" })
+	l.ip("-6 route append default via 2001:db8::7")
+	l.ip("-6 route append default via 2001:db8::8")
+	l.sync(h)
+	h.Release()
+	l.expect(Off)
+	got := l.ip("-6 route show default")
+	if strings.Contains(got, "2001:db8::1 ") || !strings.Contains(got, "2001:db8::7") || !strings.Contains(got, "2001:db8::8") {
+		t.Errorf("after the release:\n%s", got)
+	}
+}
+
+// sync waits until the worker has taken a turn, in which nothing else happened.
+func (l *lab) sync(h *Handle) {
+	l.t.Helper()
+	h.Hold(4711)
+	l.expect(On)
+}
+
+func TestWorker_ReadsItsRoutesAlone(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	l.ip("route add blackhole 10.2.0.0/16")
+	l.ip("route add blackhole 10.3.0.0/16 proto 112")
+	for protocol, want := range map[uint8]int{Protocol: 1, unix.RTPROT_BOOT: 1, unix.RTPROT_BIRD: 0} {
+		got := 0
+		body := object{}.header()
+		body.Protocol = protocol
+		_, err := w.requests.dump(unix.RTM_GETROUTE, body, func(syscall.NetlinkMessage) { got++ })
+		if err != nil || got != want {
+			t.Errorf("%d routes of protocol %d (%v), want %d", got, protocol, err, want)
+		}
+	}
+}
+
+// TestWorker_EasesTheReading has the worker read routes the more seldom, the
+// longer it takes.
+func TestWorker_EasesTheReading(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	w.Add(gateway())
+	w.take()
+	before := now()
+	l.check(w.readRoutes())
+	k, after := &w.table.routing, now()
+	if pause, took := k.readAt-after, after-before; pause <= 0 || pause > easing*took {
+		t.Errorf("reads again in %s after a reading of %s", pause, took)
+	}
+	k.stale, k.readAt = true, after+time.Hour
+	w.listenRoutes()
+	if !k.stale {
+		t.Error("it was read before its time")
+	}
+	w.table.routers[0].dirty, w.table.routers[0].due = false, never
+	if due := w.table.deadline(); due != k.readAt {
+		t.Errorf("wakes in %s, want an hour", due-after)
+	}
+	k.readAt = after
+	w.listenRoutes()
+	if k.stale {
+		t.Error("it was not read when it was time")
+	}
+}
+
+// TestWorker_SearchesOnceForARival has the answer kept: the search may be long.
+func TestWorker_SearchesOnceForARival(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	l.ip("address add 10.0.0.2/24 dev left")
+	w.Add(gateway())
+	w.take()
+	f := w.table.routers[0].followers[0]
+	for range 2 {
+		l.ip("route replace blackhole default proto static")
+		first := w.rival(f.addition())
+		l.ip("route del blackhole default")
+		if again := w.rival(f.addition()); !strings.Contains(first.Error(), "protocol static") || again.Error() != first.Error() {
+			t.Errorf("%v, then %v", first, again)
+		}
+		f.rival = nil
 	}
 }

@@ -10,7 +10,8 @@ import (
 // Protocol is the address protocol number (IFA_PROTO) that the worker writes on
 // each address it installs: 112, VRRP's IP protocol number, which neither the
 // kernel (1 to 3) nor iproute2 uses for addresses. `ip -d address` shows it.
-// Kernels before 5.18 ignore it.
+// Kernels before 5.18 ignore it. Routes and rules get the same number as their
+// protocol (rtm_protocol, FRA_PROTOCOL), which all kernels keep.
 const Protocol = 112
 
 // Announce says how often an address is announced while it is held.
@@ -40,17 +41,25 @@ type Address struct {
 	// Repair says that the address is put back when somebody else removes it.
 	Repair bool
 
+	// What follows is compared with what the kernel has, except Source, which each
+	// renewal sets, and Label and Broadcast where none is wished. An address with
+	// other options is taken off and put on again, within some 0.1 ms, for the
+	// kernel does not change them in place.
+
 	// Interface is where the address goes, when that is not the router's
 	// interface or its virtual MAC's.
 	Interface string
 	// Label is the name that old tools show for an IPv4 address (IFA_LABEL); it
 	// begins with the interface's name.
 	Label string
-	// Scope is RT_SCOPE_UNIVERSE, RT_SCOPE_LINK or RT_SCOPE_HOST (rtnetlink(7)).
+	// Scope is RT_SCOPE_UNIVERSE, RT_SCOPE_LINK or RT_SCOPE_HOST (rtnetlink(7)) of
+	// an IPv4 address; that of an IPv6 address the kernel finds by itself.
 	Scope uint8
 	// Broadcast is that of an IPv4 network; the zero Addr means none.
 	Broadcast netip.Addr
 	// Peer is the other end of a point-to-point link; the zero Prefix means none.
+	// Its length then counts, as with ip(8), not that of Prefix. An IPv6 address
+	// with a peer brings a route to the peer alone, not to the peer's network.
 	Peer netip.Prefix
 	// NoPrefixRoute says that the address brings no route to its network.
 	NoPrefixRoute bool
@@ -66,7 +75,9 @@ type VirtualMAC struct {
 	MAC  [6]byte
 }
 
-// Route is a route that is there while the router's addresses are.
+// Route is a route that is there while the router's addresses are. Where another
+// program has made one of the same To, Table and Metric it is not put in place,
+// which is Failed, until the other has gone.
 type Route struct {
 	To        netip.Prefix // masked; of length 0: the default route
 	Via       netip.Addr   // the zero Addr: none
@@ -74,22 +85,22 @@ type Route struct {
 	Source    netip.Addr   // preferred source; the zero Addr: none
 	Metric    uint32       // 0: the kernel's default
 	Table     uint32       // 254 is main
-	Scope     uint8        // RT_SCOPE_...
-	Type      uint8        // RTN_...
+	Scope     uint8        // RT_SCOPE_... of an IPv4 route; ip(8) takes LINK for one without Via
+	Type      uint8        // RTN_...; all but RTN_UNICAST have neither Via nor Interface
 	MTU       uint32       // 0: none
 	OnLink    bool         // RTNH_F_ONLINK
 	Repair    bool         // put back when somebody else removes it
 }
 
 // Rule is a rule of policy routing that is there while the router's addresses
-// are.
+// are. An equal rule of another program serves in its place, and stays.
 type Rule struct {
 	IPv6     bool
 	From, To netip.Prefix // masked; the zero Prefix: any
 	Table    uint32
 	Priority uint32
-	FwMark   uint32 // 0: any
-	FwMask   uint32 // of FwMark
+	FwMark   uint32 // 0 without FwMask: any
+	FwMask   uint32 // of FwMark; 0: all of it
 	Input    string // interface; empty: any
 	Output   string
 	Repair   bool // put back when somebody else removes it
@@ -122,7 +133,10 @@ type Router struct {
 	// false, RFC 9568 section 6.1).
 	Refuse bool
 	// Routes and Rules follow the addresses: they are put in place once all
-	// addresses are on, and go before the addresses do.
+	// addresses are on, in this order, and go in reverse before the addresses do.
+	// A Release of some addresses leaves them in place until all are released:
+	// they serve this host alone, also while it lends addresses to its end. On and
+	// Off do not wait for them.
 	Routes []Route
 	Rules  []Rule
 }
@@ -167,13 +181,13 @@ const (
 	Failed
 	// Recovered: what had failed is done.
 	Recovered
-	// Repaired: the address was removed by somebody else; it is back and has
-	// been announced.
+	// Repaired: the address, route or rule was removed by somebody else; it is
+	// back, and the address has been announced.
 	Repaired
-	// Removed: the address was removed by somebody else and stays away until
+	// Removed: it was removed by somebody else and stays away until
 	// the next Hold, since its Repair is false.
 	Removed
-	// Contested: somebody removes the address again and again. It is put back at
+	// Contested: somebody removes it again and again. It is put back at
 	// a bounded rate from now on, without further Repaired events until it has
 	// been left alone for a while.
 	Contested

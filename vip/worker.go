@@ -140,8 +140,8 @@ func (w *Worker) Close() {
 }
 
 // Add registers a router, before Run or during it. What an earlier run left of
-// its addresses is removed first of all, unless Hold is called before the
-// worker comes to it: then the addresses are taken over as they are.
+// its addresses, routes and rules is removed first of all, unless Hold is called
+// before the worker comes to it: then they are taken over as they are.
 func (w *Worker) Add(r Router) *Handle {
 	h := newHandle(r, w.ring)
 	w.adding.Lock()
