@@ -245,7 +245,7 @@ func (r *router) become(w *wish, now time.Duration) {
 		}
 	}
 	if anew {
-		r.onSaid = false
+		r.onSaid, r.linkErr = false, "" // what is still so is said again
 	}
 	for i, a := range r.addresses {
 		switch {

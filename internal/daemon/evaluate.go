@@ -136,7 +136,7 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 			continue
 		}
 		for addr, err := range r.broken {
-			if addr.IsValid() || r.cfg.TrackLink {
+			if addr.IsValid() || r.link.state.Up {
 				g.fail(now, err.Error()) // one of them will do
 				return
 			}

@@ -210,6 +210,10 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	if e.Seq != r.holds {
 		return
 	}
+	if e.Object != "" {
+		r.objectEvent(e)
+		return
+	}
 	switch e.Kind {
 	case vip.On:
 		r.on = true // also again: an interface that was made anew had taken them away
@@ -222,8 +226,10 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	case vip.Failed:
 		if e.Address.IsValid() {
 			r.log.Error("virtual address could not be put in place", "address", e.Address, "err", e.Err)
-		} else { // the link's state says so too, as a reason for FAULT
+		} else if r.macvlan() == "" { // the link's state says so too, as a reason for FAULT
 			r.log.Info("virtual addresses wait for their interface", "err", e.Err)
+		} else {
+			r.log.Error("virtual addresses cannot be put in place", "err", e.Err)
 		}
 		if len(r.broken) == 0 {
 			r.brokenSince = now
@@ -236,10 +242,44 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		}
 		delete(r.broken, e.Address)
 	case vip.Repaired:
-		r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))
+		if e.Address.IsValid() {
+			r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))
+		} else {
+			r.log.Warn("interface of the virtual MAC was changed by others: made anew", "name", r.macvlan(), "after", round(e.After))
+		}
 	case vip.Removed:
 		r.log.Warn("virtual address was removed by others, and stays away as repair is false", "address", e.Address)
 	case vip.Contested:
-		r.log.Error("virtual address is removed again and again", "address", e.Address, "err", e.Err)
+		if e.Address.IsValid() {
+			r.log.Error("virtual address is removed again and again", "address", e.Address, "err", e.Err)
+		} else {
+			r.log.Error("interface of the virtual MAC is changed again and again", "name", r.macvlan(), "err", e.Err)
+		}
+	}
+}
+
+// macvlan is the name of the interface of the router's virtual MAC, if it has
+// one.
+func (r *router) macvlan() string {
+	if r.cfg.VirtualMAC == nil {
+		return ""
+	}
+	return r.cfg.VirtualMAC.Name
+}
+
+// objectEvent takes what the address worker says of a route or a rule. Neither
+// the role nor the hooks hang on one.
+func (r *router) objectEvent(e vip.Event) {
+	switch e.Kind {
+	case vip.Failed:
+		r.log.Error("route or rule could not be put in place", "object", e.Object, "err", e.Err)
+	case vip.Recovered:
+		r.log.Info("route or rule is in place", "object", e.Object)
+	case vip.Repaired:
+		r.log.Warn("route or rule was removed by others: put back", "object", e.Object, "after", round(e.After))
+	case vip.Removed:
+		r.log.Warn("route or rule was removed by others, and stays away as repair is false", "object", e.Object)
+	case vip.Contested:
+		r.log.Error("route or rule is removed again and again", "object", e.Object, "err", e.Err)
 	}
 }

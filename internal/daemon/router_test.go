@@ -348,11 +348,40 @@ func TestAddressEvents_AreLogged(t *testing.T) {
 	s.wantLog(`msg="virtual address was removed by others, and stays away as repair is false"`)
 	s.event(vip.Contested, errNoRoom)
 	s.wantLog(`level=ERROR msg="virtual address is removed again and again"`)
+	for kind, want := range map[vip.EventKind]string{
+		vip.Failed: `level=ERROR msg="route or rule could not be put in place"`, vip.Recovered: `msg="route or rule is in place"`,
+		vip.Repaired: `level=WARN msg="route or rule was removed by others: put back"`, vip.Removed: `msg="route or rule was removed by others, and stays away as repair is false"`,
+		vip.Contested: `level=ERROR msg="route or rule is removed again and again"`,
+	} {
+		s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: kind, Object: "route default via 10.0.0.254", Err: errNoRoom, Seq: 1})
+		s.wantLog(want + ` router=web interface=eth0 family=IPv4 vrid=51 object="route default via 10.0.0.254"`)
+	}
 	s.wantDone()
 	s.advance(time.Minute)
 	if got := s.router("web").role; got != vrrp.Master {
 		t.Errorf("%s, want MASTER", got)
 	}
+}
+
+// What keeps the interface of a virtual MAC from being made is a fault of the
+// master, as of an address.
+func TestVirtualMAC_ThatCannotBeMadeIsAFault(t *testing.T) {
+	web := webRouter()
+	web.VirtualMAC = &config.VirtualMAC{Name: "vrrp.51"}
+	s := newStage(t, pair(web))
+	s.start()
+	s.advance(3300 * time.Millisecond)
+	for kind, want := range map[vip.EventKind]string{
+		vip.Repaired:  `level=WARN msg="interface of the virtual MAC was changed by others: made anew"`,
+		vip.Contested: `level=ERROR msg="interface of the virtual MAC is changed again and again"`,
+	} {
+		s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: kind, Err: errNoRoom, Seq: 1})
+		s.wantLog(want + ` router=web interface=eth0 family=IPv4 vrid=51 name=vrrp.51`)
+	}
+	s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: vip.Failed, Err: errors.New("make vrrp.51: busy"), Seq: 1})
+	s.wantLog(`level=ERROR msg="virtual addresses cannot be put in place"`)
+	s.advance(time.Second)
+	s.wantRole(vrrp.Fault, "make vrrp.51: busy (held: it failed as master)")
 }
 
 func TestHooks_AreToldOfMasterOnlyWithTheAddressesOn(t *testing.T) {
