@@ -330,8 +330,18 @@ func TestMacvlan_CannotBeMade(t *testing.T) {
 					t.Errorf("error %q, want one with %q", e.Err, s)
 				}
 			}
+			h.Hold(2) // whoever asks again is told again
+			for e = l.event(); e.Kind == Off; e = l.event() { // none was on at the start
+			}
+			if e.Kind != Failed || e.Seq != 2 {
+				t.Errorf("event %+v, want Failed of the second Hold", e)
+			}
 			h.Release()
-			l.expect(Off)
+			for e = l.event(); e.Kind != Off; e = l.event() {
+				if e.Kind == On {
+					t.Fatalf("event %+v", e)
+				}
+			}
 		})
 	}
 }

@@ -31,9 +31,10 @@ const (
 	announcementBuffer = 512 << 10
 	longestFrame       = 128
 
-	// sendBuffer holds an advert of each of 255 routers while the device is busy;
-	// the usual 208 KiB would not.
-	sendBuffer = 1 << 20
+	// sendBuffer holds an advert of each of 255 routers while the device is busy,
+	// and beside them what waits for neighbours that do not answer: the kernel
+	// keeps up to 208 KiB for each of those. The usual 208 KiB would be full.
+	sendBuffer = 4 << 20
 )
 
 // What Watch adds to a Conn's tag to say which of its sockets is ready.

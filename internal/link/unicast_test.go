@@ -267,3 +267,36 @@ func (n *namespace) neighbour(t testing.TB, address string) int {
 	}
 	return unix.NUD_NONE
 }
+
+// What waits for neighbours that do not answer does not take the room of what
+// goes to those that do.
+func TestConn_UnicastDeadNeighbours(t *testing.T) {
+	families(t, func(t *testing.T, ipv6 bool) {
+		l := newLAN(t)
+		a, ia := l.a.open(t, "eth0", ipv6)
+		b, ib := l.b.open(t, "eth0", ipv6)
+		must(t, b.SetKnown(Known{UnicastV3: VRIDs{}.With(51)}))
+		src, alive := sourceOf(t, ia, ipv6), sourceOf(t, ib, ipv6)
+		const dead, messages = 20, 512 // the kernel keeps some 270 for each of them
+		for n := range dead {
+			dst := netip.AddrFrom4([4]byte{10, 0, 0, byte(100 + n)})
+			if ipv6 {
+				dst = netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: byte(100 + n)})
+			}
+			for range messages / queueSize {
+				for range queueSize {
+					a.Send(src, dst, advert(51, 1), false)
+				}
+				must(t, a.Flush())
+			}
+		}
+		a.Send(src, alive, advert(51, 2), false)
+		must(t, a.Flush())
+		if s := a.Stats(); s.SendDeferred != 0 || s.SendDropped != 0 || a.Pending() != 0 {
+			t.Fatalf("%+v, %d pending", s, a.Pending())
+		}
+		if received, _ := collect(t, b, 1); len(received) != 1 || received[0].Payload != string(advert(51, 2)) {
+			t.Errorf("received %v", received)
+		}
+	})
+}
