@@ -90,7 +90,7 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRunCommand(), newValidateCommand(), newVersionCommand(), newDemoCommand())
+	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand())
 	strictDefaults(root)
 	return root
 }

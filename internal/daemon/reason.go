@@ -115,7 +115,7 @@ func (r *router) notice(a vrrp.Action) {
 	case vrrp.NoteCollision:
 		r.log.Error("VRID collision: a peer with none of our addresses has our VRID; choose another one (baton scan lists those in use)", rival, "peer_priority", a.Rival.Priority)
 	case vrrp.NoteStranger:
-		r.log.Warn("VRID collision? a peer that is not in `nodes` has our VRID", rival, "peer_priority", a.Rival.Priority)
+		r.log.Warn("VRID collision? a peer that is not among the nodes has our VRID", rival, "peer_priority", a.Rival.Priority)
 	case vrrp.NoteClock:
 		r.log.Warn("a peer's clock differs by more than half of the window: signatures will soon be refused", rival, "differs", a.Reason)
 	}

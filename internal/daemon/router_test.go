@@ -574,7 +574,7 @@ func TestNotices(t *testing.T) {
 		vrrp.NoteConflict:      "a peer is master as well",
 		vrrp.NoteLate:          "this process was late",
 		vrrp.NoteCollision:     "VRID collision",
-		vrrp.NoteStranger:      "is not in `nodes`",
+		vrrp.NoteStranger:      "is not among the nodes",
 		vrrp.NoteClock:         "a peer's clock differs",
 	} {
 		s.log.Reset()
