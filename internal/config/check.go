@@ -122,10 +122,10 @@ func (w *walk) check(f fields, name string) (c Check, absent string) {
 		t = types[f.oneOf("type", "command", "haproxy")]
 	} else {
 		hint := "type: command or type: haproxy"
-		for word, t := range types {
+		for _, t := range []CheckType{HAProxyCheck, CommandCheck} { // of both, a command says more
 			for _, k := range t.keys() {
 				if f.own[k.name] != nil {
-					hint = "write type: " + word
+					hint = "write type: " + t.String()
 				}
 			}
 		}

@@ -46,12 +46,16 @@ func (c *Config) ask(q question) { c.questions = append(c.questions, q) }
 // warning; a command that cannot be run is an error.
 func (c *Config) CheckHost(h Host) []Diagnostic {
 	found := newCollector()
-	asked := map[place]bool{}
+	type what struct { // one value of the defaults serves many; one of unicast gives an address of each family
+		at   place
+		addr netip.Addr
+	}
+	asked := map[what]bool{}
 	for _, q := range c.questions {
-		if asked[q.at] { // one value of the defaults serves many
+		if asked[what{q.at, q.addr}] {
 			continue
 		}
-		asked[q.at] = true
+		asked[what{q.at, q.addr}] = true
 		switch q.kind {
 		case askInterface:
 			if err := h.Interface(q.name); err != nil {

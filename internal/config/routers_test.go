@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -543,5 +544,22 @@ func TestWords(t *testing.T) {
 		if got := tc.words.mapping(strings.Fields(tc.line)); got != tc.want {
 			t.Errorf("%s: got %s, want %s", tc.line, got, tc.want)
 		}
+	}
+}
+
+// Where unicast gives the source, this host must have it: in both families.
+func TestCheckHost_UnicastSource(t *testing.T) {
+	c := loadText(t, "a", `
+nodes: {a: {cluster: 10.0.0.11, six: "2001:db8::11"}, b: {cluster: 10.0.0.12, six: "2001:db8::12"}}
+virtual_routers:
+  x: {interface: eth0, vrid: 1, prefer: a, addresses: [10.0.0.1, "2001:db8::1"], peers: [10.0.0.11, 10.0.0.12, "2001:db8::11", "2001:db8::12"]}
+`)
+	absent := map[string]error{"10.0.0.11": errors.New("no 10.0.0.11"), "2001:db8::11": errors.New("no 2001:db8::11")}
+	var got []string
+	for _, d := range c.CheckHost(fakeHost{absent: absent}) {
+		got = append(got, fmt.Sprintf("%d:%d %s", d.Line, d.Column, d.Message))
+	}
+	if diff := cmp.Diff([]string{"4:89 no 10.0.0.11", "4:89 no 2001:db8::11"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
