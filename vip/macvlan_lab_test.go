@@ -529,3 +529,34 @@ func TestMacvlan_SettingsAreFiles(t *testing.T) {
 		t.Error("this test has to run elsewhere")
 	}
 }
+
+func TestAnnounce_AlsoOnOtherInterfaces(t *testing.T) {
+	l := newLab(t)
+	h := l.start(Router{
+		Name: "web", Interface: "far", Addresses: addresses("10.0.0.100/24", "2001:db8::100/64"),
+		Announce: Announce{AlsoOn: []string{"absent", "down", "left", "lo"}},
+	})[0]
+	l.check(l.kernel.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "down"}, PeerName: "further"}))
+	l.check(l.kernel.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "far"}, PeerName: "farther"}))
+	l.check(l.kernel.LinkSetUp(l.link("lo")))
+	l.check(l.kernel.LinkSetUp(l.link("farther")))
+	l.check(l.kernel.LinkSetUp(l.link("far")))
+	h.Hold(1)
+	for e := l.event(); e.Kind != On; e = l.event() {
+		if e.Address.IsValid() {
+			t.Errorf("event %+v", e)
+		}
+	}
+	for range 2 {
+		a, ok := l.hear(patience)
+		for ok && !l.has2(a.addr) {
+			a, ok = l.hear(patience)
+		}
+		if !ok {
+			t.Fatal("not announced on the further interface")
+		}
+		if diff := cmp.Diff([]byte(l.link("far").Attrs().HardwareAddr), a.raw[6:12]); diff != "" {
+			t.Errorf("%s comes from another address there:\n%s", a.addr, diff)
+		}
+	}
+}

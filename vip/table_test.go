@@ -27,6 +27,10 @@ type sim struct {
 	silent  bool // the kernel does not answer for IPv6 addresses yet
 	journal []string
 	now     time.Duration
+
+	vlan       link  // the macvlan, if there is one
+	made       int   // macvlans so far
+	refuseLink error // of all changes to macvlans
 }
 
 func newSim(t *testing.T, routers ...Router) (*sim, []*Handle) {
@@ -72,6 +76,10 @@ func (s *sim) turn() bool {
 	s.table.wishes(s.now)
 	requests := s.table.plan(s.now)
 	for _, q := range requests {
+		if q.kind >= makeLink {
+			s.changeLink(q)
+			continue
+		}
 		s.note("%s %s", q.kind, q.prefix)
 		err := s.refuse[q.prefix.Addr()]
 		switch {
@@ -95,7 +103,7 @@ func (s *sim) turn() bool {
 	}
 	sent := 0
 	for _, f := range s.table.ifaces {
-		for f.link.up {
+		for f.speaks() {
 			a := f.queue.next(s.now)
 			if a == nil {
 				break
