@@ -476,6 +476,9 @@ func TestMacvlan_BaseFlaps(t *testing.T) {
 	if len(l.on("vrrp.web")) != 2 {
 		t.Errorf("on: %v", l.on("vrrp.web"))
 	}
+	if len(l.events) > 0 {
+		t.Errorf("event %+v: nothing was off", l.event())
+	}
 }
 
 func TestMacvlan_ManyOnOneInterface(t *testing.T) {
