@@ -1,6 +1,8 @@
 // Package vip puts virtual addresses on this host's interfaces, announces them
 // by gratuitous ARP and unsolicited Neighbor Advertisement, keeps them there
-// against others who remove them, and takes them off again.
+// against others who remove them, and takes them off again. Where they have a
+// virtual MAC address, it makes the macvlan that they are on; where packets to
+// them are to be refused, the nftables table that does so.
 //
 // One [Worker] serves all virtual routers of the process. It is told wishes,
 // not steps: the newest wish of a router replaces the one before, whatever the

@@ -330,7 +330,7 @@ func TestMacvlan_CannotBeMade(t *testing.T) {
 					t.Errorf("error %q, want one with %q", e.Err, s)
 				}
 			}
-			h.Hold(2) // whoever asks again is told again
+			h.Hold(2)                                         // whoever asks again is told again
 			for e = l.event(); e.Kind == Off; e = l.event() { // none was on at the start
 			}
 			if e.Kind != Failed || e.Seq != 2 {
@@ -486,6 +486,9 @@ func TestMacvlan_BaseFlaps(t *testing.T) {
 	if len(l.on("vrrp.web")) != 2 {
 		t.Errorf("on: %v", l.on("vrrp.web"))
 	}
+	if len(l.events) > 0 {
+		t.Errorf("event %+v: nothing was off", l.event())
+	}
 }
 
 func TestMacvlan_ManyOnOneInterface(t *testing.T) {
@@ -537,5 +540,36 @@ func TestMacvlan_SettingsAreFiles(t *testing.T) {
 	}
 	if _, err := os.Stat("/proc/sys/net/ipv6/conf/left"); err == nil {
 		t.Error("this test has to run elsewhere")
+	}
+}
+
+func TestAnnounce_AlsoOnOtherInterfaces(t *testing.T) {
+	l := newLab(t)
+	h := l.start(Router{
+		Name: "web", Interface: "far", Addresses: addresses("10.0.0.100/24", "2001:db8::100/64"),
+		Announce: Announce{AlsoOn: []string{"absent", "down", "left", "lo"}},
+	})[0]
+	l.check(l.kernel.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "down"}, PeerName: "further"}))
+	l.check(l.kernel.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "far"}, PeerName: "farther"}))
+	l.check(l.kernel.LinkSetUp(l.link("lo")))
+	l.check(l.kernel.LinkSetUp(l.link("farther")))
+	l.check(l.kernel.LinkSetUp(l.link("far")))
+	h.Hold(1)
+	for e := l.event(); e.Kind != On; e = l.event() {
+		if e.Address.IsValid() {
+			t.Errorf("event %+v", e)
+		}
+	}
+	for range 2 {
+		a, ok := l.hear(patience)
+		for ok && !l.has2(a.addr) {
+			a, ok = l.hear(patience)
+		}
+		if !ok {
+			t.Fatal("not announced on the further interface")
+		}
+		if diff := cmp.Diff([]byte(l.link("far").Attrs().HardwareAddr), a.raw[6:12]); diff != "" {
+			t.Errorf("%s comes from another address there:\n%s", a.addr, diff)
+		}
 	}
 }

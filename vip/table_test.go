@@ -29,6 +29,10 @@ type sim struct {
 	reject  map[string]error // by the object's name
 	journal []string
 	now     time.Duration
+
+	vlan       link  // the macvlan, if there is one
+	made       int   // macvlans so far
+	refuseLink error // of all changes to macvlans
 }
 
 func newSim(t *testing.T, routers ...Router) (*sim, []*Handle) {
@@ -84,6 +88,10 @@ func (s *sim) turn() bool {
 			s.change(q)
 			continue
 		}
+		if q.kind >= makeLink {
+			s.changeLink(q)
+			continue
+		}
 		s.note("%s %s", q.kind, q.prefix)
 		err := s.refuse[q.prefix.Addr()]
 		switch {
@@ -109,7 +117,7 @@ func (s *sim) turn() bool {
 	}
 	sent := 0
 	for _, f := range s.table.ifaces {
-		for f.link.up {
+		for f.speaks() {
 			a := f.queue.next(s.now)
 			if a == nil {
 				break

@@ -25,11 +25,14 @@ type Announce struct {
 	// Every is the time between single announcements after the bursts, for as
 	// long as the address is held; 0 means none.
 	Every time.Duration
-	// Gap is the least time between two announcements on the interface; of the
-	// routers of an interface the longest counts. 0 means 32 in 3 ms.
+	// Gap is the least time between two announcements on the interface, on it and
+	// the virtual MACs that it carries together; of the routers there the longest
+	// counts. 0 means 32 in 3 ms.
 	Gap time.Duration
-	// AlsoOn names more interfaces that every announcement is sent on, for
-	// switches that must learn the way; one that does not exist is passed over.
+	// AlsoOn names more interfaces that every announcement is sent on, as it is,
+	// for switches that must learn the way. One that does not exist, is down or
+	// is no Ethernet is passed over; that an announcement fails there counts for
+	// nothing.
 	AlsoOn []string
 }
 
@@ -69,7 +72,20 @@ type Address struct {
 
 // VirtualMAC is an interface of its own for a router's addresses: a macvlan in
 // bridge mode on top of the router's interface, with the virtual router MAC
-// address (RFC 9568 section 7.3). The worker makes it, and takes it away.
+// address (RFC 9568 section 7.3). The worker makes it as soon as that interface
+// exists, sets it up while an address is wished, and down before the addresses
+// go. It takes it away when Run ends with no address on it.
+//
+// The interface below and the macvlan answer ARP each for its own addresses only
+// (arp_ignore, arp_announce); what the one below had is in the macvlan's alias
+// and is put back with the last one. The macvlan forwards as the interface
+// below does, takes nothing from router advertisements, and its routes are the
+// host's last choice (metric 1048576). Its IPv6 link-local address is a random
+// one, or none where a virtual address is link-local.
+//
+// Whatever others do to it is undone. A macvlan of that name is taken over, and
+// mended or made anew where it is another one; anything else of that name is
+// not touched. A macvlan with such an alias that no router has is removed.
 type VirtualMAC struct {
 	Name string // at most 15 bytes
 	MAC  [6]byte
@@ -130,7 +146,11 @@ type Router struct {
 	// VirtualMAC is the interface that the addresses are on; nil means Interface.
 	VirtualMAC *VirtualMAC
 	// Refuse drops packets to the addresses, save for ARP and ND (Accept_Mode
-	// false, RFC 9568 section 6.1).
+	// false, RFC 9568 section 6.1), on whatever interface they come but lo: what
+	// the host sends to itself passes. It is done by the nftables table
+	// "inet baton", which is put back when others remove it. While it cannot be
+	// made, no address of the router is put on. Of a Native router it is ignored
+	// (section 6.4.3).
 	Refuse bool
 	// Routes and Rules follow the addresses: they are put in place once all
 	// addresses are on, in this order, and go in reverse before the addresses do.
@@ -182,14 +202,16 @@ const (
 	// Recovered: what had failed is done.
 	Recovered
 	// Repaired: the address, route or rule was removed by somebody else; it is
-	// back, and the address has been announced.
+	// back, and the address has been announced. With none of them: somebody
+	// removed or changed the virtual MAC's interface; it is as it was, with all
+	// addresses, and they have been announced.
 	Repaired
 	// Removed: it was removed by somebody else and stays away until
 	// the next Hold, since its Repair is false.
 	Removed
-	// Contested: somebody removes it again and again. It is put back at
-	// a bounded rate from now on, without further Repaired events until it has
-	// been left alone for a while.
+	// Contested: somebody removes it, or changes the virtual MAC's interface,
+	// again and again. It is put back at a bounded rate from now on, without
+	// further Repaired events until it has been left alone for a while.
 	Contested
 	// Stuck: the kernel has not answered a request for some time. The worker
 	// waits on.

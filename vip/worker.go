@@ -158,7 +158,9 @@ func (w *Worker) ring() {
 	}
 }
 
-// Run does the work until ctx ends, and then leaves the addresses as they are.
+// Run does the work until ctx ends, and then leaves the addresses as they are;
+// the interfaces of virtual MACs, and the nftables table of Refuse, go when no
+// address needs them.
 // It is called once. It fails only when the kernel's state cannot be read at
 // the start.
 func (w *Worker) Run(ctx context.Context) error {

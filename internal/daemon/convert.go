@@ -76,6 +76,7 @@ func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Confi
 			e.Excluded = append(e.Excluded, a.Prefix.Addr())
 		}
 	}
+	e.Nodes = append(e.Nodes, c.Known...)
 	for _, n := range cfg.Nodes {
 		e.Nodes = append(e.Nodes, n.Addresses()...)
 	}

@@ -300,6 +300,9 @@ func (n *node) send(a vrrp.Action) {
 		return // no address to speak from: the router is in FAULT for it
 	}
 	for _, dst := range n.set.Destinations(a.Router) {
+		if dst == src {
+			continue // one list for all nodes
+		}
 		n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, n.out.wall())
 		n.out.send(r.link, r.mac, src, dst, n.buf, a.Priority == 0)
 	}
