@@ -300,9 +300,10 @@ func drain(fd int) {
 
 // SetKnown says which virtual routers are known here: their adverts come from
 // Receive, those of others from Survey. Over IPv6 there is no version 2; its sets
-// are ignored. No packet is lost by it. What waits in a socket was sorted by the
-// old sets; so Receive may yield once more what is no longer known, and Survey
-// what has just become known.
+// are ignored. No advert of a known one is lost by it. What waits in a socket was
+// sorted by the old sets; so Receive may yield once more what is no longer known,
+// and Survey what has just become known. The first sets after Open, or after none
+// were known, let both begin empty.
 func (c *Conn) SetKnown(known Known) error {
 	if known == c.known {
 		return nil
@@ -311,8 +312,10 @@ func (c *Conn) SetKnown(known Known) error {
 	c.known = known
 	if old == (Known{}) {
 		// Nobody was known, so nothing that waits is ours: a packet that was on its
-		// way while the socket was new may have come in past all filters.
+		// way while the sockets were new may have come in past all filters, from
+		// another interface.
 		drain(c.receive.fd)
+		drain(c.survey.fd)
 	}
 	err := attach(c.receive.fd, c.filter(false))
 	if err == nil {

@@ -95,6 +95,20 @@ func TestOpen_TakesNothingElse(t *testing.T) {
 	}
 }
 
+// What came before anybody was known is yielded by neither socket.
+func TestOpen_BeginsEmpty(t *testing.T) {
+	l := newLAN(t)
+	c, _ := l.a.open(t, "eth0", false)
+	p := newPoller(t)
+	must(t, c.Watch(p, 0))
+	l.sendPacket(t, packet4("224.0.0.18", 255, 0, advert(51)...), 0)
+	eventually(t, "the packet", func() bool { return slices.Contains(wait(t, p, 1), ReadySurvey) })
+	must(t, c.SetKnown(Known{V3: VRIDs{}.With(51)}))
+	if got := slices.Concat(keep(c.Receive(batch)), keep(c.Survey(0, batch))); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
 // Nothing is left open by an Open that failed.
 func TestOpen_ClosesOnFailure(t *testing.T) {
 	n := newNamespace(t)
