@@ -108,7 +108,7 @@ func (g *group) leaver(r *router) *router {
 // the skew begin.
 func (g *group) left(now time.Duration, by *router) {
 	for _, m := range g.members {
-		if m == by || m.role != Backup || m.ready || m.left.Addr.IsValid() {
+		if m == by || m.role != Backup || m.ready {
 			continue
 		}
 		m.timer = min(m.timer, max(now, m.accepted+m.masterInterval)+m.skew(m.priority, m.masterInterval))
@@ -191,7 +191,7 @@ func (g *group) yield(now time.Duration) {
 		silence = max(silence, m.yieldTime())
 	}
 	for _, m := range g.members {
-		if m.role == Master && m.quiet == yielding {
+		if m.quiet == yielding {
 			m.timer = m.quietSince + silence
 		}
 	}
@@ -206,11 +206,11 @@ func (g *group) yield(now time.Duration) {
 func (r *router) undecided(now time.Duration, a *Advertisement) bool {
 	var wait time.Duration
 	for _, m := range r.group.members {
-		if m.role == Master && m.precedes(r) {
+		if m.precedes(r) {
 			wait += 2 * m.cfg.Interval
 		}
 	}
-	if r.lostAt == 0 || now-r.lostAt > 3*a.Interval {
+	if now-r.lostAt > 3*a.Interval {
 		r.lostSince = now
 	}
 	r.lostAt = now

@@ -491,6 +491,26 @@ func TestGroup_LeftIsLeft(t *testing.T) {
 		}
 		g.are(vrrp.Master)
 	})
+	t.Run("one that is ready waits for nothing", func(t *testing.T) {
+		g := newFastAndSlow(t).start()
+		g.now = epoch + 400*ms
+		for i := range 3 {
+			g.hear(i, upper, 250)
+		}
+		g.expire()
+		g.ready(true, false, false)
+		g.after(500*ms).hear(1, upper, 0)
+		g.due(218750 * time.Microsecond) // of member 1
+	})
+	t.Run("nor one that is held in INIT", func(t *testing.T) {
+		g := newTeam(t, 2).start()
+		g.step(1, unelectable)
+		g.hear(0, upper, 150)
+		g.after(100*ms).hear(0, upper, 0)
+		g.expire()
+		g.are(vrrp.Backup, vrrp.Init)
+		g.due(2290625 * time.Microsecond)
+	})
 	t.Run("its silence later", func(t *testing.T) {
 		g := follow(t)
 		g.after(300*ms).hear(0, upper, 0)
@@ -516,11 +536,7 @@ func TestGroup_LeftIsLeft(t *testing.T) {
 // The yield of one is of all; the silence ends for all at once, when the last
 // of them would have heard a better one.
 func TestGroup_Yield(t *testing.T) {
-	g := newTeam(t, 2, priority(200))
-	fast := g.cfgs[0]
-	fast.Link, fast.VRID, fast.Interval = 32, 30, 100*ms
-	g.add(fast)
-	g.masters()
+	g := newFastAndSlow(t).masters()
 	check(t, g.step(1, reprioritised(100)), "0 send priority 0", "1 send priority 0", "2 send priority 0")
 	check(t, g.step(0, reprioritised(100)))
 	check(t, g.step(2, reprioritised(100)))
@@ -545,6 +561,25 @@ func TestGroup_Yield(t *testing.T) {
 		check(t, g.step(i, reprioritised(150)))
 	}
 	g.due(209 * ms)
+
+	// A member that was late listens as long as it would.
+	g = newFastAndSlow(t).masters()
+	check(t, g.after(500*ms).tick(), "0 notice: late, after 400ms")
+	check(t, g.step(1, reprioritised(1)), "1 send priority 0", "2 send priority 0")
+	g.due(100 * ms)
+}
+
+// newFastAndSlow returns three members with priority 200, the first of which
+// has a short interval.
+func newFastAndSlow(t *testing.T) *team {
+	t.Helper()
+	g := newTeam(t, 0)
+	for i, every := range []time.Duration{100 * ms, second, second} {
+		c := config(priority(200), interval(every))
+		c.Link, c.VRID, c.Group = 16*i, uint8(10*(i+1)), 7
+		g.add(c)
+	}
+	return g
 }
 
 // Peers without preempt mode take over all members of a master that yields,
@@ -749,6 +784,19 @@ func TestGroup_ShutdownIsForGood(t *testing.T) {
 	check(t, g.step(1, vrrp.Event{Kind: vrrp.Recovered}), "1 change FAULT to BACKUP: recovered")
 	check(t, g.step(0, vrrp.Event{Kind: vrrp.Startup}))
 	g.are(vrrp.Init, vrrp.Backup)
+
+	// Nor does it hold up the others, whatever it was.
+	g = newTeam(t, 2)
+	g.step(0, vrrp.Event{Kind: vrrp.Shutdown})
+	check(t, g.step(1, vrrp.Event{Kind: vrrp.Startup}), "1 change INIT to BACKUP: startup")
+	g = newTeam(t, 2).start()
+	g.step(0, faulty("link down", true))
+	g.step(0, vrrp.Event{Kind: vrrp.Shutdown})
+	check(t, g.expire(), "1 vacant, after 3.609375s")
+	check(t, g.step(1, vrrp.Event{Kind: vrrp.Recovered}), "1 change FAULT to BACKUP: recovered")
+	g = newTeam(t, 3).masters()
+	g.step(0, vrrp.Event{Kind: vrrp.Shutdown})
+	check(t, g.step(1, reprioritised(50)), "1 send priority 0", "2 send priority 0")
 }
 
 // A member that an unelectable rival holds in INIT keeps the group from
@@ -760,6 +808,17 @@ func TestGroup_Unelectable(t *testing.T) {
 	g.are(vrrp.Backup, vrrp.Init)
 	g.ready(true, false)
 	check(t, g.expire(), "1 change INIT to BACKUP: startup")
+	g.expire()
+	g.are(vrrp.Master)
+
+	// Also an owner comes after the others.
+	g = newTeam(t, 2).start()
+	g.step(1, unelectable)
+	for i := range 2 {
+		g.step(i, reprioritised(255))
+	}
+	check(t, g.expire(), "1 change INIT to BACKUP: startup")
+	g.expire()
 	g.expire()
 	g.are(vrrp.Master)
 }
