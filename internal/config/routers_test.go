@@ -107,26 +107,29 @@ func TestLoad_Unicast(t *testing.T) {
 		"multicast with a source": {nodes: nodes, router: "addresses: [10.0.0.1], source_address: {lb1: 10.0.0.11, default: 10.0.0.12}", want: told{Source: cluster[1], Known: cluster}},
 		"sources that nodes lack": {nodes: nodes, router: "addresses: [10.0.0.1], source_address: {lb1: 10.2.0.11, lb2: 10.2.0.12, lb3: 10.2.0.13}",
 			want: told{Source: address("10.2.0.12"), Known: addrs("10.2.0.11", "10.2.0.12", "10.2.0.13")}},
-		"one source for all":     {nodes: nodes, router: "addresses: [10.0.0.1], source_address: 10.0.0.11", want: told{Source: cluster[0]}},
-		"true":                   {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true", want: toOthers},
-		"the cluster by name":    {nodes: nodes, router: "addresses: [10.0.0.1], unicast: cluster", want: toOthers},
-		"another network":        {nodes: nodes, router: "addresses: [10.0.0.1], unicast: lan", want: told{address("10.1.0.12"), addrs("10.1.0.11", "10.1.0.13"), addrs("10.1.0.11", "10.1.0.12", "10.1.0.13"), true, 0, 0}},
-		"IPv6":                   {nodes: nodes, router: "addresses: ['fe80::1'], unicast: six", want6: toOthers6},
-		"only where it runs":     {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, interface: {lb1: eth0, lb2: eth0}", want: told{Source: cluster[1], Peers: cluster[:1], Known: cluster, OnlyPeers: true}},
-		"false beats defaults":   {nodes: nodes, defaults: "unicast: true, only_peers: true, min_ttl: 5", router: "addresses: [10.0.0.1], unicast: false"},
-		"peers beat defaults":    {nodes: nodes, defaults: "unicast: lan", router: "addresses: [10.0.0.1], peers: {lb2: [10.0.0.13], default: [10.0.0.12]}", want: told{Source: cluster[1], Peers: cluster[2:], Known: cluster, OnlyPeers: true}},
-		"with itself":            {nodes: nodes, router: "addresses: [10.0.0.1], peers: [10.0.0.11, 10.0.0.12, 10.0.0.13]", want: toOthers},
-		"without itself":         {nodes: nodes, router: "addresses: [10.0.0.1], peers: {lb2: [10.0.0.11, 10.0.0.13], default: [10.0.0.12]}", want: toOthers},
-		"both families":          {nodes: nodes, router: "addresses: [10.0.0.1, '2001:db8::1'], peers: [10.0.0.11, 10.0.0.12, 10.0.0.13, '2001:db8::11', '2001:db8::12', '2001:db8::13']", want: toOthers, want6: toOthers6},
-		"strangers":              {nodes: nodes, router: "addresses: [10.0.0.1], peers: [10.9.0.1], only_peers: false, min_ttl: 250, max_ttl: 254", want: told{Peers: addrs("10.9.0.1"), MinTTL: 250, MaxTTL: 254}},
-		"a source of one's own":  {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, source_address: 10.2.0.12", want: told{Source: address("10.2.0.12"), Peers: []netip.Addr{cluster[0], cluster[2]}, OnlyPeers: true}},
-		"itself by its source":   {router: "addresses: [10.0.0.1], peers: [10.2.0.11, 10.2.0.12], source_address: 10.2.0.12", want: told{Source: address("10.2.0.12"), Peers: addrs("10.2.0.11"), OnlyPeers: true}},
-		"a global IPv6 source":   {router: "addresses: ['fe80::1'], peers: ['2001:db8::11'], source_address: '2001:db8::12'", want6: told{Source: six[1], Peers: six[:1], OnlyPeers: true}},
-		"from itself in a pair":  {nodes: nodes, router: "addresses: [10.0.0.1, '2001:db8::1'], source_address: 10.0.0.12", want: told{Source: cluster[1], Known: cluster}},
-		"mac from the interface": {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, virtual_mac: {advertise_from: interface}", want: toOthers},
+		"one source for all":       {nodes: nodes, router: "addresses: [10.0.0.1], source_address: 10.0.0.11", want: told{Source: cluster[0]}},
+		"true":                     {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true", want: toOthers},
+		"the cluster by name":      {nodes: nodes, router: "addresses: [10.0.0.1], unicast: cluster", want: toOthers},
+		"another network":          {nodes: nodes, router: "addresses: [10.0.0.1], unicast: lan", want: told{address("10.1.0.12"), addrs("10.1.0.11", "10.1.0.13"), addrs("10.1.0.11", "10.1.0.12", "10.1.0.13"), true, 0, 0}},
+		"IPv6":                     {nodes: nodes, router: "addresses: ['fe80::1'], unicast: six", want6: toOthers6},
+		"only where it runs":       {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, interface: {lb1: eth0, lb2: eth0}", want: told{Source: cluster[1], Peers: cluster[:1], Known: cluster, OnlyPeers: true}},
+		"false beats defaults":     {nodes: nodes, defaults: "unicast: true, only_peers: true, min_ttl: 5", router: "addresses: [10.0.0.1], unicast: false"},
+		"peers beat defaults":      {nodes: nodes, defaults: "unicast: lan", router: "addresses: [10.0.0.1], peers: {lb2: [10.0.0.13], default: [10.0.0.12]}", want: told{Source: cluster[1], Peers: cluster[2:], Known: cluster, OnlyPeers: true}},
+		"unicast beats defaults":   {nodes: nodes, defaults: "peers: [10.9.0.1]", router: "addresses: [10.0.0.1], unicast: true", want: toOthers},
+		"prefer beats defaults":    {nodes: nodes, defaults: "priority: 100", router: "addresses: [10.0.0.1]"},
+		"an owner among the peers": {nodes: nodes, router: "addresses: [10.0.0.11], peers: [10.0.0.11, 10.0.0.12, 10.0.0.13], priority: {lb1: 255, lb2: 200, lb3: 100}", want: toOthers},
+		"with itself":              {nodes: nodes, router: "addresses: [10.0.0.1], peers: [10.0.0.11, 10.0.0.12, 10.0.0.13]", want: toOthers},
+		"without itself":           {nodes: nodes, router: "addresses: [10.0.0.1], peers: {lb2: [10.0.0.11, 10.0.0.13], default: [10.0.0.12]}", want: toOthers},
+		"both families":            {nodes: nodes, router: "addresses: [10.0.0.1, '2001:db8::1'], peers: [10.0.0.11, 10.0.0.12, 10.0.0.13, '2001:db8::11', '2001:db8::12', '2001:db8::13']", want: toOthers, want6: toOthers6},
+		"strangers":                {nodes: nodes, router: "addresses: [10.0.0.1], peers: [10.9.0.1], only_peers: false, min_ttl: 250, max_ttl: 254", want: told{Peers: addrs("10.9.0.1"), MinTTL: 250, MaxTTL: 254}},
+		"a source of one's own":    {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, source_address: 10.2.0.12", want: told{Source: address("10.2.0.12"), Peers: []netip.Addr{cluster[0], cluster[2]}, OnlyPeers: true}},
+		"itself by its source":     {router: "addresses: [10.0.0.1], peers: [10.2.0.11, 10.2.0.12], source_address: 10.2.0.12", want: told{Source: address("10.2.0.12"), Peers: addrs("10.2.0.11"), OnlyPeers: true}},
+		"a global IPv6 source":     {router: "addresses: ['fe80::1'], peers: ['2001:db8::11'], source_address: '2001:db8::12'", want6: told{Source: six[1], Peers: six[:1], OnlyPeers: true}},
+		"from itself in a pair":    {nodes: nodes, router: "addresses: [10.0.0.1, '2001:db8::1'], source_address: 10.0.0.12", want: told{Source: cluster[1], Known: cluster}},
+		"mac from the interface":   {nodes: nodes, router: "addresses: [10.0.0.1], unicast: true, virtual_mac: {advertise_from: interface}", want: toOthers},
 	} {
 		prefer := ", prefer: lb1"
-		if tc.nodes == "" {
+		if tc.nodes == "" || strings.Contains(tc.router, "priority") {
 			prefer = ""
 		}
 		c := loadText(t, "lb2", fmt.Sprintf("%sdefaults: {virtual_router: {%s}}\nvirtual_routers:\n  web: {vrid: 1%s, %s%s}\n",
@@ -561,5 +564,25 @@ virtual_routers:
 	}
 	if diff := cmp.Diff([]string{"4:89 no 10.0.0.11", "4:89 no 2001:db8::11"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// An Ethernet frame holds 90 IPv6 addresses, or 89 and a signature.
+func TestValidate_FullFrame(t *testing.T) {
+	for count, signed := range map[int]bool{90: false, 89: true} {
+		for more := range 2 {
+			list := []string{"fe80::1"}
+			for i := 1; i < count+more; i++ {
+				list = append(list, fmt.Sprintf("'2001:db8::%x'", i))
+			}
+			text := "virtual_routers: {x: {interface: eth0, vrid: 1, addresses: [" + strings.Join(list, ", ") + "]"
+			if signed {
+				text += ", authentication: {type: hmac, keys: {1: absent}}"
+			}
+			report := Validate(write(t, filepath.Join(t.TempDir(), "baton.yaml"), text+"}}\n", 0o644))
+			if report.Warnings() != more || report.Errors() != 0 {
+				t.Errorf("%d addresses, signed %t: %v", count+more, signed, report.Diagnostics)
+			}
+		}
 	}
 }

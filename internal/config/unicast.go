@@ -128,13 +128,14 @@ func (rr *routerReader) sendTo(r *reading, u unicast, nodes []Node) {
 	}
 	var listed []netip.Addr
 	for _, p := range u.peers {
+		_, own := rr.shared.owners[p.addr] // an owner's own address is a virtual one too
 		switch {
 		case p.addr.Is6() != r.IPv6:
 			if !r.both && r.complete {
 				w.errorAt(p.at, u.at.path, "", "%s is of another family than the addresses of the router", p.addr)
 			}
 			continue
-		case slices.ContainsFunc(r.addresses, func(a placedAddress) bool { return a.Prefix.Addr() == p.addr }) && r.Priority != owner && r.Source != p.addr:
+		case slices.ContainsFunc(r.addresses, func(a placedAddress) bool { return a.Prefix.Addr() == p.addr }) && !own && r.Priority != owner:
 			w.errorAt(p.at, u.at.path, "an address that the peer always has", "%s is a virtual address of this router", p.addr)
 		case p.addr == r.Source || rr.me.Has(p.addr): // one list for all nodes has each of them in it
 			mine = append(mine, p.addr)
