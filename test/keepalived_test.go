@@ -98,7 +98,7 @@ func TestHarnessSeesRefusals(t *testing.T) {
 		want     string
 	}{
 		{site.Keepalived, "another password", with(func(r *site.Router) { r.Password = "one" }), with(func(r *site.Router) { r.Password = "two" }), "Authentication Errors, Failure"},
-		{site.Keepalived, "another interval", with(func(r *site.Router) { r.Interval = 2 * time.Second }), plain, "Packet Errors, Advertisement Interval"},
+		{site.Keepalived, "another interval", with(func(r *site.Router) { r.Interval = 2 * time.Second }), plain, "advertisement interval mismatch"},
 		{site.Keepalived, "another version", with(func(r *site.Router) { r.Version = 3 }), plain, "wrong version"},
 		{site.Keepalived, "more addresses", with(func(r *site.Router) { r.Addresses = site.Addresses(2, false) }), plain, "Packet Errors, Address List"},
 		{site.FRR, "another interval", with(func(r *site.Router) { r.Interval = 2 * time.Second }), plain, "advertisement interval"},

@@ -53,7 +53,7 @@ func (n *Node) refusedByBaton() map[string]int {
 var frrRefusal = regexp.MustCompile(`Datagram invalid: (.*)`)
 
 // What keepalived 2.2 refuses without a counter.
-var keepalivedRefusal = regexp.MustCompile(`\) (wrong version|Invalid VRRPv\d checksum|unicast source address .* not a unicast peer|TTL/HL .* not in range|ip_tot_len mismatch)`)
+var keepalivedRefusal = regexp.MustCompile(`\) (wrong version|advertisement interval mismatch|Invalid VRRPv\d checksum|unicast source address .* not a unicast peer|TTL/HL .* not in range|ip_tot_len mismatch)`)
 
 // refusedInLines counts the lines of the daemon that match, by what the expression's group found.
 func (n *Node) refusedInLines(what *regexp.Regexp) map[string]int {
