@@ -160,6 +160,39 @@ func (m *macvlan) plan(t *table, p *plan, now time.Duration) bool {
 	return ready
 }
 
+// announce starts announcing an address once all of the router's are in use, and
+// with the last one those that have waited: the first announcement takes the
+// frames to all of them, as they have one MAC. 5 to 12 questions to the second
+// of two IPv6 addresses were lost. One that cannot be put on is not waited for.
+func (m *macvlan) announce(a *address) {
+	if !m.allIn() {
+		return
+	}
+	m.self.queue.start(a)
+	for _, other := range m.self.wanted {
+		if other != a && other.installed && !other.announced {
+			m.self.queue.start(other)
+		}
+	}
+}
+
+// announceWaiting announces what has waited for an address that cannot be put on.
+func (m *macvlan) announceWaiting() {
+	for _, a := range m.self.wanted {
+		if a.installed && !a.announced && !a.settling {
+			m.announce(a)
+			return
+		}
+	}
+}
+
+// allIn reports whether all addresses that are wished, and can be, are in use.
+func (m *macvlan) allIn() bool {
+	return !slices.ContainsFunc(m.self.wanted, func(a *address) bool {
+		return a.wished && (!a.installed || a.settling) && a.err == "" && !a.given
+	})
+}
+
 // foreign reports whether something else has the macvlan's name.
 func (m *macvlan) foreign() bool {
 	return m.self.link.index != 0 && m.self.link.kind != macvlanKind

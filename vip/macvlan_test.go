@@ -2,6 +2,7 @@ package vip
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func (s *sim) changeLink(q request) {
 		case mendLink:
 			l.mac, l.mode = q.macvlan.MAC, nl.MACVLAN_MODE_BRIDGE
 		case upLink:
-			l.up, l.running = true, true
+			l.up, l.running = true, !s.silent
 		case downLink:
 			l.up, l.running = false, false
 		case dropLink:
@@ -243,5 +244,47 @@ func TestRefuse_OwnerAccepts(t *testing.T) {
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.100"), netip.MustParseAddr("2001:db8::100")}
 	if diff := cmp.Diff(want, s.table.refused(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
+
+// The first announcement takes the frames to all addresses of the MAC: none
+// goes before all of them answer, or cannot be put on.
+func TestMacvlan_AnnouncesWhenAllAddressesAnswer(t *testing.T) {
+	announced := func(s *sim) int {
+		n := 0
+		for _, line := range s.journal {
+			if strings.HasPrefix(line, "announce ") {
+				n++
+			}
+		}
+		return n
+	}
+	s, h := newSim(t, virtualWeb("10.0.0.100/24", "2001:db8::100/64", "2001:db8::101/64"))
+	s.settle()
+	s.silent = true
+	h[0].Hold(1)
+	s.run(settleLast / 2)
+	if n := announced(s); n > 0 {
+		t.Errorf("%d announcements before the kernel answers for all: %q", n, s.journal)
+	}
+	s.silent = false // but of the interface it has not said yet that it runs
+	s.run(2 * settlePause)
+	if n := announced(s); n > 0 {
+		t.Errorf("%d announcements before the interface runs: %q", n, s.journal)
+	}
+	s.vlan.running = true
+	s.table.setLink(s.vlan)
+	s.run(2 * settlePause)
+	if n := announced(s); n < 3 {
+		t.Errorf("%d announcements when it does: %q", n, s.journal)
+	}
+
+	s, h = newSim(t, virtualWeb("10.0.0.100/24", "10.0.0.101/24"))
+	s.settle()
+	s.refuse[netip.MustParseAddr("10.0.0.101")] = unix.EPERM
+	h[0].Hold(1)
+	s.run(time.Second)
+	if got := strings.Join(s.journal, "\n"); !strings.Contains(got, "announce 10.0.0.100") || strings.Contains(got, "announce 10.0.0.101") {
+		t.Errorf("journal %q, want the one announced that is on", s.journal)
 	}
 }

@@ -313,7 +313,7 @@ func (t *table) settled(local []bool, now time.Duration) {
 		case !a.settling:
 		case i >= len(local):
 			waiting = append(waiting, a)
-		case local[i]:
+		case local[i] && a.iface.ready():
 			a.becomeSettled()
 		case now >= a.settleTill:
 			overdue = append(overdue, a.Prefix.Addr())
@@ -333,6 +333,11 @@ func (t *table) settled(local []bool, now time.Duration) {
 	}
 	t.settleAt = now + t.settleIn
 }
+
+// ready reports whether what comes for the interface's addresses is answered. A
+// macvlan that was just set up is not before the kernel, from a work queue, has
+// called it running: 5 to 12 questions were lost in that time.
+func (f *iface) ready() bool { return f.macvlan == nil || f.link.running }
 
 // becomeSettled begins to announce an address that was settling.
 func (a *address) becomeSettled() {
@@ -371,16 +376,23 @@ func (a *address) announce() {
 	if a.settling {
 		return // it is announced in the end
 	}
-	if f := a.iface; f.link.ethernet {
-		f.queue.start(a)
-	} else {
+	f := a.iface
+	switch {
+	case !f.link.ethernet:
 		a.announced = true
+	case f.macvlan != nil:
+		f.macvlan.announce(a)
+	default:
+		f.queue.start(a)
 	}
 }
 
 // failed notes an error in something done for the address.
 func (a *address) failed(err error, now time.Duration) {
 	if a.refused(err, now) {
+		if m := a.iface.macvlan; m != nil {
+			m.announceWaiting()
+		}
 		a.router.say(Event{Kind: Failed, Address: a.Prefix.Addr(), Err: err})
 	}
 }

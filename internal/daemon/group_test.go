@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,7 +200,8 @@ func TestVirtualMAC_AdvertisementsComeFromIt(t *testing.T) {
 		s := newStage(t, pair(web))
 		s.start()
 		s.advance(3700 * time.Millisecond)
-		if got := s.did[1]; got != want {
+		s.on("web")
+		if got := s.did[slices.IndexFunc(s.did, func(d string) bool { return strings.HasPrefix(d, "send") })]; got != want {
 			t.Errorf("from the interface %t: %q, want %q", fromInterface, got, want)
 		}
 		if got := s.n.uplink("eth0").virtual[false]; got == fromInterface {
@@ -208,8 +210,8 @@ func TestVirtualMAC_AdvertisementsComeFromIt(t *testing.T) {
 	}
 }
 
-// The first advertisement moves the virtual MAC to this host's port: of IPv6 it
-// goes when the addresses answer.
+// The first advertisement moves the virtual MAC to this host's port: it goes
+// when the addresses answer.
 func TestVirtualMAC_FirstAdvertisementWaitsForTheAddresses(t *testing.T) {
 	web := webRouter()
 	web.VirtualMAC = &config.VirtualMAC{Name: "vrrp6.51"}
@@ -242,6 +244,28 @@ func TestVirtualMAC_FirstAdvertisementWaitsForTheAddresses(t *testing.T) {
 	s.forget()
 	s.advance(time.Second)
 	s.wantDone()
+}
+
+// A third node must not take silence for the end of the second.
+func TestVirtualMAC_FirstAdvertisementWaitsLessThanTheNextBackup(t *testing.T) {
+	for _, tt := range []struct {
+		priorities map[string]uint8
+		interval   time.Duration
+		want       time.Duration
+	}{
+		{map[string]uint8{"a": 200, "b": 190}, time.Second, mostKept},
+		{map[string]uint8{"a": 200, "b": 190}, 10 * time.Millisecond, 5 * time.Millisecond},
+		{map[string]uint8{"a": 200, "b": 210, "c": 190}, time.Second, 10 * time.Second / 512},
+		{map[string]uint8{"a": 200, "b": 210, "c": 190}, 100 * time.Millisecond, time.Second / 512},
+		{map[string]uint8{"a": 200, "b": 210, "c": 220}, time.Second, time.Second / 512},
+		{nil, time.Second, time.Second / 512},
+	} {
+		web := webRouter()
+		web.Priorities, web.Interval = tt.priorities, tt.interval
+		if got := newStage(t, pair(web)).router("web").mayKeep(); got != tt.want {
+			t.Errorf("%v each %s: %s, want %s", tt.priorities, tt.interval, got, tt.want)
+		}
+	}
 }
 
 func TestStartDelay(t *testing.T) {

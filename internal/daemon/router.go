@@ -117,24 +117,44 @@ func (r *router) step(now time.Duration, e vrrp.Event) {
 // mostKept is how long the first advertisement is kept back at most.
 const mostKept = 20 * time.Millisecond
 
-// keepBack keeps the first advertisement of an IPv6 master with a virtual MAC
-// until its addresses answer, and tells whether it did. It is the frame from
-// which switches learn where that MAC is now, and the kernel puts an IPv6
-// address into use some milliseconds after it was asked: 8 to 14 questions of a
-// client at 1 kHz were lost at a planned move while the old master still
-// answered. Whatever else is to be sent goes at once.
+// keepBack keeps the first advertisement of a master with a virtual MAC until
+// its addresses answer, and tells whether it did. It is the frame from which
+// switches learn where that MAC is now, and to set an interface up and put the
+// addresses on takes some milliseconds: 8 to 14 questions of a client at 1 kHz
+// were lost at a planned move while the old master still answered. Whatever
+// else is to be sent goes at once.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) || !r.cfg.IPv6 || len(r.cfg.Addresses) == 0 {
+	if r.mac == (link.MAC{}) || len(r.cfg.Addresses) == 0 {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
 	if !slices.ContainsFunc(actions, takes) {
 		return false
 	}
-	r.kept, r.keptTill = a, now+min(mostKept, r.cfg.Interval/2)
+	r.kept, r.keptTill = a, now+r.mayKeep()
 	r.node.keptTill = min(r.node.keptTill, r.keptTill)
 	return true
+}
+
+// mayKeep is for how long no other backup acts that has waited for the same
+// master: half of the time by which its skew is longer than ours. With two
+// nodes there is none.
+func (r *router) mayKeep() time.Duration {
+	if len(r.cfg.Priorities) == 2 {
+		return min(mostKept, r.cfg.Interval/2)
+	}
+	own, next := r.node.set.State(r.id).Priority, uint8(0)
+	for _, p := range r.cfg.Priorities {
+		if p < own {
+			next = max(next, p)
+		}
+	}
+	steps := time.Duration(1)
+	if next > 0 {
+		steps = time.Duration(own - next)
+	}
+	return min(mostKept, steps*r.cfg.Interval/512)
 }
 
 // sendKept sends what was kept back, if anything.
