@@ -229,6 +229,9 @@ func (m *macvlan) tuning(filters bool) []request {
 			mode6: m.linkLocal(),
 			files: []fileSetting{
 				{"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"},
+				// Or reports of multicast listeners are sent for seconds after it went up: also
+				// after a successor has announced the addresses, at whose port it steals the MAC.
+				{"mldv1_unsolicited_report_interval", "10"}, {"mldv2_unsolicited_report_interval", "10"},
 				{"forwarding", fmt.Sprint(boolean(f.link.forward6))},
 			},
 			otherwise: "it may have an address of its own that another node has too, or by router advertisements, and may not forward IPv6",

@@ -106,7 +106,7 @@ func TestMacvlan_HoldAndRelease(t *testing.T) {
 		"ipv4/conf/left/arp_ignore": "1", "ipv4/conf/left/arp_announce": "2",
 		"ipv4/conf/vrrp.web/arp_ignore": "1", "ipv4/conf/vrrp.web/arp_announce": "2", "ipv4/conf/vrrp.web/rp_filter": "0",
 		"ipv6/conf/vrrp.web/accept_ra": "0", "ipv6/conf/vrrp.web/autoconf": "0", "ipv6/conf/vrrp.web/accept_dad": "0",
-		"ipv6/conf/vrrp.web/addr_gen_mode": "3",
+		"ipv6/conf/vrrp.web/addr_gen_mode": "3", "ipv6/conf/vrrp.web/mldv2_unsolicited_report_interval": "10",
 	}
 	var paths []string
 	for p := range wantSet {
