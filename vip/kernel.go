@@ -94,7 +94,6 @@ func (t *table) setForwarding(index int, on bool) {
 // strayed notes that an interface now has another name: what we put there has
 // to be taken off, since nobody would renew or release it.
 func (t *table) strayed(f *iface) {
-	t.strayedMacvlan(f)
 	for _, r := range f.routers {
 		for _, a := range r.addresses {
 			if a.installed && !a.own {

@@ -294,22 +294,12 @@ func (t *table) dismiss(l link) []request {
 	return out
 }
 
-// orphan notes a macvlan of an earlier run that no router has: up, it would
-// answer for addresses that are elsewhere by now.
+// orphan notes a macvlan of ours that no router has, of an earlier run or by
+// another name: up, it would answer for addresses that are elsewhere by now.
 func (t *table) orphan(l link) {
 	if _, ours := described(l.alias); ours && l.kind == macvlanKind && t.named(l) == nil {
-		t.log.Warn("virtual MAC's interface was left by an earlier run: removed", "interface", l.name)
+		t.log.Warn("virtual MAC's interface that no router has: removed", "interface", l.name)
 		t.strays = append(t.strays, t.dismiss(l)...)
-	}
-}
-
-// strayedMacvlan is strayed for a macvlan and for what carries macvlans.
-func (t *table) strayedMacvlan(f *iface) {
-	if f.macvlan != nil && f.link.kind == macvlanKind {
-		t.strays = append(t.strays, request{kind: dropLink, index: f.link.index, name: f.link.name})
-	}
-	if f.former != nil && f.link.opening == f.former.atLeast(closed) {
-		t.strays = append(t.strays, ground(f.link, *f.former, "it answers ARP for its own addresses only"))
 	}
 }
 
@@ -424,7 +414,6 @@ func (t *table) leaving() []request {
 		if f.link.opening == f.former.atLeast(closed) { // else somebody has set something else
 			out = append(out, ground(f.link, *f.former, "it answers ARP for its own addresses only"))
 		}
-		f.former = nil
 	}
 	return out
 }
