@@ -104,7 +104,6 @@ func (t *table) setForwarding(index int, on bool) {
 // strayed notes that an interface now has another name: what we put there has
 // to be taken off, since nobody would renew or release it.
 func (t *table) strayed(f *iface) {
-	t.strayedMacvlan(f)
 	for _, a := range f.wanted {
 		if a.installed && !a.own {
 			t.strays = append(t.strays, request{kind: remove, index: f.link.index, name: f.link.name, prefix: a.Prefix, peer: a.Peer.Addr(), primary: a.primary()})

@@ -223,6 +223,9 @@ func (l *lab) event() Event {
 func (l *lab) expect(k EventKind) Event {
 	l.t.Helper()
 	e := l.event()
+	for e.Kind == Stuck && k != Stuck { // the machine's: namespaces that end hold the lock
+		e = l.event()
+	}
 	if e.Kind != k {
 		l.t.Fatalf("event %v %+v, want %v", e.Kind, e, k)
 	}

@@ -165,6 +165,7 @@ func (m *macvlan) plan(t *table, p *plan, now time.Duration) bool {
 // frames to all of them, as they have one MAC. 5 to 12 questions to the second
 // of two IPv6 addresses were lost. One that cannot be put on is not waited for.
 func (m *macvlan) announce(a *address) {
+	a.announced = false
 	if !m.allIn() {
 		return
 	}
@@ -262,6 +263,9 @@ func (m *macvlan) tuning(filters bool) []request {
 			mode6: m.linkLocal(),
 			files: []fileSetting{
 				{"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"},
+				// Or reports of multicast listeners are sent for seconds after it went up: also
+				// after a successor has announced the addresses, at whose port it steals the MAC.
+				{"mldv1_unsolicited_report_interval", "10"}, {"mldv2_unsolicited_report_interval", "10"},
 				{"forwarding", fmt.Sprint(boolean(f.link.forward6))},
 			},
 			otherwise: "it may have an address of its own that another node has too, or by router advertisements, and may not forward IPv6",
@@ -324,22 +328,12 @@ func (t *table) dismiss(l link) []request {
 	return out
 }
 
-// orphan notes a macvlan of an earlier run that no router has: up, it would
-// answer for addresses that are elsewhere by now.
+// orphan notes a macvlan of ours that no router has, of an earlier run or by
+// another name: up, it would answer for addresses that are elsewhere by now.
 func (t *table) orphan(l link) {
 	if _, ours := described(l.alias); ours && l.kind == macvlanKind && t.named(l) == nil {
-		t.log.Warn("virtual MAC's interface was left by an earlier run: removed", "interface", l.name)
+		t.log.Warn("virtual MAC's interface that no router has: removed", "interface", l.name)
 		t.strays = append(t.strays, t.dismiss(l)...)
-	}
-}
-
-// strayedMacvlan is strayed for a macvlan and for what carries macvlans.
-func (t *table) strayedMacvlan(f *iface) {
-	if f.macvlan != nil && f.link.kind == macvlanKind {
-		t.strays = append(t.strays, request{kind: dropLink, index: f.link.index, name: f.link.name})
-	}
-	if f.former != nil && f.link.opening == f.former.atLeast(closed) {
-		t.strays = append(t.strays, ground(f.link, *f.former, "it answers ARP for its own addresses only"))
 	}
 }
 
@@ -454,7 +448,6 @@ func (t *table) leaving() []request {
 		if f.link.opening == f.former.atLeast(closed) { // else somebody has set something else
 			out = append(out, ground(f.link, *f.former, "it answers ARP for its own addresses only"))
 		}
-		f.former = nil
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,9 @@ func TestMacvlan_HoldAndRelease(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantSet, l.sysctls(paths...)); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	if got, err := strconv.Atoi(l.sysctlValue("ipv6/conf/vrrp.web/mldv2_unsolicited_report_interval")); err != nil || got > 50 {
+		t.Errorf("multicast reports come for %d ms (%v), a successor could have announced by then", got, err)
 	}
 	if got := l.frames(virtual); len(got) > 0 {
 		t.Errorf("%d frames from the virtual MAC before it is held: %x", len(got), got)
@@ -571,5 +575,18 @@ func TestAnnounce_AlsoOnOtherInterfaces(t *testing.T) {
 		if diff := cmp.Diff([]byte(l.link("far").Attrs().HardwareAddr), a.raw[6:12]); diff != "" {
 			t.Errorf("%s comes from another address there:\n%s", a.addr, diff)
 		}
+	}
+}
+
+func TestAnnounce_AlsoOnItsOwnInterfaceIsOnce(t *testing.T) {
+	l := newLab(t)
+	h := l.start(Router{Name: "web", Interface: "left", Addresses: addresses("10.0.0.100/24"), Announce: Announce{AlsoOn: []string{"left"}}})[0]
+	h.Hold(1)
+	l.expect(On)
+	if _, ok := l.hear(patience); !ok {
+		t.Error("not announced")
+	}
+	if a, ok := l.hear(0); ok {
+		t.Errorf("announced twice: %x", a.raw)
 	}
 }

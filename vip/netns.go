@@ -55,11 +55,13 @@ func (w *Worker) write(q request) {
 			if err == nil && len(b) > 0 && string(b[:len(b)-1]) == s.value {
 				continue // also where it could not be written
 			}
-			errs = append(errs, os.WriteFile(file, []byte(s.value), 0))
+			if err = os.WriteFile(file, []byte(s.value), 0); !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err) // else the kernel has no IPv6, or not this setting
+			}
 		}
 		return errors.Join(errs...)
 	})
-	if err != nil && !errors.Is(err, os.ErrNotExist) && !w.table.told[q.name] {
+	if err != nil && !w.table.told[q.name] {
 		w.table.told[q.name] = true
 		w.log.Warn("interface could not be set up for a virtual MAC", "interface", q.name, "err", err, "consequence", q.settings.otherwise)
 	}

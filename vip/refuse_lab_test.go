@@ -1,7 +1,6 @@
 package vip
 
 import (
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -38,7 +37,7 @@ func (l *lab) tables() []string {
 	return out
 }
 
-// elements returns the addresses of a set of the worker's table; none without it.
+// elements returns the addresses of a set of the worker's table.
 func (l *lab) elements(name string) []string {
 	l.t.Helper()
 	var out []string
@@ -48,8 +47,19 @@ func (l *lab) elements(name string) []string {
 			a, _ := netip.AddrFromSlice(e.Key)
 			out = append(out, a.String())
 		}
-		if errors.Is(err, unix.ENOENT) {
-			return nil
+		return err
+	})
+	return out
+}
+
+// sets returns the names of the sets of the worker's table.
+func (l *lab) sets() []string {
+	l.t.Helper()
+	var out []string
+	l.nft(func(c *nftables.Conn) error {
+		list, err := c.GetSets(&nftables.Table{Name: "baton", Family: nftables.TableFamilyINet})
+		for _, s := range list {
+			out = append(out, s.Name)
 		}
 		return err
 	})
@@ -75,7 +85,7 @@ func TestRefuse_DropsWhatIsForTheAddresses(t *testing.T) {
 			l.nft(func(c *nftables.Conn) error {
 				c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "other"})
 				// What a crash has left, with something of somebody's in it.
-				c.AddSet(&nftables.Set{Table: c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "baton"}), Name: "old", KeyType: nftables.TypeIPAddr}, nil)
+				c.AddSet(&nftables.Set{Table: c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "baton"}), Name: "old", KeyType: nftables.TypeIPAddr}, []nftables.SetElement{{Key: []byte{10, 0, 0, 101}}})
 				return c.Flush()
 			})
 			closed := refusing(virtualRouter("closed", 51, "10.0.0.100/24", "2001:db8::100/64"))
@@ -116,6 +126,9 @@ func TestRefuse_DropsWhatIsForTheAddresses(t *testing.T) {
 			}
 			if diff := cmp.Diff([]string{"10.0.0.100"}, l.elements("refused4")); diff != "" {
 				t.Errorf("refused (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"refused4", "refused6"}, l.sets()); diff != "" {
+				t.Errorf("sets, with what was left in the table (-want +got):\n%s", diff)
 			}
 			l.worker.Add(refusing(Router{Name: "late", Interface: "left", Addresses: addresses("10.0.0.102/24")}))
 			l.expect(Off)
@@ -189,6 +202,34 @@ func TestRefuse_NoticesBySlowCheck(t *testing.T) {
 	w.guard(false)
 	if diff := cmp.Diff([]string{"baton"}, l.tables()); diff != "" {
 		t.Errorf("tables (-want +got):\n%s", diff)
+	}
+}
+
+// TestRefuse_KnowsItsOwnChanges holds that it does not answer itself for ever.
+func TestRefuse_KnowsItsOwnChanges(t *testing.T) {
+	l := newLab(t)
+	w := l.newWorker()
+	defer w.Close()
+	r := refusing(Router{Name: "web", Interface: "left", Addresses: addresses("10.0.0.100/24")})
+	w.table.add(r, newHandle(r, func() {}))
+	for range 2 { // the second finds something to replace
+		w.refusal.stale, w.refusal.dueAt = true, 0
+		w.guard(true)
+		if w.hearRefusal(); w.refusal.stale {
+			t.Error("it takes its own change for somebody's")
+		}
+	}
+	l.nft(func(c *nftables.Conn) error {
+		c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "other"})
+		c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "baton"})
+		return c.Flush()
+	})
+	if w.hearRefusal(); w.refusal.stale {
+		t.Error("it takes another table for its own")
+	}
+	l.nft(func(c *nftables.Conn) error { c.FlushRuleset(); return c.Flush() })
+	if w.hearRefusal(); !w.refusal.stale {
+		t.Error("it does not notice that all is flushed")
 	}
 }
 
