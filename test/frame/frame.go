@@ -38,6 +38,7 @@ type Advert struct {
 	Addresses []netip.Addr
 	Checksum  Checksum
 	AuthType  uint8  // version 2 (RFC 2338, section 5.3.6)
+	Signed    bool   // a trailer of draft-cassen-vrrp-auth-hmac follows
 	Password  string // the eight bytes at the end of version 2, without the zeros after it
 }
 
@@ -192,6 +193,9 @@ func (p *Packet) ipv6(b []byte) error {
 	return fmt.Errorf("ipv6: next header %d", b[6])
 }
 
+// trailer is the length of a signature.
+const trailer = 28
+
 func (p *Packet) vrrp(b []byte) error {
 	if len(b) < 8 {
 		return fmt.Errorf("vrrp: %d bytes", len(b))
@@ -214,6 +218,10 @@ func (p *Packet) vrrp(b []byte) error {
 		return fmt.Errorf("vrrp: version %d", a.Version)
 	}
 	count := int(b[3])
+	whole := b
+	if a.Signed = len(b) == 8+count*size+tail+trailer; a.Signed {
+		b = b[:len(b)-trailer]
+	}
 	if len(b) != 8+count*size+tail {
 		return fmt.Errorf("vrrp: %d bytes for %d addresses", len(b), count)
 	}
@@ -222,6 +230,9 @@ func (p *Packet) vrrp(b []byte) error {
 		a.Addresses = append(a.Addresses, addr)
 	}
 	a.Password = strings.TrimRight(string(b[len(b)-tail:]), "\x00")
+	if p.Source.Is6() {
+		b = whole // the kernel's checksum is over all of it
+	}
 	if sum(b) == 0xffff {
 		a.Checksum = Message
 	} else if sum(p.pseudo(protoVRRP, len(b)), b) == 0xffff {
