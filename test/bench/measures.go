@@ -45,6 +45,10 @@ func measures() []Measure {
 			Config: config(time.Second), Once: plannedStop,
 		},
 		Measure{
+			Name: "planned stop with a virtual MAC, lost of one question each ms", Unit: "lost", Runs: 20, Sites: 2,
+			Config: virtualMAC, Once: plannedStop,
+		},
+		Measure{
 			Name: "check answers no, to address moved", Unit: "ms", Runs: 20, Sites: 5,
 			Config: weighted, Prepare: installCheck,
 			Once: func(s *site.Site) (float64, error) { return checkFails(s, true) },
@@ -112,6 +116,13 @@ func plannedStop(s *site.Site) (float64, error) {
 		return 0, err
 	}
 	return float64(r.Lost), a.Start()
+}
+
+// virtualMAC is the usual pair with one, as keepalived's use_vmac has it.
+func virtualMAC() site.Config {
+	c := config(time.Second)()
+	c.Routers[0].VirtualMAC = true
+	return c
 }
 
 // weighted is a check each second that takes 60 off when it fails.
