@@ -140,7 +140,7 @@ func (m *macvlan) plan(t *table, p *plan, now time.Duration) bool {
 	}
 	if !ready {
 		for _, a := range r.addresses {
-			if a.installed && !a.present() {
+			if a.onMacvlan() && a.installed && !a.present() {
 				a.becomeMissing(now) // quietly: the interface is down, or gone
 			}
 		}

@@ -433,7 +433,7 @@ func (t *table) report(now time.Duration) {
 }
 
 func (t *table) reportRouter(r *router, now time.Duration) {
-	wished, on, allOn, busy := 0, 0, true, r.pending
+	wished, on, allOn, busy, elsewhere := 0, 0, true, r.pending, false
 	for _, a := range r.addresses {
 		if a.wished {
 			wished++
@@ -442,10 +442,12 @@ func (t *table) reportRouter(r *router, now time.Duration) {
 		if a.installed {
 			on++
 		}
-		busy = busy || a.iface.link.index != 0 && (a.remove || a.missing)
+		waits := a.iface.link.index != 0 && (a.remove || a.missing)
+		busy = busy || waits
+		elsewhere = elsewhere || waits && !a.onMacvlan()
 	}
 	if m := r.macvlan; m != nil {
-		busy = (busy && m.self.link.index != 0 || m.missing) && m.err == nil
+		busy = (busy && m.self.link.index != 0 || m.missing) && m.err == nil || elsewhere
 		if wished > 0 && allOn {
 			m.repaired(now)
 		}
