@@ -343,8 +343,7 @@ func (a *address) becomeSettled() {
 // becomeMissing notes that the address is not on the interface although it
 // should be and was.
 func (a *address) becomeMissing(now time.Duration) {
-	a.installed, a.own, a.renew, a.announced, a.settling = false, false, false, false, false
-	a.iface.queue.stop(a)
+	a.becomeOff()
 	if !a.iface.link.up {
 		return // the kernel's doing, with the link
 	}
@@ -358,12 +357,18 @@ func (a *address) becomeMissing(now time.Duration) {
 	}
 }
 
+// becomeOff notes that the address is not on the interface any more.
+func (a *address) becomeOff() {
+	a.installed, a.own, a.renew, a.announced, a.settling = false, false, false, false, false
+	a.iface.queue.stop(a)
+}
+
 // becomeGone notes that the interface has gone, with the address on it.
 func (a *address) becomeGone() {
-	a.installed, a.own, a.renew, a.missing, a.announced, a.settling = false, false, false, false, false, false
+	a.becomeOff()
+	a.missing = false
 	a.remove = !a.wished // on an interface that comes, as at start
 	a.retryAt, a.backoff = 0, 0
-	a.iface.queue.stop(a)
 }
 
 // announce starts announcing the address, where that makes sense.
