@@ -240,7 +240,7 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		if r.macvlan == nil || r.macvlan.err == nil {
+		if r.macvlan == nil || r.macvlan.failure == nil {
 			r.linkErr = ""
 		}
 	}
@@ -452,7 +452,7 @@ func (t *table) reportRouter(r *router, now time.Duration) {
 		elsewhere = elsewhere || waits && !a.onMacvlan()
 	}
 	if m := r.macvlan; m != nil {
-		busy = (busy && m.self.link.index != 0 || m.missing) && m.err == nil || elsewhere
+		busy = (busy && m.self.link.index != 0 || m.missing) && m.failure == nil || elsewhere
 		if wished > 0 && allOn {
 			m.repaired(now)
 		}
@@ -484,8 +484,8 @@ func (r *router) reportLink() {
 			reason = fmt.Errorf("hold addresses on %s: %w", f.name, err)
 		}
 	}
-	if r.macvlan != nil && r.macvlan.err != nil { // wished or not: it will be
-		reason = r.macvlan.err
+	if r.macvlan != nil && r.macvlan.failure != nil { // wished or not: it will be
+		reason = r.macvlan.failure
 	}
 	switch {
 	case reason == nil && r.linkErr != "":
