@@ -31,7 +31,7 @@ type node struct {
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
-	unsent  limiter[string]    // interfaces on which an advertisement failed
+	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
 
 	dirty   []*group // to be evaluated before the turn ends
@@ -65,6 +65,12 @@ type addresses interface {
 // hooks is told what one router has become: see role.Queue.
 type hooks interface {
 	Tell(t role.Transition)
+}
+
+// unsentKey is where an advertisement failed.
+type unsentKey struct {
+	iface    string
+	src, dst netip.Addr
 }
 
 // uplink is an interface that routers advertise on.
@@ -308,14 +314,19 @@ func (n *node) send(a vrrp.Action) {
 	}
 }
 
-// sendFailed notes that the kernel refused an advertisement.
+// sendFailed notes that the kernel refused advertisements.
 func (n *node) sendFailed(now time.Duration, err error) {
-	var failed *link.SendError
-	name := ""
-	if errors.As(err, &failed) {
-		name = failed.Interface
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			n.sendFailed(now, e)
+		}
+		return
 	}
-	if n.unsent.allow(now, name) {
+	var key unsentKey
+	if failed := (*link.SendError)(nil); errors.As(err, &failed) {
+		key = unsentKey{failed.Interface, failed.Source, failed.Destination}
+	}
+	if n.unsent.allow(now, key) {
 		n.log.Warn("advertisement not sent", "err", err)
 	}
 }
