@@ -152,6 +152,29 @@ func TestGroup_StepsBackAsOne(t *testing.T) {
 	s.wantLog(`router=lan interface=eth1 family=IPv4 vrid=20 from=MASTER to=BACKUP reason="wan: b is higher: 250 above 200"`)
 }
 
+// The master left on the link of the router that was not the last to change. Its
+// address is no node's, so it goes by the priority that it had there.
+func TestGroup_NamesTheOneThatLeft(t *testing.T) {
+	cfg := edge()
+	for i := range cfg.Routers {
+		cfg.Routers[i].Interface, cfg.Routers[i].Preempt = "eth0", false
+	}
+	s := newStage(t, cfg)
+	s.start()
+	s.verdict("upstream", health.Pass, "")
+	s.hearVRID(thirdAddr, 10, 190)
+	other := netip.MustParseAddr("10.0.0.4")
+	s.hearVRID(other, 20, 190)
+	s.hearVRID(other, 20, 0)
+	s.forget()
+	s.advance(2 * time.Second)
+	s.on("lan")
+	s.on("wan")
+	if len(s.told) != 1 || s.told[0].To != role.Master || s.told[0].PreviousMaster != "b" || s.told[0].Takeover != "handover" {
+		t.Errorf("told %+v, want MASTER by handover from b", s.told)
+	}
+}
+
 func TestGroup_HoldIsOfAll(t *testing.T) {
 	cfg := edge()
 	for i := range cfg.Routers {
