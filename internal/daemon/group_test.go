@@ -123,6 +123,26 @@ func TestGroup_ALostLinkIsAFaultOfAll(t *testing.T) {
 	}
 }
 
+// Both families have lost the same link: one reason, and no last word into it.
+func TestGroup_ALostLinkOfTwoFamilies(t *testing.T) {
+	cfg := families()
+	cfg.Routers[0].Track, cfg.Routers[1].Track = nil, nil
+	s := newStage(t, cfg)
+	s.link(eth(true, "10.0.0.1/24", "fe80::1/64"))
+	s.n.start(s.now)
+	s.advance(3700 * time.Millisecond)
+	s.forget()
+	s.link(eth(false, "10.0.0.1/24"))
+	s.wantDone("release web IPv4", "tell web FAULT", "release web IPv6")
+	if log := s.log.String(); strings.Contains(log, "reasons for FAULT changed") {
+		t.Errorf("log tells of one change twice:\n%s", log)
+	}
+	s.forget()
+	s.now += time.Second
+	s.link(eth(true, "10.0.0.1/24"))
+	s.wantLog(`msg="reasons for FAULT changed" router=web interface=eth0 family=IPv6 vrid=51 reason="interface eth0 has no link-local address"`)
+}
+
 // One that starts with a link that is down comes in when that has mended.
 func TestGroup_StartsWithALinkThatIsDown(t *testing.T) {
 	s := newStage(t, edge())

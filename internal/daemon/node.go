@@ -286,8 +286,7 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	sent := false
 	for _, a := range actions {
 		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
-			n.send(a)
-			sent = true
+			sent = n.send(a) || sent
 		}
 	}
 	if sent {
@@ -298,12 +297,16 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	}
 }
 
-// send queues one advertisement, to each peer where the router has some.
-func (n *node) send(a vrrp.Action) {
+// send queues one advertisement, to each peer where the router has some, and tells
+// whether there is anything to flush.
+func (n *node) send(a vrrp.Action) (queued bool) {
 	r := n.routers[a.Router]
 	src := n.set.State(a.Router).Local
-	if !src.IsValid() {
-		return // no address to speak from: the router is in FAULT for it
+	switch {
+	case !src.IsValid():
+		return false // no address to speak from: the router is in FAULT for it
+	case r.deaf():
+		return false // a last word that its group has it say, and nobody hears
 	}
 	for _, dst := range n.set.Destinations(a.Router) {
 		if dst == src {
@@ -311,7 +314,9 @@ func (n *node) send(a vrrp.Action) {
 		}
 		n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, n.out.wall())
 		n.out.send(r.link, r.mac, src, dst, n.buf, a.Priority == 0)
+		queued = true
 	}
+	return queued
 }
 
 // sendFailed notes that the kernel refused advertisements.
