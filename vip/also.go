@@ -15,7 +15,7 @@ func (t *table) addAnnounce(f *iface, p Announce) {
 // What cannot be sent there is not worth a word: the address is where it is.
 func (w *Worker) also(a *address, frame []byte) {
 	for _, name := range a.router.Announce.AlsoOn {
-		if f := w.table.ifaces[name]; f.link.ethernet && f != a.router.iface {
+		if f := w.table.ifaces[name]; f.link.up && f.link.ethernet && f != a.iface {
 			_ = unix.Sendto(w.packet, frame, 0, &unix.SockaddrLinklayer{Ifindex: f.link.index})
 		}
 	}

@@ -62,6 +62,15 @@ func (t *table) setLink(l link) {
 	if old.index != l.index {
 		f.becomeAbsent()
 	}
+	if l.up && !old.up {
+		// What the kernel took off when the link went down, it has told by now.
+		// Later it would look as if somebody else had.
+		for _, a := range f.wanted {
+			if a.installed && !a.present() {
+				a.becomeOff()
+			}
+		}
+	}
 	f.link = l
 	f.becomeDirty()
 	for _, r := range f.routers {

@@ -22,18 +22,12 @@ type macvlan struct {
 	base   *iface // the router's interface
 	self   *iface
 
-	tuned int   // index of the interface that was tuned
-	made  bool  // by us, and not yet seen to be right
-	ready bool  // it was as wished, and up
-	err   error // what keeps it from being as wished; reportLink tells it
+	tuned int  // index of the interface that was tuned
+	made  bool // by us, and not yet seen to be right
+	ready bool // it was as wished, and up
 
-	// Repairs; as of an address.
-	missing bool
-	noticed time.Duration
-	fights  int
-
-	retryAt time.Duration
-	backoff time.Duration
+	upkeep
+	failure error // what keeps it from being as wished; reportLink tells it
 }
 
 // opening is how an interface answers for the addresses of others: the values
@@ -140,14 +134,15 @@ func (m *macvlan) plan(t *table, p *plan, now time.Duration) bool {
 	}
 	if !ready {
 		for _, a := range r.addresses {
-			if a.installed && !a.present() {
+			if a.onMacvlan() && a.installed && !a.present() {
 				a.becomeMissing(now) // quietly: the interface is down, or gone
 			}
 		}
 	}
 	if len(out) == 0 {
 		if !m.foreign() {
-			m.err, m.retryAt, m.backoff = nil, 0, 0
+			m.failure = nil
+			m.accepted()
 		}
 		return ready
 	}
@@ -339,16 +334,7 @@ func (t *table) orphan(l link) {
 
 // becomeMissing notes that the macvlan is not as it was, by somebody else.
 func (m *macvlan) becomeMissing(now time.Duration) {
-	if now >= m.noticed+fightCalm {
-		m.fights = 0
-	}
-	m.missing, m.noticed = true, now
-	m.fights++
-	if m.fights <= fightFree {
-		return
-	}
-	m.retryAt = now + min(fightLast, fightFirst<<min(m.fights-fightFree-1, 10))
-	if m.fights == fightFree+1 {
+	if m.lost(now) {
 		m.router.say(Event{Kind: Contested, Err: fmt.Errorf("keep the virtual MAC's interface %s on %s: %w", m.Name, m.base.name, errTampered)})
 	}
 }
@@ -357,10 +343,8 @@ var errTampered = errors.New("somebody removes or changes it again and again")
 
 // becomeFailed notes that something could not be done for the macvlan.
 func (m *macvlan) becomeFailed(err error, now time.Duration) {
-	m.backoff = min(max(2*m.backoff, retryFirst), retryLast)
-	m.retryAt = now + m.backoff
-	if m.err == nil || m.err.Error() != err.Error() {
-		m.err = err
+	if m.refused(err, now) {
+		m.failure = err
 	}
 }
 

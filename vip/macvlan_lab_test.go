@@ -590,3 +590,21 @@ func TestAnnounce_AlsoOnItsOwnInterfaceIsOnce(t *testing.T) {
 		t.Errorf("announced twice: %x", a.raw)
 	}
 }
+
+// The address is on another interface than its router.
+func TestAnnounce_AlsoOnTheRoutersInterface(t *testing.T) {
+	l := newLab(t)
+	h := l.start(Router{
+		Name: "web", Interface: "left", Addresses: []Address{option("10.0.0.100/24", func(a *Address) { a.Interface = "far" })},
+		Announce: Announce{AlsoOn: []string{"left"}},
+	})[0]
+	l.check(l.kernel.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "far"}, PeerName: "farther"}))
+	l.check(l.kernel.LinkSetUp(l.link("farther")))
+	l.check(l.kernel.LinkSetUp(l.link("far")))
+	h.Hold(1)
+	for e := l.event(); e.Kind != On; e = l.event() {
+	}
+	if a, ok := l.hear(patience); !ok || a.addr != netip.MustParseAddr("10.0.0.100") {
+		t.Errorf("heard %+v, %v on the router's interface", a, ok)
+	}
+}

@@ -288,3 +288,55 @@ func TestMacvlan_AnnouncesWhenAllAddressesAnswer(t *testing.T) {
 		t.Errorf("journal %q, want the one announced that is on", s.journal)
 	}
 }
+
+const spreadRoute = "route 10.1.0.0/16 via 10.9.0.9"
+
+// spread is a router with a virtual MAC, an address on another interface and a
+// route, all in place.
+func spread(t *testing.T) (*sim, *Handle) {
+	r := virtualWeb("10.0.0.100/24")
+	r.Addresses = append(r.Addresses, option("10.9.0.100/24", func(a *Address) { a.Interface = "eth1" }))
+	r.Routes = []Route{route("10.1.0.0/16", "10.9.0.9")}
+	s, h := newSim(t, r)
+	s.table.setLink(link{index: 3, name: "eth1", ethernet: true, up: true, running: true, mac: [6]byte{2, 0, 0, 0, 0, 2}})
+	h[0].Hold(1)
+	s.settle()
+	s.journal = nil
+	return s, h[0]
+}
+
+func TestMacvlan_WhatIsElsewhereComesAndGoesWithIt(t *testing.T) {
+	s, h := spread(t)
+	h.Release()
+	s.settle()
+	s.want("remove "+spreadRoute, "set down the virtual MAC's interface vrrp.51", "remove 10.9.0.100/24", "remove 10.0.0.100/24", "web: off")
+	h.Hold(2)
+	s.settle()
+	s.want("set up the virtual MAC's interface vrrp.51", "add 10.9.0.100/24", "announce 10.9.0.100", "add 10.0.0.100/24", "announce 10.0.0.100",
+		"web: on", "add "+spreadRoute)
+}
+
+// Without its base there is no macvlan to wait for: the successor has the
+// addresses, on the other interface too.
+func TestMacvlan_WhatIsElsewhereGoesWithoutTheBase(t *testing.T) {
+	s, h := spread(t)
+	s.loseVlan()
+	s.table.removeLink(s.link.index)
+	s.settle()
+	s.journal = nil
+	h.Release()
+	s.settle()
+	s.want("remove "+spreadRoute, "remove 10.9.0.100/24", "web: off")
+}
+
+// Nor where others have taken its name.
+func TestMacvlan_WhatIsElsewhereGoesThoughItCannotBeMade(t *testing.T) {
+	s, h := spread(t)
+	s.loseVlan()
+	s.table.setLink(link{index: 77, name: "vrrp.51", ethernet: true, kind: "dummy"})
+	s.settle()
+	s.journal = nil
+	h.Release()
+	s.settle()
+	s.want("remove "+spreadRoute, "remove 10.9.0.100/24", "web: off")
+}

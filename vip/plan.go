@@ -125,12 +125,10 @@ type plan struct {
 // there is room, and notes when to look again.
 func (r *router) plan(t *table, p *plan, now time.Duration) {
 	r.dirty, r.pending, r.due = false, false, never
-	if r.macvlan != nil && !r.macvlan.plan(t, p, now) {
-		return
-	}
+	stands := r.macvlan == nil || r.macvlan.plan(t, p, now)
 	r.renewals(now)
 	for _, a := range r.addresses {
-		if a.wished {
+		if a.wished && (stands || !a.onMacvlan()) {
 			r.planOne(p, a, now)
 		}
 	}
@@ -141,11 +139,15 @@ func (r *router) plan(t *table, p *plan, now time.Duration) {
 	// network: were it the first to go, the kernel would promote the next, and
 	// then that one's next, at 4 ms each when there are 1,000.
 	for _, a := range slices.Backward(r.addresses) {
-		if !a.wished {
+		if !a.wished && (stands || !a.onMacvlan()) {
 			r.planOne(p, a, now)
 		}
 	}
 }
+
+// onMacvlan reports whether the address is on the interface of its router's
+// virtual MAC, and waits for that.
+func (a *address) onMacvlan() bool { return a.router.macvlan != nil && a.iface == a.router.iface }
 
 // planOne adds to p what is to be done now for one address.
 func (r *router) planOne(p *plan, a *address, now time.Duration) {

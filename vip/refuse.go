@@ -332,7 +332,7 @@ func refuseRules(sets [2]refuseSet) [][]expr.Any {
 // process, to be taken over by the next, goes on to be refused.
 func (w *Worker) leaveRefusal() {
 	for _, r := range w.table.routers {
-		if r.refuses() && slices.ContainsFunc(r.addresses, func(a *address) bool { return len(r.iface.seen[a.Prefix.Addr()]) > 0 }) {
+		if r.refuses() && slices.ContainsFunc(r.addresses, func(a *address) bool { return len(a.iface.seen[a.Prefix.Addr()]) > 0 }) {
 			return
 		}
 	}

@@ -299,3 +299,17 @@ func TestRefuse_FailsClosed(t *testing.T) {
 		t.Errorf("refused: %v", got)
 	}
 }
+
+// The address that is still on is not on the router's interface.
+func TestRefuse_StaysForAnAddressElsewhere(t *testing.T) {
+	l := newLab(t)
+	h := l.start(refusing(Router{
+		Name: "web", Interface: "left", Addresses: []Address{option("10.0.0.100/24", func(a *Address) { a.Interface = "right" })},
+	}))[0]
+	h.Hold(1)
+	l.expect(On)
+	l.end()
+	if diff := cmp.Diff([]string{"baton"}, l.tables()); diff != "" {
+		t.Errorf("tables after the end (-want +got):\n%s", diff)
+	}
+}

@@ -240,7 +240,7 @@ func (r *router) become(w *wish, now time.Duration) {
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
-		if r.macvlan == nil || r.macvlan.err == nil {
+		if r.macvlan == nil || r.macvlan.failure == nil {
 			r.linkErr = ""
 		}
 	}
@@ -348,8 +348,7 @@ func (a *address) becomeSettled() {
 // becomeMissing notes that the address is not on the interface although it
 // should be and was.
 func (a *address) becomeMissing(now time.Duration) {
-	a.installed, a.own, a.renew, a.announced, a.settling = false, false, false, false, false
-	a.iface.queue.stop(a)
+	a.becomeOff()
 	if !a.iface.link.up {
 		return // the kernel's doing, with the link
 	}
@@ -363,12 +362,18 @@ func (a *address) becomeMissing(now time.Duration) {
 	}
 }
 
+// becomeOff notes that the address is not on the interface any more.
+func (a *address) becomeOff() {
+	a.installed, a.own, a.renew, a.announced, a.settling = false, false, false, false, false
+	a.iface.queue.stop(a)
+}
+
 // becomeGone notes that the interface has gone, with the address on it.
 func (a *address) becomeGone() {
-	a.installed, a.own, a.renew, a.missing, a.announced, a.settling = false, false, false, false, false, false
+	a.becomeOff()
+	a.missing = false
 	a.remove = !a.wished // on an interface that comes, as at start
 	a.retryAt, a.backoff = 0, 0
-	a.iface.queue.stop(a)
 }
 
 // announce starts announcing the address, where that makes sense.
@@ -445,7 +450,7 @@ func (t *table) report(now time.Duration) {
 }
 
 func (t *table) reportRouter(r *router, now time.Duration) {
-	wished, on, allOn, busy := 0, 0, true, r.pending
+	wished, on, allOn, busy, elsewhere := 0, 0, true, r.pending, false
 	for _, a := range r.addresses {
 		if a.wished {
 			wished++
@@ -454,10 +459,12 @@ func (t *table) reportRouter(r *router, now time.Duration) {
 		if a.installed {
 			on++
 		}
-		busy = busy || a.iface.link.index != 0 && (a.remove || a.missing)
+		waits := a.iface.link.index != 0 && (a.remove || a.missing)
+		busy = busy || waits
+		elsewhere = elsewhere || waits && !a.onMacvlan()
 	}
 	if m := r.macvlan; m != nil {
-		busy = (busy && m.self.link.index != 0 || m.missing) && m.err == nil
+		busy = (busy && m.self.link.index != 0 || m.missing) && m.failure == nil || elsewhere
 		if wished > 0 && allOn {
 			m.repaired(now)
 		}
@@ -489,8 +496,8 @@ func (r *router) reportLink() {
 			reason = fmt.Errorf("hold addresses on %s: %w", f.name, err)
 		}
 	}
-	if r.macvlan != nil && r.macvlan.err != nil { // wished or not: it will be
-		reason = r.macvlan.err
+	if r.macvlan != nil && r.macvlan.failure != nil { // wished or not: it will be
+		reason = r.macvlan.failure
 	}
 	switch {
 	case reason == nil && r.linkErr != "":

@@ -195,6 +195,25 @@ func TestTable_InstallsBeforeItAnnounces(t *testing.T) {
 	s.want("remove 2001:db8::1/64", "remove 10.0.0.1/24", "web: off")
 }
 
+// The kernel takes IPv6 addresses off with the link. All of it may be heard at
+// once, and in the order in which the kernel tells it.
+func TestTable_ALinkDownAndUpIsNobodysRemoval(t *testing.T) {
+	s, h := newSim(t, web("10.0.0.1/24", "2001:db8::1/64"))
+	h[0].Hold(1)
+	s.settle()
+	s.journal = nil
+	s.link.up, s.link.running = false, false
+	s.table.setLink(s.link)
+	s.lose("2001:db8::1/64")
+	s.link.up, s.link.running = true, true
+	s.table.setLink(s.link)
+	s.settle()
+	s.want("add 2001:db8::1/64", "announce 10.0.0.1", "announce 2001:db8::1")
+	s.lose("2001:db8::1/64")
+	s.settle()
+	s.want("add 2001:db8::1/64", "announce 2001:db8::1", "web: repaired 2001:db8::1 after 200µs")
+}
+
 func TestTable_FlapCostsNothing(t *testing.T) {
 	s, h := newSim(t, web("10.0.0.1/24"))
 	h[0].Hold(1)

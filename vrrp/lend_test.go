@@ -241,3 +241,17 @@ func TestLend_MuteFault(t *testing.T) {
 		t.Errorf("let go after %s, want %s", n.now, bound)
 	}
 }
+
+// Whoever stops waits for HandoverBound, and no longer, whatever it had begun.
+func TestLend_MuteFaultThenShutdown(t *testing.T) {
+	n := newMaster(t, interval(10*second))
+	n.step(vrrp.Event{Kind: vrrp.Faulty, Reason: "no address", Mute: true})
+	n.step(vrrp.Event{Kind: vrrp.Shutdown})
+	bound := n.now + n.set.HandoverBound(n.id)
+	for n.state().Addresses != vrrp.AddressesOff {
+		n.expire()
+		if n.now > bound {
+			t.Fatalf("kept beyond %s", bound)
+		}
+	}
+}

@@ -244,8 +244,11 @@ func (r *router) shutdown(now time.Duration) {
 		return
 	}
 	r.stopped = true
-	if r.role == Master {
+	switch {
+	case r.role == Master:
 		r.leaveWord(now)
+	case r.grip == lent: // perhaps for longer than a stop may take
+		r.lentTil = min(r.lentTil, now+r.handoverBound())
 	}
 	if r.role == Init {
 		r.timer = Never // an unelectable rival may have held it

@@ -330,8 +330,8 @@ func (s *Set) State(id ID) State {
 	}
 }
 
-// HandoverBound is how long the router, when it leaves as master, keeps its
-// addresses at most while no successor is heard.
+// HandoverBound is how long the router, when it leaves as master or is shut down,
+// keeps its addresses at most while no successor is heard.
 func (s *Set) HandoverBound(id ID) time.Duration { return s.routers[id].handoverBound() }
 
 // Peers returns the nodes that have advertised the router, at most the last

@@ -69,7 +69,8 @@ func (r *router) apply(now time.Duration, priority uint8, first bool) {
 	switch {
 	case len(faults) > 0:
 		why := strings.Join(faults, "; ")
-		if changed && r.node.set.State(r.id).Role == vrrp.Fault {
+		told := slices.ContainsFunc(r.group.routers, func(o *router) bool { return o.id < r.id && slices.Equal(o.faults, faults) })
+		if changed && !told && r.node.set.State(r.id).Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
 		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: why})
@@ -81,6 +82,12 @@ func (r *router) apply(now time.Duration, priority uint8, first bool) {
 		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Recovered})
 	}
+}
+
+// deaf tells whether the link is one that nobody can be heard on. With
+// track_link false, one that is down need not be.
+func (r *router) deaf() bool {
+	return !r.link.exists || !r.link.state.Up && r.cfg.TrackLink
 }
 
 // linkFault says why nobody hears this router, and whether it is deaf as well;

@@ -123,11 +123,15 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
 		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
 	}
+	heard := by // on whose link the rival was
+	if a.Cause == vrrp.CauseGroup {
+		heard = g.node.routers[a.Member]
+	}
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))
-		t.PreviousMaster = by.nameOf(a.Rival)
+		t.PreviousMaster = heard.nameOf(a.Rival)
 		for _, r := range g.routers {
 			if t.PreviousMaster == "" {
 				t.PreviousMaster = r.nameOf(r.master)

@@ -124,6 +124,26 @@ func TestGroup_ALostLinkIsAFaultOfAll(t *testing.T) {
 	}
 }
 
+// Both families have lost the same link: one reason, and no last word into it.
+func TestGroup_ALostLinkOfTwoFamilies(t *testing.T) {
+	cfg := families()
+	cfg.Routers[0].Track, cfg.Routers[1].Track = nil, nil
+	s := newStage(t, cfg)
+	s.link(eth(true, "10.0.0.1/24", "fe80::1/64"))
+	s.n.start(s.now)
+	s.advance(3700 * time.Millisecond)
+	s.forget()
+	s.link(eth(false, "10.0.0.1/24"))
+	s.wantDone("release web IPv4", "tell web FAULT", "release web IPv6")
+	if log := s.log.String(); strings.Contains(log, "reasons for FAULT changed") {
+		t.Errorf("log tells of one change twice:\n%s", log)
+	}
+	s.forget()
+	s.now += time.Second
+	s.link(eth(true, "10.0.0.1/24"))
+	s.wantLog(`msg="reasons for FAULT changed" router=web interface=eth0 family=IPv6 vrid=51 reason="interface eth0 has no link-local address"`)
+}
+
 // One that starts with a link that is down comes in when that has mended.
 func TestGroup_StartsWithALinkThatIsDown(t *testing.T) {
 	s := newStage(t, edge())
@@ -151,6 +171,29 @@ func TestGroup_StepsBackAsOne(t *testing.T) {
 		t.Errorf("told %+v, want BACKUP since b is higher for wan", s.told)
 	}
 	s.wantLog(`router=lan interface=eth1 family=IPv4 vrid=20 from=MASTER to=BACKUP reason="wan: b is higher: 250 above 200"`)
+}
+
+// The master left on the link of the router that was not the last to change. Its
+// address is no node's, so it goes by the priority that it had there.
+func TestGroup_NamesTheOneThatLeft(t *testing.T) {
+	cfg := edge()
+	for i := range cfg.Routers {
+		cfg.Routers[i].Interface, cfg.Routers[i].Preempt = "eth0", false
+	}
+	s := newStage(t, cfg)
+	s.start()
+	s.verdict("upstream", health.Pass, "")
+	s.hearVRID(thirdAddr, 10, 190)
+	other := netip.MustParseAddr("10.0.0.4")
+	s.hearVRID(other, 20, 190)
+	s.hearVRID(other, 20, 0)
+	s.forget()
+	s.advance(2 * time.Second)
+	s.on("lan")
+	s.on("wan")
+	if len(s.told) != 1 || s.told[0].To != role.Master || s.told[0].PreviousMaster != "b" || s.told[0].Takeover != "handover" {
+		t.Errorf("told %+v, want MASTER by handover from b", s.told)
+	}
 }
 
 func TestGroup_HoldIsOfAll(t *testing.T) {

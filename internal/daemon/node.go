@@ -31,7 +31,7 @@ type node struct {
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
-	unsent  limiter[string]    // interfaces on which an advertisement failed
+	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
 
 	dirty   []*group // to be evaluated before the turn ends
@@ -65,6 +65,12 @@ type addresses interface {
 // hooks is told what one router has become: see role.Queue.
 type hooks interface {
 	Tell(t role.Transition)
+}
+
+// unsentKey is where an advertisement failed.
+type unsentKey struct {
+	iface    string
+	src, dst netip.Addr
 }
 
 // uplink is an interface that routers advertise on.
@@ -280,8 +286,7 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	sent := false
 	for _, a := range actions {
 		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
-			n.send(a)
-			sent = true
+			sent = n.send(a) || sent
 		}
 	}
 	if sent {
@@ -292,12 +297,16 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	}
 }
 
-// send queues one advertisement, to each peer where the router has some.
-func (n *node) send(a vrrp.Action) {
+// send queues one advertisement, to each peer where the router has some, and tells
+// whether there is anything to flush.
+func (n *node) send(a vrrp.Action) (queued bool) {
 	r := n.routers[a.Router]
 	src := n.set.State(a.Router).Local
-	if !src.IsValid() {
-		return // no address to speak from: the router is in FAULT for it
+	switch {
+	case !src.IsValid():
+		return false // no address to speak from: the router is in FAULT for it
+	case r.deaf():
+		return false // a last word that its group has it say, and nobody hears
 	}
 	for _, dst := range n.set.Destinations(a.Router) {
 		if dst == src {
@@ -305,17 +314,24 @@ func (n *node) send(a vrrp.Action) {
 		}
 		n.buf = n.set.AppendAdvertisement(n.buf[:0], a.Router, a.Priority, dst, n.out.wall())
 		n.out.send(r.link, r.mac, src, dst, n.buf, a.Priority == 0)
+		queued = true
 	}
+	return queued
 }
 
-// sendFailed notes that the kernel refused an advertisement.
+// sendFailed notes that the kernel refused advertisements.
 func (n *node) sendFailed(now time.Duration, err error) {
-	var failed *link.SendError
-	name := ""
-	if errors.As(err, &failed) {
-		name = failed.Interface
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			n.sendFailed(now, e)
+		}
+		return
 	}
-	if n.unsent.allow(now, name) {
+	var key unsentKey
+	if failed := (*link.SendError)(nil); errors.As(err, &failed) {
+		key = unsentKey{failed.Interface, failed.Source, failed.Destination}
+	}
+	if n.unsent.allow(now, key) {
 		n.log.Warn("advertisement not sent", "err", err)
 	}
 }

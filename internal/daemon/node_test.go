@@ -369,23 +369,29 @@ func TestLookupOf(t *testing.T) {
 	}
 }
 
-func TestSendFailed_IsLoggedOnceAMinuteForEachInterface(t *testing.T) {
+func TestSendFailed_IsLoggedOnceAMinuteForEachDestination(t *testing.T) {
 	s := newStage(t, pair())
-	failed := func(name string) {
-		s.n.sendFailed(s.now, &link.SendError{Interface: name, Err: unix.ENETDOWN})
+	failed := func(name string, dsts ...netip.Addr) {
+		var all []error
+		for _, dst := range dsts {
+			all = append(all, &link.SendError{Interface: name, Source: ownAddr, Destination: dst, Err: unix.ENETDOWN})
+		}
+		s.n.sendFailed(s.now, errors.Join(all...))
 	}
-	failed("eth0")
-	failed("eth1")
+	failed("eth0", peerAddr)
+	failed("eth1", peerAddr)
 	s.now += time.Minute - 1
-	failed("eth0")
-	if got := strings.Count(s.log.String(), "advertisement not sent"); got != 2 {
-		t.Errorf("%d lines within a minute, want one for each of 2 interfaces:\n%s", got, s.log.String())
+	failed("eth0", peerAddr, thirdAddr)
+	if got := strings.Count(s.log.String(), "advertisement not sent"); got != 3 {
+		t.Errorf("%d lines within a minute, want one for each of 3 destinations:\n%s", got, s.log.String())
 	}
 	s.now++
-	failed("eth0")
-	if got := strings.Count(s.log.String(), "advertisement not sent"); got != 3 {
-		t.Errorf("%d lines after a minute, want 3", got)
+	failed("eth0", thirdAddr, peerAddr)
+	if got := strings.Count(s.log.String(), "advertisement not sent"); got != 4 {
+		t.Errorf("%d lines after a minute, want 4:\n%s", got, s.log.String())
 	}
+	s.n.sendFailed(s.now, errors.New("another one"))
+	s.wantLog(`msg="advertisement not sent" err="another one"`)
 }
 
 func TestAddressEvent_OfNobody(t *testing.T) {

@@ -163,8 +163,9 @@ func (r *router) sendKept() {
 		return
 	}
 	r.keptTill = vrrp.Never
-	r.node.send(r.kept)
-	r.node.out.flush()
+	if r.node.send(r.kept) {
+		r.node.out.flush()
+	}
 }
 
 // do carries out one action; advertisements have been sent before.

@@ -63,7 +63,13 @@ func Scan(ctx context.Context, iface string, listen time.Duration) ([]Speaker, e
 	if len(conns) == 0 {
 		return nil, errors.Join(failed...)
 	}
-	defer context.AfterFunc(ctx, poller.Wake)()
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { poller.Wake(); close(woken) })
+	defer func() {
+		if !stop() {
+			<-woken // or the poller would be closed under it
+		}
+	}()
 	var survey vrrp.Survey
 	var ready []uint64
 	for end := poller.Now() + listen; ctx.Err() == nil && poller.Now() < end; {

@@ -64,8 +64,9 @@ type Conn struct {
 	virtual *framer // nil before EnableVirtualMAC
 	poller  *Poller // nil before Watch
 	out     sender
-	refusal *SendError // for the next Flush to tell
 	rate    bucket
+
+	refusals []error // *SendErrors for the next Flush to tell
 
 	packets       []Packet
 	refused       []Packet

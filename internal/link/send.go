@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -212,8 +213,12 @@ func (s *sender) forget(sent int) {
 	}
 }
 
-// SendError is what Flush returns when the kernel refused messages. It tells of
-// the first one.
+// mostRefusals is of how many pairs of source and destination a Flush tells that
+// the kernel refused their messages.
+const mostRefusals = 16
+
+// SendError is what Flush returns when the kernel refused messages from one source
+// to one destination. It tells of the first one.
 type SendError struct {
 	Interface   string
 	Source      netip.Addr
@@ -252,15 +257,30 @@ func (e *SendError) Unwrap() error { return e.Err }
 // system call. Messages that the kernel has no room for stay queued (Pending);
 // those that it refuses are dropped and reported in a *SendError, which does not
 // keep the others from being sent. It tells also of those that a full queue sent
-// before.
+// before. Where several sources or destinations are concerned, the errors are
+// joined (errors.Join), at most 16.
 func (c *Conn) Flush() error {
 	c.flush()
-	failure := c.refusal
-	c.refusal = nil
-	if failure != nil {
-		return failure
+	failures := c.refusals
+	c.refusals = nil
+	if len(failures) == 1 {
+		return failures[0]
 	}
-	return nil
+	return errors.Join(failures...)
+}
+
+// refuse notes that the kernel refused m.
+func (c *Conn) refuse(m *message, errno unix.Errno) {
+	c.stats.SendFailed++
+	for _, err := range c.refusals {
+		if e, ok := err.(*SendError); ok && e.Source == m.src && e.Destination == m.dst {
+			e.Refused++
+			return
+		}
+	}
+	if len(c.refusals) < mostRefusals {
+		c.refusals = append(c.refusals, &SendError{Interface: c.name, Source: m.src, Destination: m.dst, Refused: 1, Err: errno})
+	}
 }
 
 // flush is Flush that leaves the error for the next one to tell.
@@ -279,12 +299,7 @@ sending:
 			c.stats.SendDeferred++
 			break sending
 		default: // the error is that of the first message
-			if c.refusal == nil {
-				m := &s.queue[done]
-				c.refusal = &SendError{Interface: c.name, Source: m.src, Destination: m.dst, Err: errno}
-			}
-			c.refusal.Refused++
-			c.stats.SendFailed++
+			c.refuse(&s.queue[done], errno)
 			done++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,6 +116,28 @@ func TestSend_MoreThanQueue(t *testing.T) {
 	if s := a.Stats(); s.Sent != messages-2 || s.SendFailed != 2 || s.SendDropped != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// One peer that cannot be reached does not hide another one.
+func TestFlush_TellsOfEachDestination(t *testing.T) {
+	c := &Conn{name: "eth0"}
+	src := netip.MustParseAddr("10.0.0.1")
+	to := func(n int) *message { return &message{src: src, dst: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})} }
+	c.refuse(to(2), unix.ENETUNREACH)
+	c.refuse(to(3), unix.EPERM)
+	c.refuse(to(2), unix.EPERM)
+	const want = "send from 10.0.0.1 to 10.0.0.2 on eth0: network is unreachable (is the interface up, and the source address on it, and does a route lead there by it?) (2 messages lost)\n" +
+		"send from 10.0.0.1 to 10.0.0.3 on eth0: operation not permitted (does a firewall rule forbid it?)"
+	if err := c.Flush(); err == nil || err.Error() != want {
+		t.Errorf("error %q\nwant  %q", err, want)
+	}
+	for n := range 255 {
+		c.refuse(to(n), unix.EPERM)
+	}
+	if err := c.Flush(); strings.Count(err.Error(), "send from") != mostRefusals || c.stats.SendFailed != 258 {
+		t.Errorf("%d failed; error %q", c.stats.SendFailed, err)
+	}
+	must(t, c.Flush())
 }
 
 func TestSend_WrongFamily(t *testing.T) {
