@@ -97,16 +97,6 @@ func (p forgery) frame(source [4]byte) []byte {
 	return append(append(frame, ip...), m...)
 }
 
-// checksum is that of RFC 1071 over an even number of bytes.
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) > 0; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	sum = sum>>16 + sum&0xffff
-	return ^uint16(sum + sum>>16)
-}
-
 // flood sends the frames in turn, 20,000 a second, until the returned function is called, which says how many.
 func flood(t *testing.T, h *lab.Host, frames [][]byte) (end func() int) {
 	t.Helper()
