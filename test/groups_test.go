@@ -127,7 +127,12 @@ func TestGroup_TwoFamiliesInOneRouter(t *testing.T) {
 		script := "#!/bin/sh\necho \"$3\" >>/run/told\n"
 		must(t, os.WriteFile(s.Ports[name].Host.Path("/run/hook"), []byte(script), 0o755))
 	}
-	a, _ := startPair(t, s, site.Baton, site.Baton, c)
+	a, b := add(t, s, "a", site.Baton, c), add(t, s, "b", site.Baton, c)
+	must(t, a.Start())
+	settled(t, s, "a", c) // or b may be master first, by a hair
+	must(t, b.Start())
+	_, err := b.AwaitRole("web", "BACKUP", time.Time{}, patience)
+	must(t, err)
 	told := func(node, want string) {
 		t.Helper()
 		var text []byte
