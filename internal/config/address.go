@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"strings"
 )
@@ -176,14 +177,22 @@ func (w *walk) broadcast(n *node, p netip.Prefix) netip.Addr {
 	return a
 }
 
+// parsePrefix parses ADDRESS/LEN, or an address for one host, neither with a zone.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		a, err := netip.ParseAddr(text)
+		if err == nil && a.Zone() != "" {
+			err = errors.New("a zone has no place in it")
+		}
+		return netip.PrefixFrom(a, a.BitLen()), err
+	}
+	return netip.ParsePrefix(text)
+}
+
 // peerOf reads the other end of a point-to-point link. The length is that of the peer, then.
 func (w *walk) peerOf(n *node, own netip.Prefix) netip.Prefix {
-	text, _, hasLength := strings.Cut(n.text, "/")
-	a, err := netip.ParseAddr(text)
-	p := netip.PrefixFrom(a, a.BitLen())
-	if err == nil && hasLength {
-		p, err = netip.ParsePrefix(n.text)
-	}
+	p, err := parsePrefix(n.text)
+	a := p.Addr()
 	switch {
 	case err != nil:
 		w.errorAt(n.place, n.path, "ADDRESS or ADDRESS/LEN", "%s is no address", quote(n.text))

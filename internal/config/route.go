@@ -220,14 +220,10 @@ func (w *walk) table(f fields) uint32 {
 
 // network reads NETWORK/LEN, or an address for one host.
 func (w *walk) network(n *node) netip.Prefix {
-	text, _, hasLength := strings.Cut(n.text, "/")
-	a, err := netip.ParseAddr(text)
-	p := netip.PrefixFrom(a, a.BitLen())
-	if err == nil && hasLength {
-		p, err = netip.ParsePrefix(n.text)
-	}
+	p, err := parsePrefix(n.text)
+	a := p.Addr()
 	switch {
-	case err != nil || a.Zone() != "":
+	case err != nil:
 		hint := ""
 		if n.text == "all" || n.text == "any" {
 			hint = "leave it out for any"

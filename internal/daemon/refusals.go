@@ -45,7 +45,7 @@ var advice = map[vrrp.Refusal]string{
 	vrrp.RefusedDestination: "one of us speaks multicast and the other unicast: see peers",
 	vrrp.RefusedPeer:        "its sender is not in peers",
 	vrrp.RefusedAuthType:    "one of us has a password and the other none, or it wants AH, which baton does not speak: see authentication",
-	vrrp.RefusedPassword:    "its sender has another password",
+	vrrp.RefusedPassword:    "its sender has another password: give every node the same one, see authentication",
 	vrrp.RefusedMismatch:    "its sender has another advertisement_interval, which version 2 does not allow",
 	vrrp.RefusedSigned:      "its sender signs, and this router has no keys: see authentication",
 	vrrp.RefusedUnsigned:    "its sender does not sign, or somebody forges: see authentication",

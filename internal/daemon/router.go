@@ -247,7 +247,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	case vip.Failed:
 		if e.Address.IsValid() {
 			r.log.Error("virtual address could not be put in place", "address", e.Address, "err", e.Err)
-		} else if r.macvlan() == "" { // the link's state says so too, as a reason for FAULT
+		} else if r.macvlan() == "" || r.deaf() { // the link's state says so too, as a reason for FAULT
 			r.log.Info("virtual addresses wait for their interface", "err", e.Err)
 		} else {
 			r.log.Error("virtual addresses cannot be put in place", "err", e.Err)

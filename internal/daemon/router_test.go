@@ -10,6 +10,7 @@ import (
 
 	"baton/health"
 	"baton/internal/config"
+	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
 	"baton/vrrp"
@@ -382,6 +383,11 @@ func TestVirtualMAC_ThatCannotBeMadeIsAFault(t *testing.T) {
 	s.wantLog(`level=ERROR msg="virtual addresses cannot be put in place"`)
 	s.advance(time.Second)
 	s.wantRole(vrrp.Fault, "make vrrp.51: busy (held: it failed as master)")
+
+	// That the link is gone is no news beside the reason for FAULT.
+	s.n.linkChanged(s.now, s.n.uplink("eth0"), link.Interface{}, false, nil)
+	s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: vip.Failed, Err: errors.New("hold addresses on eth0: there is no such interface"), Seq: 1})
+	s.wantLog(`level=INFO msg="virtual addresses wait for their interface"`)
 }
 
 func TestHooks_AreToldOfMasterOnlyWithTheAddressesOn(t *testing.T) {

@@ -34,26 +34,31 @@ type Interface struct {
 
 // Source chooses the address that adverts come from, passing over those that
 // exclude names (virtual addresses); a nil exclude names none. IPv4: the primary
-// address, in the kernel's order. IPv6: the first link-local one that duplicate
+// address, in the kernel's order; a secondary one where every primary is excluded,
+// as when the host's own came back while a virtual one was there. IPv6: the first link-local one that duplicate
 // address detection has let pass (RFC 9568 section 7.2).
 func (i Interface) Source(ipv6 bool, exclude func(netip.Addr) bool) (netip.Addr, bool) {
+	var secondary netip.Addr
 	for _, a := range i.Addresses {
 		addr := a.Prefix.Addr()
 		switch {
 		case addr.Is4() == ipv6:
-		case !ipv6 && a.Secondary:
 		case ipv6 && (a.Tentative || !addr.IsLinkLocalUnicast()):
 		case exclude != nil && exclude(addr):
+		case a.Secondary:
+			if !secondary.IsValid() {
+				secondary = addr
+			}
 		default:
 			return addr, true
 		}
 	}
-	return netip.Addr{}, false
+	return secondary, secondary.IsValid()
 }
 
 // SourceTo chooses the address that adverts to a peer come from (unicast),
 // passing over those that exclude names; a nil exclude names none. IPv4: a primary
-// address. IPv6: one that duplicate address detection has let pass, link-local for
+// address, or else a secondary one, as with Source. IPv6: one that duplicate address detection has let pass, link-local for
 // a link-local peer and for no other, which no answer would find. Of these, the
 // first whose network the peer is in; else the first. An address that is not
 // deprecated goes before one that is, and a permanent one before one with a
@@ -66,11 +71,11 @@ func (i Interface) SourceTo(peer netip.Addr, exclude func(netip.Addr) bool) (net
 		switch {
 		case addr.Is4() != peer.Is4(), addr.IsLinkLocalUnicast() != peer.IsLinkLocalUnicast() && peer.Is6():
 			continue
-		case a.Secondary, a.Tentative, exclude != nil && exclude(addr):
+		case a.Tentative, exclude != nil && exclude(addr):
 			continue
 		}
 		rank := 0
-		for n, good := range [...]bool{a.Permanent, !a.Deprecated, a.Prefix.Contains(peer)} {
+		for n, good := range [...]bool{a.Permanent, !a.Deprecated, a.Prefix.Contains(peer), !a.Secondary} {
 			if good {
 				rank |= 1 << n
 			}
