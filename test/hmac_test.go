@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,11 +38,10 @@ func TestHMAC_Pair(t *testing.T) {
 	settled(t, s, "a", old)
 	from := time.Now().Add(-2 * interval)
 	for _, node := range []string{"a", "b"} {
-		if p := s.Wire(node).Packets(); !slices.ContainsFunc(p, func(p frame.Packet) bool {
+		_, err := s.Wire(node).Wait(time.Time{}, patience, func(p frame.Packet) bool {
 			return p.Advert != nil && p.Advert.Signed && p.Advert.Checksum == frame.Pseudo
-		}) {
-			t.Errorf("nothing on the wire of %s is signed", node)
-		}
+		})
+		must(t, err)
 	}
 	must(t, a.Stop())
 	settled(t, s, "b", old)
