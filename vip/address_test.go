@@ -298,7 +298,7 @@ func TestWorker_AddressOnAnotherInterface(t *testing.T) {
 	)}
 	h := l.start(r)[0]
 	h.Hold(1)
-	if e := l.expect(Failed); !errors.Is(e.Err, errNoInterface) || !strings.Contains(e.Err.Error(), "other") {
+	if e := l.expect(Failed); !errors.Is(e.Err, ErrNoInterface) || !strings.Contains(e.Err.Error(), "other") {
 		t.Errorf("event %+v, want that the other interface is missing", e)
 	}
 	more()
@@ -321,7 +321,7 @@ func TestWorker_AddressOnAnotherInterface(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 	l.check(l.kernel.LinkDel(l.link("other")))
-	for e := l.event(); !errors.Is(e.Err, errNoInterface); e = l.event() {
+	for e := l.event(); !errors.Is(e.Err, ErrNoInterface); e = l.event() {
 		if e.Kind != Failed {
 			t.Errorf("event %+v", e)
 		}

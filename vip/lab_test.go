@@ -236,7 +236,7 @@ func (l *lab) expect(k EventKind) Event {
 func (l *lab) expectUp() {
 	l.t.Helper()
 	e := l.event()
-	if e.Kind == Failed && errors.Is(e.Err, errLinkDown) {
+	if e.Kind == Failed && errors.Is(e.Err, ErrLinkDown) {
 		e = l.event()
 	}
 	if e.Kind != Recovered {

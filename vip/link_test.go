@@ -21,7 +21,7 @@ func TestWorker_LinkDownAndUp(t *testing.T) {
 	h[1].Hold(1)
 	l.expect(On)
 	l.check(l.kernel.LinkSetDown(l.link("left")))
-	if e := l.expect(Failed); e.Router != "six" || !errors.Is(e.Err, errLinkDown) {
+	if e := l.expect(Failed); e.Router != "six" || !errors.Is(e.Err, ErrLinkDown) {
 		t.Errorf("event %+v, want six's link down", e)
 	}
 	if e := l.expect(Off); e.Router != "six" {
@@ -64,9 +64,9 @@ func TestWorker_InterfaceGoneAndBack(t *testing.T) {
 		switch e := l.event(); {
 		case e.Kind == Off:
 			off = true
-		case e.Kind == Failed && errors.Is(e.Err, errNoInterface):
+		case e.Kind == Failed && errors.Is(e.Err, ErrNoInterface):
 			gone = true
-		case e.Kind != Failed || !errors.Is(e.Err, errLinkDown):
+		case e.Kind != Failed || !errors.Is(e.Err, ErrLinkDown):
 			t.Errorf("event %+v, want no interface", e)
 		}
 	}
@@ -86,7 +86,7 @@ func TestWorker_InterfaceMissingAtStart(t *testing.T) {
 	l.check(l.kernel.LinkDel(l.link("left")))
 	h := l.start(Router{Name: "web", Interface: "left", Addresses: addresses("10.0.0.100/24")})[0]
 	h.Hold(1)
-	if e := l.expect(Failed); !errors.Is(e.Err, errNoInterface) || e.Address.IsValid() {
+	if e := l.expect(Failed); !errors.Is(e.Err, ErrNoInterface) || e.Address.IsValid() {
 		t.Errorf("event %+v, want no interface", e)
 	}
 	l.veth()
@@ -106,7 +106,7 @@ func TestWorker_InterfaceRenamed(t *testing.T) {
 	l.expect(Off)
 	l.until("no address is left behind", func() bool { return len(l.on("elsewhere")) == 0 })
 	l.check(l.kernel.LinkSetName(left, "left"))
-	if e := l.expect(Failed); !errors.Is(e.Err, errLinkDown) {
+	if e := l.expect(Failed); !errors.Is(e.Err, ErrLinkDown) {
 		t.Errorf("event %+v, want the link down", e)
 	}
 	l.check(l.kernel.LinkSetUp(left))

@@ -419,9 +419,9 @@ func TestMacvlan_BaseGoneAndBack(t *testing.T) {
 		switch e := l.event(); {
 		case e.Kind == Off:
 			off = true
-		case e.Kind == Failed && errors.Is(e.Err, errNoInterface):
+		case e.Kind == Failed && errors.Is(e.Err, ErrNoInterface):
 			gone = true
-		case e.Kind != Failed || !errors.Is(e.Err, errLinkDown):
+		case e.Kind != Failed || !errors.Is(e.Err, ErrLinkDown):
 			t.Errorf("event %+v, want no interface", e)
 		}
 	}

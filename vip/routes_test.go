@@ -522,7 +522,7 @@ func TestWorker_RouteWaitsForItsGateway(t *testing.T) {
 	h.Hold(1)
 	want := map[string]error{
 		r.Routes[0].String(): unix.ENETUNREACH,
-		r.Routes[1].String(): errNoInterface,
+		r.Routes[1].String(): ErrNoInterface,
 	}
 	for range 3 {
 		e := l.event()

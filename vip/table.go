@@ -153,11 +153,14 @@ const (
 	settleBatch = 64 // addresses at once
 )
 
+// What keeps addresses off for as long as their interface is away; a Failed of a
+// router as a whole wraps them.
 var (
-	errNoInterface = errors.New("there is no such interface")
-	errLinkDown    = errors.New("the interface is down")
-	errContested   = errors.New("somebody removes it again and again")
+	ErrNoInterface = errors.New("there is no such interface")
+	ErrLinkDown    = errors.New("the interface is down")
 )
+
+var errContested = errors.New("somebody removes it again and again")
 
 func newTable(log *slog.Logger, emit func(Event)) *table {
 	return &table{log: log, emit: emit, ifaces: make(map[string]*iface), room: roomFirst, told: make(map[string]bool), refusal: errNotYet}
@@ -513,9 +516,9 @@ func (r *router) reportLink() {
 func (f *iface) absence() error {
 	switch {
 	case f.link.index == 0:
-		return errNoInterface
+		return ErrNoInterface
 	case !f.link.up:
-		return errLinkDown
+		return ErrLinkDown
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -245,11 +246,12 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	case vip.Off:
 		r.on = false
 	case vip.Failed:
-		if e.Address.IsValid() {
+		switch {
+		case e.Address.IsValid():
 			r.log.Error("virtual address could not be put in place", "address", e.Address, "err", e.Err)
-		} else if r.macvlan() == "" || r.deaf() { // the link's state says so too, as a reason for FAULT
-			r.log.Info("virtual addresses wait for their interface", "err", e.Err)
-		} else {
+		case errors.Is(e.Err, vip.ErrNoInterface), errors.Is(e.Err, vip.ErrLinkDown):
+			r.log.Info("virtual addresses wait for their interface", "err", e.Err) // the link's state is a reason for FAULT
+		default:
 			r.log.Error("virtual addresses cannot be put in place", "err", e.Err)
 		}
 		if len(r.broken) == 0 {

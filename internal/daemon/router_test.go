@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,6 @@ import (
 
 	"baton/health"
 	"baton/internal/config"
-	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
 	"baton/vrrp"
@@ -269,7 +269,7 @@ func TestAddressFailed_RecoveredInTime(t *testing.T) {
 func TestAddressFailed_ForWantOfTheInterface(t *testing.T) {
 	s := newStage(t, pair())
 	s.master()
-	gone := vip.Event{Router: "web", Kind: vip.Failed, Err: errors.New("hold addresses on eth0: the interface is down"), Seq: 1}
+	gone := vip.Event{Router: "web", Kind: vip.Failed, Err: fmt.Errorf("hold addresses on eth0: %w", vip.ErrLinkDown), Seq: 1}
 	s.n.addressEvent(s.now, gone)
 	s.wantLog(`level=INFO msg="virtual addresses wait for their interface"`)
 	s.advance(100 * time.Millisecond)
@@ -384,10 +384,23 @@ func TestVirtualMAC_ThatCannotBeMadeIsAFault(t *testing.T) {
 	s.advance(time.Second)
 	s.wantRole(vrrp.Fault, "make vrrp.51: busy (held: it failed as master)")
 
-	// That the link is gone is no news beside the reason for FAULT.
-	s.n.linkChanged(s.now, s.n.uplink("eth0"), link.Interface{}, false, nil)
-	s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: vip.Failed, Err: errors.New("hold addresses on eth0: there is no such interface"), Seq: 1})
-	s.wantLog(`level=INFO msg="virtual addresses wait for their interface"`)
+}
+
+func TestAddressFailed_OfTheRouterAsAWhole(t *testing.T) {
+	s := newStage(t, pair())
+	s.start()
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("hold addresses on eth0: %w", vip.ErrNoInterface), `level=INFO msg="virtual addresses wait for their interface"`},
+		{fmt.Errorf("hold addresses on eth0: %w", vip.ErrLinkDown), `level=INFO msg="virtual addresses wait for their interface"`},
+		{errors.New("refuse packets by nftables: no"), `level=ERROR msg="virtual addresses cannot be put in place"`},
+	} {
+		s.log.Reset()
+		s.n.addressEvent(s.now, vip.Event{Router: "web", Kind: vip.Failed, Err: tt.err})
+		s.wantLog(tt.want)
+	}
 }
 
 func TestHooks_AreToldOfMasterOnlyWithTheAddressesOn(t *testing.T) {
