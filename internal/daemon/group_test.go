@@ -279,6 +279,17 @@ func TestVirtualMAC_FirstAdvertisementWaitsForTheAddresses(t *testing.T) {
 	s.on("web")
 	s.wantDone("tell web MASTER")
 
+	s = newStage(t, pair(web)) // the next one is due 6 ms later: routers of a link share a phase
+	s.now += 775 * time.Millisecond
+	s.link(eth(true, "fe80::1/64"))
+	s.n.start(s.now)
+	s.advance(3218750*time.Microsecond + 10*time.Millisecond)
+	s.wantDone("tell web BACKUP", "hold web 1")
+	s.on("web")
+	s.wantDone(advertisement, "flush", "tell web MASTER")
+	s.advance(900 * time.Millisecond)
+	s.wantDone()
+
 	s = start() // it has something better to say
 	s.n.linkChanged(s.now, s.n.uplink("eth0"), eth(false), true, nil)
 	s.n.leave(s.now)

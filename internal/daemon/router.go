@@ -123,8 +123,13 @@ const mostKept = 20 * time.Millisecond
 // which switches learn where that MAC is now, and the kernel puts an IPv6
 // address into use some milliseconds after it was asked: 8 to 14 questions of a
 // client at 1 kHz were lost at a planned move while the old master still
-// answered. Whatever else is to be sent goes at once.
+// answered. The second one waits with it, which may be due a moment later, as
+// the routers of a link share a phase. A last word goes at once.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
+	if r.keptTill != vrrp.Never && a.Priority > 0 {
+		r.kept = a
+		return true
+	}
 	r.keptTill = vrrp.Never
 	if r.mac == (link.MAC{}) || !r.cfg.IPv6 || len(r.cfg.Addresses) == 0 {
 		return false
