@@ -94,8 +94,10 @@ func TestWithoutAddresses(t *testing.T) {
 	c.Routers[0].Notify = `{master: [sh, -c, 'echo $node >> /run/masters']}`
 	a, b := add(t, s, "a", site.Baton, c), add(t, s, "b", site.Baton, c)
 	must(t, a.Start())
+	_, err := a.AwaitRole("web", "MASTER", time.Time{}, patience) // or b may be master first, by a hair
+	must(t, err)
 	must(t, b.Start())
-	_, err := a.AwaitRole("web", "MASTER", time.Time{}, patience)
+	_, err = b.AwaitRole("web", "BACKUP", time.Time{}, patience)
 	must(t, err)
 	hooked := func(n *site.Node) string {
 		text, _ := os.ReadFile(n.Host.Path("/run/masters")) // absent: not yet

@@ -122,11 +122,16 @@ const mostKept = 20 * time.Millisecond
 // its addresses answer, and tells whether it did. It is the frame from which
 // switches learn where that MAC is now, and to set an interface up and put the
 // addresses on takes some milliseconds: 8 to 14 questions of a client at 1 kHz
-// were lost at a planned move while the old master still answered. Whatever
-// else is to be sent goes at once.
+// were lost at a planned move while the old master still answered. The second
+// one waits with it, which may be due a moment later, as the routers of a link
+// share a phase. A last word goes at once.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
+	if r.keptTill != vrrp.Never && a.Priority > 0 {
+		r.kept = a
+		return true
+	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) || len(r.cfg.Addresses) == 0 {
+	if r.mac == (link.MAC{}) {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -173,19 +178,13 @@ func (r *router) sendKept() {
 func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
-		if len(r.cfg.Addresses) == 0 {
-			r.inPlace = true
-			return
-		}
 		r.on, r.inPlace = true, false
 		r.holds++
 		r.addresses.Hold(r.holds)
 	case vrrp.Release:
-		switch {
-		case len(r.cfg.Addresses) == 0:
-		case a.Addr.IsValid():
+		if a.Addr.IsValid() {
 			r.addresses.Release(a.Addr)
-		default:
+		} else {
 			r.addresses.Release()
 		}
 	case vrrp.Change:
