@@ -106,6 +106,20 @@ func TestMacvlan_SomebodyDeletesIt(t *testing.T) {
 	s.want(append(again, "web: repaired")...)
 }
 
+// What others remove is not off when the removal is heard late in a turn, after
+// plan: the next one has it back.
+func TestMacvlan_DeletedAfterPlan(t *testing.T) {
+	s, h := newSim(t, virtualWeb("10.0.0.100/24"))
+	h[0].Hold(1)
+	s.settle()
+	s.journal = nil
+	s.loseVlan()
+	s.table.report(s.now)
+	s.settle()
+	s.want("make the virtual MAC's interface vrrp.51", "change settings of vrrp.51", "change settings of vrrp.51",
+		"set up the virtual MAC's interface vrrp.51", "add 10.0.0.100/24", "announce 10.0.0.100", "web: repaired")
+}
+
 // TestMacvlan_GoesWithItsBase has the deletion be heard before that of the base.
 func TestMacvlan_GoesWithItsBase(t *testing.T) {
 	s, h := newSim(t, virtualWeb("10.0.0.100/24"))

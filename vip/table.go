@@ -467,7 +467,8 @@ func (t *table) reportRouter(r *router, now time.Duration) {
 		elsewhere = elsewhere || waits && !a.onMacvlan()
 	}
 	if m := r.macvlan; m != nil {
-		busy = (busy && m.self.link.index != 0 || m.missing) && m.failure == nil || elsewhere
+		lost := m.ready && r.dirty // perhaps: plan has not looked why yet
+		busy = (busy && m.self.link.index != 0 || m.missing || lost) && m.failure == nil || elsewhere
 		if wished > 0 && allOn {
 			m.repaired(now)
 		}
