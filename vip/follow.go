@@ -23,6 +23,7 @@ type routing struct {
 	port      uint32        // netlink port of the requests, whose echo is no news
 	swept     bool          // what earlier configurations left has been removed
 	stale     bool          // to be read again
+	again     bool          // and then once more
 	readAt    time.Duration // but not before
 }
 
@@ -89,8 +90,14 @@ func (k *routing) has(rule, six bool) bool {
 // touched notes that the kernel may have dropped routes without a word: it does
 // so with IPv4 routes when an interface goes down or an address is removed.
 func (k *routing) touched() {
-	k.stale = k.stale || len(k.followers) > 0
+	if len(k.followers) > 0 {
+		k.touch()
+	}
 }
+
+// touch has all be read, and shortly afterwards once more: the kernel tells of a
+// removal before it makes it, and shows until then what will be gone.
+func (k *routing) touch() { k.stale, k.again = true, true }
 
 // hear takes a notification about a route or a rule.
 func (k *routing) hear(m syscall.NetlinkMessage) {
@@ -103,7 +110,7 @@ func (k *routing) hear(m syscall.NetlinkMessage) {
 	}
 	gone := m.Header.Type == unix.RTM_DELROUTE || m.Header.Type == unix.RTM_DELRULE
 	for _, f := range k.followers[o.key] {
-		k.stale = true
+		k.touch()
 		switch {
 		case gone && o.proto == Protocol, gone && f.rule, m.Header.Flags&unix.NLM_F_REPLACE != 0:
 			// What the kernel removes by itself, with an interface or a source, is
@@ -120,7 +127,7 @@ func (k *routing) hear(m syscall.NetlinkMessage) {
 // program's and belongs to no router: once, when the first are read.
 func (t *table) read(objects []object) {
 	k := &t.routing
-	k.seen, k.stale = make(map[key][]object), false
+	k.seen, k.stale, k.again = make(map[key][]object), k.again, false
 	for _, o := range objects {
 		switch {
 		case len(k.followers[o.key]) > 0:
@@ -135,7 +142,7 @@ func (t *table) read(objects []object) {
 	for _, list := range k.followers {
 		for _, f := range list {
 			f.router.dirty = true
-			f.taken = f.taken && !f.there()
+			f.taken = f.taken && (k.stale || !f.there())
 		}
 	}
 }

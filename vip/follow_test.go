@@ -90,6 +90,25 @@ func TestFollow_AfterTheAddressesAndBefore(t *testing.T) {
 	s.want("remove "+edgeRule, "remove "+edgeOther, "remove "+edgeDefault, "remove 2001:db8::1/64", "web: off")
 }
 
+// The kernel tells that it is going to remove a route, and still shows it.
+func TestFollow_ToldBeforeItIsGone(t *testing.T) {
+	for _, repair := range []bool{true, false} {
+		r := edge()
+		r.Routes[0].Repair = repair
+		s, _ := held(t, r)
+		f := s.table.routers[0].followers[0]
+		s.tell(f.object, unix.RTM_DELROUTE, unix.RTM_DELRULE, 0)
+		s.turn()
+		s.drop(func(o object) bool { return o.key == f.key })
+		s.settle()
+		if repair {
+			s.want("add "+edgeDefault, "web: repaired "+edgeDefault)
+		} else {
+			s.want("web: removed " + edgeDefault)
+		}
+	}
+}
+
 // TestFollow_NothingNewWhileLent has an object that was not in place when the
 // router began to leave.
 func TestFollow_NothingNewWhileLent(t *testing.T) {
