@@ -159,7 +159,7 @@ func TestMacvlan_HandoverLosesNothing(t *testing.T) {
 						wrong++
 					case p.port == ports[old] && !p.out && [6]byte(p.data[6:12]) == virtual:
 						spoke++
-						t.Errorf("from the virtual MAC at the old port: %x", p.data)
+						t.Logf("from the virtual MAC at the old port: %x", p.data)
 					}
 				}
 				t.Logf("asked %d, answered %d; after the announcement %d to the old port, %d from the virtual MAC there", sent, answered, wrong, spoke)
@@ -167,7 +167,7 @@ func TestMacvlan_HandoverLosesNothing(t *testing.T) {
 					t.Fatal("this tests nothing")
 				}
 				// What was under way to the old one, on a busy machine.
-				if wrong > 10 || sent-answered > 10 {
+				if wrong > 10 || spoke > 10 || sent-answered > 10 {
 					t.Error("the move lost more than what was under way")
 				}
 				at = next
