@@ -19,7 +19,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		Evaluate(200, tracks, func(string) Verdict { return Pass }, State{}, 0)
+		Evaluate(200, tracks, func(string) Reading { return Reading{Verdict: Pass} }, State{}, 0)
 	}
 }
 

@@ -60,7 +60,8 @@ func (k EffectKind) String() string {
 type Effect struct {
 	Kind EffectKind
 	// Weight, of kind Weight: a negative one is taken off while the check fails,
-	// a positive one put on while it passes.
+	// a positive one put on while it passes. Of a check that has a number it counts
+	// that many times while it passes, whatever its sign.
 	Weight int
 	When   When
 	// Grace is for how long after the router became master, or with When Backup
@@ -121,12 +122,12 @@ type Outcome struct {
 // A check without a verdict changes no priority. An effect of a role that the
 // router does not have now counts for nothing, and holds nothing up; INIT is
 // not master, so what counts in BACKUP counts there.
-func Evaluate(base int, tracks []Track, verdict func(check string) Verdict, s State, now time.Duration) Outcome {
+func Evaluate(base int, tracks []Track, reading func(check string) Reading, s State, now time.Duration) Outcome {
 	o := Outcome{Next: Never}
 	sum := base
 	for _, t := range tracks {
-		e, v := t.Effect, verdict(t.Check)
-		if t.HoldsInit() && v == Unknown {
+		e, v := t.Effect, reading(t.Check)
+		if t.HoldsInit() && v.Verdict == Unknown {
 			o.Waiting = append(o.Waiting, t.Check)
 		}
 		if !e.active(v) || !e.When.holds(s.Master) {
@@ -140,8 +141,9 @@ func Evaluate(base int, tracks []Track, verdict func(check string) Verdict, s St
 		case Fault:
 			o.Faults = append(o.Faults, t.Check)
 		case Weight:
-			sum += e.Weight
-			o.Terms = append(o.Terms, Term{t.Check, e.Weight})
+			amount := e.amount(v)
+			sum += amount
+			o.Terms = append(o.Terms, Term{t.Check, amount})
 		}
 	}
 	o.Priority = min(max(sum, 1), 254)
@@ -151,15 +153,30 @@ func Evaluate(base int, tracks []Track, verdict func(check string) Verdict, s St
 	return o
 }
 
-// active tells whether a verdict brings the effect about.
-func (e Effect) active(v Verdict) bool {
-	switch e.Kind {
-	case Fault:
-		return v == Fail
-	case Weight:
-		return v == Fail && e.Weight < 0 || v == Pass && e.Weight > 0
+// active tells whether a reading brings the effect about.
+func (e Effect) active(v Reading) bool {
+	switch {
+	case e.Kind == Fault:
+		return v.Verdict == Fail
+	case e.Kind != Weight:
+		return false
+	case v.Numbered:
+		return v.Verdict == Pass && v.Number != 0
 	}
-	return false
+	return v.Verdict == Fail && e.Weight < 0 || v.Verdict == Pass && e.Weight > 0
+}
+
+// mostAmount bounds what one check adds or takes: more than all priorities.
+const mostAmount = 254
+
+// amount is what an active weight comes to: of a check with a number, that many
+// times the weight.
+func (e Effect) amount(v Reading) int {
+	if !v.Numbered {
+		return e.Weight
+	}
+	number := min(max(v.Number, -mostAmount), mostAmount) // the product must not overflow
+	return min(max(e.Weight*number, -mostAmount), mostAmount)
 }
 
 func (w When) holds(master bool) bool {

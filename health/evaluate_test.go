@@ -74,7 +74,7 @@ func TestEvaluate(t *testing.T) {
 			if tt.want.Next == 0 {
 				tt.want.Next = Never
 			}
-			got := Evaluate(tt.base, []Track{{"c", tt.effect}}, func(string) Verdict { return tt.verdict }, tt.state, tt.now)
+			got := Evaluate(tt.base, []Track{{"c", tt.effect}}, func(string) Reading { return Reading{Verdict: tt.verdict} }, tt.state, tt.now)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -96,7 +96,7 @@ func TestEvaluate_Several(t *testing.T) {
 		{"osc-ui", Effect{Kind: Fault, When: Master, Grace: 40 * time.Second}},
 	}
 	verdicts := map[string]Verdict{"haproxy": Fail, "link": Fail, "fast": Pass, "slow": Fail, "keystone": Fail, "majority": Fail, "osc": Fail, "osc-db": Fail, "osc-ui": Fail}
-	got := Evaluate(200, tracks, func(c string) Verdict { return verdicts[c] }, State{Master: true, Since: time.Second}, 2*time.Second)
+	got := Evaluate(200, tracks, func(c string) Reading { return Reading{Verdict: verdicts[c]} }, State{Master: true, Since: time.Second}, 2*time.Second)
 	want := Outcome{
 		Priority: 1, // 200 - 150 + 20 - 100 is -30
 		Faults:   []string{"haproxy", "majority"},
@@ -106,6 +106,31 @@ func TestEvaluate_Several(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEvaluate_Number(t *testing.T) {
+	numbered := func(n int) Reading { return Reading{Verdict: Pass, Number: n, Numbered: true} }
+	tests := map[string]struct {
+		weight  int
+		reading Reading
+		want    Outcome
+	}{
+		"takes off":        {-10, numbered(3), Outcome{Priority: 70, Terms: []Term{{"c", -30}}}},
+		"puts on":          {10, numbered(3), Outcome{Priority: 130, Terms: []Term{{"c", 30}}}},
+		"negative number":  {10, numbered(-3), Outcome{Priority: 70, Terms: []Term{{"c", -30}}}},
+		"nought":           {-10, numbered(0), Outcome{Priority: 100}},
+		"no number at all": {-10, Reading{Verdict: Fail, Numbered: true}, Outcome{Priority: 100}},
+		"out of all range": {253, numbered(1 << 62), Outcome{Priority: 254, Terms: []Term{{"c", 254}}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.want.Next = Never
+			got := Evaluate(100, []Track{{"c", Effect{Kind: Weight, Weight: tt.weight}}}, func(string) Reading { return tt.reading }, State{}, 0)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -126,7 +151,7 @@ func TestEvaluate_NoMemory(t *testing.T) {
 		verdicts := map[string]Verdict{}
 		state := State{}
 		evaluate := func(tracks []Track) Outcome {
-			o := Evaluate(base, tracks, func(c string) Verdict { return verdicts[c] }, state, 0)
+			o := Evaluate(base, tracks, func(c string) Reading { return Reading{Verdict: verdicts[c]} }, state, 0)
 			if o.Priority < 1 || o.Priority > 255 || (o.Priority == 255) != (base == 255) {
 				t.Fatalf("priority %d of base %d", o.Priority, base)
 			}

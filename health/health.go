@@ -45,6 +45,14 @@ type Answer struct {
 	Text string
 	// Hint says what an administrator can do about a failure; may be empty.
 	Hint string
+	// Output is all that a command wrote, at most 4 KiB; empty for other probes.
+	Output string
+	// Number multiplies the weight of the routers that track the check, where
+	// Numbered; of a pass.
+	Number   int
+	Numbered bool
+	// None is no opinion: it counts neither as a pass nor as a failure.
+	None bool
 }
 
 // Probe asks once. The deadline of ctx is the check's timeout: an answer after
@@ -52,6 +60,29 @@ type Answer struct {
 // since the next run begins only then.
 type Probe interface {
 	Probe(ctx context.Context) Answer
+}
+
+// Watcher is a Probe that knows when its answer may have changed.
+type Watcher interface {
+	Probe
+	// Watch calls changed, which does not block, until ctx ends: the check is
+	// then asked at once and not at the next interval.
+	Watch(ctx context.Context, changed func())
+}
+
+// Reading is what a router makes its priority from.
+type Reading struct {
+	Verdict  Verdict
+	Number   int // of a pass, where Numbered
+	Numbered bool
+}
+
+// Force is a verdict that an operator has set in place of the check's own.
+type Force struct {
+	Verdict Verdict // Pass or Fail; Unknown: none
+	Until   time.Time
+	Reason  string
+	By      string // who set it
 }
 
 // Check says what to ask, how often, and how many answers change the verdict.
@@ -67,14 +98,21 @@ type Check struct {
 // MinInterval is the shortest interval of a check.
 const MinInterval = 50 * time.Millisecond
 
-// Change is a new verdict.
+// Change is a new verdict, or a new number beside the same one.
 type Change struct {
 	Check    string
 	From, To Verdict
+	Number   int // of To, where Numbered
+	Numbered bool
 	Text     string        // of the answer that decided
 	Hint     string        // of that answer
 	Runs     int           // answers alike in a row that decided
 	Took     time.Duration // by the run that decided
+}
+
+// Reading is what a router makes of it.
+func (c Change) Reading() Reading {
+	return Reading{Verdict: c.To, Number: c.Number, Numbered: c.Numbered}
 }
 
 // Result is what is known of a check now.
@@ -89,4 +127,6 @@ type Result struct {
 	At      time.Time     // of the last answer; zero before the first
 	Took    time.Duration // by the last answer
 	Hung    bool          // a run is past its deadline and has not ended
+	Output  string        // of the last answer
+	Forced  Force         // the verdict is an operator's, and the check's own goes on beside it
 }

@@ -11,17 +11,36 @@ import (
 type CheckType uint8
 
 const (
-	_            CheckType = iota
-	CommandCheck           // runs a program: exit status 0 passes
-	HAProxyCheck           // asks HAProxy's stats socket
+	_               CheckType = iota
+	CommandCheck              // runs a program: exit status 0 passes
+	HAProxyCheck              // asks HAProxy's stats socket
+	HTTPCheck                 // sends a request
+	TCPCheck                  // connects, and has a dialogue
+	UnixCheck                 // the same over a Unix socket
+	ConnectionCheck           // looks for a process that is connected to a port
+	PingCheck                 // sends an ICMP echo
+	ProcessCheck              // looks for processes
+	FileCheck                 // looks at a file
+	InterfaceCheck            // looks whether an interface is up and running
+	AddressCheck              // looks for an address of this host
+	RouteCheck                // looks for a route
+	UnitCheck                 // asks systemd
+	ContainerCheck            // asks docker or podman
+	OCFCheck                  // runs a resource agent's monitor
+	QuorumCheck               // counts the nodes that answer
+	AllCheck                  // passes when all of some checks do
+	AnyCheck                  // when one of them does
+	AtLeastCheck              // when so many do
 )
 
+var checkTypeNames = [...]string{
+	"", "command", "haproxy", "http", "tcp", "unix", "connection", "ping", "process", "file", "interface", "address", "route",
+	"unit", "container", "ocf", "quorum", "all", "any", "at_least",
+}
+
 func (t CheckType) String() string {
-	switch t {
-	case CommandCheck:
-		return "command"
-	case HAProxyCheck:
-		return "haproxy"
+	if t > 0 && int(t) < len(checkTypeNames) {
+		return checkTypeNames[t]
 	}
 	return fmt.Sprintf("check type %d", uint8(t))
 }
@@ -46,6 +65,18 @@ type Check struct {
 	Rise, Fall int           // answers in a row that turn the verdict, at least 1
 	Command    *Command      // of a CommandCheck
 	HAProxy    *HAProxy      // of an HAProxyCheck
+
+	HTTP        *HTTP        // of an HTTPCheck
+	Dialogue    *Dialogue    // of a TCPCheck or a UnixCheck
+	Processes   *Processes   // of a ProcessCheck or a ConnectionCheck
+	Ping        *Ping        // of a PingCheck
+	File        *File        // of a FileCheck
+	Presence    *Presence    // of an InterfaceCheck, an AddressCheck or a RouteCheck
+	Unit        string       // of a UnitCheck, with its suffix
+	Container   *Container   // of a ContainerCheck
+	OCF         *OCF         // of an OCFCheck
+	Quorum      *Quorum      // of a QuorumCheck
+	Combination *Combination // of an AllCheck, an AnyCheck or an AtLeastCheck
 }
 
 // HAProxy is what a check asks of HAProxy.
@@ -61,6 +92,7 @@ type Command struct {
 	Timeout time.Duration
 	User    string   // empty: who runs baton
 	Env     []string // NAME=VALUE, from the environment_file: secret
+	Retries int      // of a hook: how often it is run again after it failed
 }
 
 // timeoutCap bounds a check's timeout where the file has none: a check that is asked once an hour need not hang for one.

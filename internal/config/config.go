@@ -30,6 +30,9 @@ type Config struct {
 	Routers []Router // those that this node runs, by name; of two families in one, IPv4 first
 	Log     Log
 
+	Services []Service // that run on every node, by name
+	Webhooks []Webhook // by name
+
 	questions []question
 }
 

@@ -58,6 +58,13 @@ type Router struct {
 
 	Routes []Route // while master, in the order of the file
 	Rules  []Rule
+
+	// Services run where the role is, in this order. The addresses go on before the one with the index AddressesAt; all of a
+	// group's members have the group's.
+	Services      []Service
+	AddressesAt   int
+	PromoteAfter  time.Duration // how long a new master waits before it starts them
+	OnStopFailure OnStopFailure
 }
 
 // VirtualMAC is a network interface of its own for the addresses, with the MAC address that belongs to the VRID.
@@ -138,4 +145,5 @@ type Announce struct {
 // Notify are the commands that are told of a change, by event; nil for none.
 type Notify struct {
 	Any, Master, Backup, Fault, Stop, Reassert []Command
+	FIFO                                       string // path of a named pipe that is told of every change; empty: none
 }

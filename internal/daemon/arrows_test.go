@@ -21,18 +21,20 @@ var arrows = map[string][]string{
 	"vrrp":             {},
 	"vrrp/vrrptest":    {"vrrp"},
 	"vip":              {},
-	"health":           {"internal/command"},
+	"health":           {"internal/command", "internal/service"},
 	"internal/command": {},
 	"internal/link":    {},
 	"internal/lab":     {},
 	"internal/config":  {"vrrp"},
-	"internal/role":    {"internal/command"},
+	"internal/role":    {"internal/command", "internal/service"},
+	"internal/service": {"internal/command"},
+	"internal/control": {},
 	"internal/demo":    {"internal/lab"},
 	"internal/daemon": {
 		"vrrp", "vip", "health",
-		"internal/command", "internal/config", "internal/link", "internal/role",
+		"internal/command", "internal/config", "internal/control", "internal/link", "internal/role", "internal/service",
 	},
-	"cmd/baton": {"internal/config", "internal/daemon", "internal/demo", "internal/lab"},
+	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

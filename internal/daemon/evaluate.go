@@ -27,8 +27,8 @@ func (g *group) evaluate(now time.Duration) {
 		return
 	}
 	base := g.routers[0].cfg.Priority
-	verdict := func(check string) health.Verdict { return n.verdicts[check].To }
-	out := health.Evaluate(int(base), g.tracks, verdict, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	reading := func(check string) health.Reading { return n.verdicts[check].Reading() }
+	out := health.Evaluate(int(base), g.tracks, reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
 	g.evalAt = out.Next
 	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
