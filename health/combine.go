@@ -65,8 +65,11 @@ func (c *checkState) combination() Answer {
 		}
 	}
 	text := fmt.Sprintf("%d of %d pass", pass, len(c.members))
+	if pass < c.Least || len(not) > 0 {
+		text += fmt.Sprintf(", %d needed", c.Least)
+	}
 	if len(not) > 0 {
-		text += fmt.Sprintf(", %d needed: %s", c.Least, some(not))
+		text += ": " + some(not)
 	}
 	return Answer{OK: pass >= c.Least, None: pass < c.Least && pass+open >= c.Least, Text: text}
 }
