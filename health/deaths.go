@@ -105,11 +105,7 @@ func (d *deaths) lives(pid int) bool {
 			}
 		}
 	}
-	switch d.table.state(pid) {
-	case 0, 'Z', 'X', 'x':
-		return false
-	}
-	return true
+	return !d.table.ended(pid)
 }
 
 // keep closes the pidfds of all processes but these.

@@ -144,7 +144,9 @@ func TestFileProbe_Watch(t *testing.T) {
 		}, "has 7"},
 		{"the file there is written to", write("d/b/n", "8"), "has 8"},
 		{"all is gone", func() error { return os.RemoveAll(in("d")) }, "is not there"},
-		{"the link is removed", func() error { return errors.Join(os.Remove(in("a")), os.MkdirAll(in("a/b"), 0o755), write("a/b/n", "9")()) }, "has 9"},
+		{"the link is removed", func() error {
+			return errors.Join(os.Remove(in("a")), os.MkdirAll(in("a/b"), 0o755), write("a/b/n", "9")())
+		}, "has 9"},
 		{"a folder is in its place", func() error { return errors.Join(os.Remove(in("a/b/n")), os.Mkdir(in("a/b/n"), 0o755)) }, "is a folder, not a regular file"},
 	}
 	p := NewFileProbe(NewInotify(), File{in("a/b/n"), FileNumber})
@@ -196,8 +198,13 @@ func TestInotify_Shared(t *testing.T) {
 	if !stirred(two) || len(one.stirred) > 0 {
 		t.Errorf("two is told of its file, one: %d", len(one.stirred))
 	}
-	if len(n.wanted) != 1 {
-		t.Errorf("one folder is watched as one: %v", n.wanted)
+	watched := func() int {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.wanted)
+	}
+	if watched() != 1 {
+		t.Errorf("one folder is watched as %d", watched())
 	}
 	n.leave(two)
 	if err := os.WriteFile(filepath.Join(dir, "one"), nil, 0o644); err != nil {
@@ -207,10 +214,12 @@ func TestInotify_Shared(t *testing.T) {
 		t.Error("one is told of its file")
 	}
 	n.look(one, nil)
-	if len(n.wanted) != 0 {
-		t.Errorf("nobody wants %v", n.wanted)
+	if watched() != 0 {
+		t.Errorf("nobody wants %d", watched())
 	}
+	n.mu.Lock()
 	n.tell(-1, unix.IN_Q_OVERFLOW, "")
+	n.mu.Unlock()
 	if !stirred(one) {
 		t.Error("events are lost, and nobody is told")
 	}

@@ -79,7 +79,7 @@ func (p *processProbe) Probe(ctx context.Context) Answer {
 	} else if refused, err := p.search(ctx); err != nil {
 		return Answer{Text: fmt.Sprintf("look for process %s: %v", p.what(), err)}
 	} else if refused > 0 && p.Path != "" {
-		hint = fmt.Sprintf("the executables of %d processes could not be read: baton needs CAP_SYS_PTRACE for those of other users", refused)
+		hint = fmt.Sprintf("baton may not see which executables other users run (%d processes): it needs CAP_SYS_PTRACE", refused)
 	}
 	p.deaths.keep(p.known)
 	a := p.count(problem)

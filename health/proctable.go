@@ -108,7 +108,7 @@ func (t *ProcessTable) scan(ctx context.Context, what trait) (scan, error) {
 		}
 		text, err := t.read(pid, what)
 		switch {
-		case os.IsPermission(err):
+		case os.IsPermission(err) && !t.ended(pid): // it is the error of a process that is gone, too
 			s.refused++
 		case err == nil && text != "":
 			s.pids[text] = append(s.pids[text], pid)
@@ -140,16 +140,12 @@ func (t *ProcessTable) read(pid int, what trait) (string, error) {
 	return strings.TrimSuffix(string(buf[:n]), " (deleted)"), nil
 }
 
-// state is the letter that the kernel has for what a process does, Z for a
-// zombie; 0 for a process that is gone.
-func (t *ProcessTable) state(pid int) byte {
+// ended tells whether a process is gone or a zombie.
+func (t *ProcessTable) ended(pid int) bool {
 	var buf [512]byte
 	text, err := readProc("/proc/"+strconv.Itoa(pid)+"/stat", buf[:])
-	at := bytes.LastIndexByte(text, ')') + 2 // behind the name, which may have anything in it
-	if err != nil || at >= len(text) {
-		return 0
-	}
-	return text[at]
+	at := bytes.LastIndexByte(text, ')') + 2 // the letter of its state, behind a name that may have anything in it
+	return err != nil || at >= len(text) || bytes.IndexByte([]byte("ZXx"), text[at]) >= 0
 }
 
 // readProc reads the beginning of a file of /proc, without what os.File costs.
