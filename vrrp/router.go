@@ -70,6 +70,10 @@ type Config struct {
 	// Together says that the addresses cannot be let go one by one: with a
 	// virtual MAC the first frame of the successor takes them all.
 	Together bool
+	// Bound says that services run where the role is, and take their time to
+	// stop: a master whose priority falls just says so, and goes on until it hears
+	// a better one.
+	Bound bool
 	// Nodes are the addresses from which the configured nodes advertise on
 	// this link; none where that is not known. An advertisement from elsewhere
 	// is noted.
@@ -314,7 +318,7 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 			r.timer += r.skew(priority, r.masterInterval) - r.skew(old, r.masterInterval)
 		}
 	case Master:
-		if r.quiet == yielding || r.quiet == speaking && priority < old && r.mayMove() {
+		if r.quiet == yielding || r.quiet == speaking && priority < old && !r.cfg.Bound && r.mayMove() {
 			r.group.yield(now)
 		}
 	}
