@@ -22,13 +22,19 @@ const addressGrace = time.Second
 // in the election and with which priority.
 func (g *group) evaluate(now time.Duration) {
 	n := g.node
-	if n.leaving {
+	n.stale = true
+	switch {
+	case g.left:
+		return
+	case g.leaving:
 		g.evalAt = vrrp.Never
+		if g.guide(now, true) {
+			g.depart(now)
+		}
 		return
 	}
 	base := g.routers[0].cfg.Priority
-	reading := func(check string) health.Reading { return n.verdicts[check].Reading() }
-	out := health.Evaluate(int(base), g.tracks, reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
 	g.evalAt = out.Next
 	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
@@ -41,10 +47,16 @@ func (g *group) evaluate(now time.Duration) {
 	first := !g.started
 	g.started = true
 	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
-		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "role", st.Role.String(), "terms", terms(base, out))
+		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "why", g.explain(now))
+	}
+	// A master stops its services before it says that it goes, unless nobody can
+	// hear it anyway.
+	common := g.common
+	if !g.guide(now, len(common) > 0) && g.isMaster() {
+		common = nil
 	}
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), first)
+		r.apply(now, uint8(out.Priority), common, first)
 	}
 }
 
@@ -55,9 +67,9 @@ func (g *group) isMaster() bool {
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
 // to the state machine.
-func (r *router) apply(now time.Duration, priority uint8, first bool) {
+func (r *router) apply(now time.Duration, priority uint8, common []string, first bool) {
 	link, deaf := r.linkFault()
-	faults := r.group.common
+	faults := common
 	if link != "" {
 		faults = append([]string{link}, faults...)
 	}
@@ -149,7 +161,9 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 			}
 		}
 	}
-	g.hold.Served(now)
+	if g.bound == nil || g.bound.ready {
+		g.hold.Served(now)
+	}
 }
 
 // fail holds the group in FAULT for retry_after: it could not do as master
