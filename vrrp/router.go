@@ -270,6 +270,11 @@ func (r *router) faulty(now time.Duration, e Event) {
 	switch {
 	case e.Deaf:
 		r.release() // nobody can be heard, so no successor would ever be known
+	case e.Alone: // the successor may be one that cannot be heard
+		if r.role == Master && !r.cfg.Bound { // services that still stop are no reason for haste
+			r.send(now, 0)
+		}
+		r.release()
 	case r.role != Master:
 	case e.Mute: // the others miss their advertisements before their skew begins
 		r.lend(now, r.missed()*r.cfg.Interval+r.handoverBound())

@@ -49,14 +49,15 @@ func (g *group) evaluate(now time.Duration) {
 	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
 		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "why", g.explain(now))
 	}
-	// A master stops its services before it says that it goes, unless nobody can
-	// hear it anyway.
+	alone := slices.ContainsFunc(out.Faults, func(check string) bool { return n.quorums[check] })
+	// A master stops its services before it says that it goes, unless it is cut off
+	// from the others: they are already taking over.
 	common := g.common
-	if !g.guide(now, len(common) > 0) && g.isMaster() {
+	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
 		common = nil
 	}
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), common, first)
+		r.apply(now, uint8(out.Priority), common, alone, first)
 	}
 }
 
@@ -67,7 +68,7 @@ func (g *group) isMaster() bool {
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
 // to the state machine.
-func (r *router) apply(now time.Duration, priority uint8, common []string, first bool) {
+func (r *router) apply(now time.Duration, priority uint8, common []string, alone, first bool) {
 	link, deaf := r.linkFault()
 	faults := common
 	if link != "" {
@@ -85,7 +86,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, first
 		if changed && !told && r.node.set.State(r.id).Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: why})
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: alone, Reason: why})
 		reprioritise()
 	case first:
 		reprioritise()

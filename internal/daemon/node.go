@@ -29,6 +29,7 @@ type node struct {
 	groups   []*group
 	links    []*uplink // by vrrp link number
 	byCheck  map[string][]*group
+	quorums  map[string]bool          // checks that ask whether this node is in a majority
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
@@ -145,11 +146,15 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		set:      vrrp.NewSet(),
 		out:      out,
 		byCheck:  make(map[string][]*group),
+		quorums:  make(map[string]bool),
 		verdicts: make(map[string]health.Change),
 		refused:  newRefusals(log),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
 		keptTill: vrrp.Never,
+	}
+	for _, c := range cfg.Checks {
+		n.quorums[c.Name] = c.Type == config.QuorumCheck
 	}
 	for _, c := range cfg.Routers {
 		r, err := n.newRouter(c)

@@ -160,6 +160,23 @@ func TestServices_LinkLost(t *testing.T) {
 	s.wantDone("release web", "tell web FAULT", "stop services of web, chosen false")
 }
 
+// A node that has lost the majority waits for nothing: the others take over
+// already.
+func TestServices_MajorityLost(t *testing.T) {
+	cfg := served(false)
+	cfg.Routers[0].Track = []config.Track{track("osc", config.Fault, 0, config.Always), track("majority", config.Fault, 0, config.Always)}
+	cfg.Checks = []config.Check{{Name: "majority", Type: config.QuorumCheck}, {Name: "osc", Type: config.HTTPCheck}}
+	s := newStage(t, cfg)
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.verdict("majority", health.Pass, "")
+	s.advance(3700 * time.Millisecond)
+	s.on("web")
+	s.forget()
+	s.verdict("majority", health.Fail, "1 of 3 nodes")
+	s.wantDone("stop services of web, chosen false", "release web", "tell web FAULT")
+}
+
 func TestServices_StartFails(t *testing.T) {
 	for kind, what := range map[role.ReportKind]string{role.StartFailed: "service did not start", role.Lost: "service cannot be brought back"} {
 		s := newStage(t, served(false))
