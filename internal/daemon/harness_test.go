@@ -94,7 +94,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
 		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
 		publish:   func(st *control.Status) { s.status = st },
-		reboot:    func() { s.note("reboot") },
+		reboot:    func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -62,8 +62,9 @@ type outlets struct {
 	// publish takes what the node looks like from outside. It is not changed
 	// any more.
 	publish func(s *control.Status)
-	// reboot reboots this host, if it can.
-	reboot func()
+	// reboot reboots this host for a service of a group that does not stop, and
+	// has rebootFailed called where it cannot.
+	reboot func(group string)
 }
 
 // addresses is the wish for one router's virtual addresses: see vip.Handle.

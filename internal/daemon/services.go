@@ -184,7 +184,7 @@ func (g *group) stopFailed(rep role.Report) {
 	switch policy := g.routers[0].cfg.OnStopFailure; {
 	case policy == config.StopFailureReboot:
 		log.Error("service did not stop: this host is rebooted (on_stop_failure)")
-		g.node.out.reboot()
+		g.node.out.reboot(g.name)
 	case policy == config.StopFailureHold && g.leaving && g.isMaster():
 		log.Error("service did not stop: this node stays master (on_stop_failure: hold); a second signal ends baton nevertheless, and another node takes over")
 		g.leaving, b.stuck = false, rep.Service
@@ -193,6 +193,16 @@ func (g *group) stopFailed(rep role.Report) {
 	default:
 		log.Error("service did not stop: the role is given up nevertheless, and it may run on two nodes")
 		b.run.Abandon()
+	}
+}
+
+// rebootFailed goes on without the reboot that on_stop_failure asks for.
+func (n *node) rebootFailed(name string) {
+	for _, g := range n.groups {
+		if g.name == name && g.bound.wish == stop && !g.bound.stopped {
+			g.log.Error("the role is given up with a service that did not stop, and it may run on two nodes")
+			g.bound.run.Abandon()
+		}
 	}
 }
 

@@ -302,8 +302,8 @@ func TestServices_StopFails(t *testing.T) {
 		"hold":             {config.StopFailureHold, leave, []string{"start services of web after 0s", "tell web MASTER"}, "stays master"},
 		"a FAULT: no hold": {config.StopFailureHold, fault, []string{"abandon services of web"}, "given up nevertheless"},
 		"release":          {config.StopFailureRelease, leave, []string{"abandon services of web"}, "given up nevertheless"},
-		"reboot":           {config.StopFailureReboot, leave, []string{"reboot"}, "rebooted"},
-		"reboot, FAULT":    {config.StopFailureReboot, fault, []string{"reboot"}, "rebooted"},
+		"reboot":           {config.StopFailureReboot, leave, []string{"reboot for web"}, "rebooted"},
+		"reboot, FAULT":    {config.StopFailureReboot, fault, []string{"reboot for web"}, "rebooted"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -316,6 +316,10 @@ func TestServices_StopFails(t *testing.T) {
 			s.report(role.StopFailed, "osc", text)
 			s.wantDone(tt.want...)
 			s.wantLog(tt.log)
+			if tt.policy == config.StopFailureReboot {
+				s.n.rebootFailed("web")
+				s.wantDone("abandon services of web")
+			}
 			if got, want := s.n.stuck(), name == "hold"; got != want {
 				t.Errorf("stuck %t", got)
 			}
