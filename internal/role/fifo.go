@@ -23,13 +23,18 @@ const (
 // fifo writes lines into a named pipe: in order, and never waiting for who reads it. A line that finds no reader, or a
 // full pipe, is dropped and counted.
 //
-// It opens the pipe for each line, so that one that was made anew is found. A line is far shorter than PIPE_BUF, hence
-// written whole or not at all, also where several routers or daemons share the pipe.
+// It keeps the pipe open while somebody reads it: a reader would find the end of the file after each line otherwise, which
+// keepalived's readers never see. It looks at the path before each line, so that a pipe that was made anew is found. A line is
+// far shorter than PIPE_BUF, hence written whole or not at all, also where several routers or daemons share the pipe.
 type fifo struct {
 	path string
 	log  *slog.Logger
 
+	fd   int         // of the writer, or after it of close; -1: not open
+	made unix.Stat_t // which pipe fd is
+
 	mu      sync.Mutex
+	closed  bool
 	lines   []string
 	idle    chan struct{} // closed when the writer ends; nil while there is none
 	dropped int           // since the log was told
@@ -38,11 +43,8 @@ type fifo struct {
 
 // newFIFO makes the pipe where there is none.
 func newFIFO(path string, log *slog.Logger) *fifo {
-	f := &fifo{path: path, log: log.With("fifo", path)}
-	fd, err := f.open()
-	if err == nil {
-		unix.Close(fd)
-	} else if !errors.Is(err, unix.ENXIO) { // nobody has had time to read it
+	f := &fifo{path: path, log: log.With("fifo", path), fd: -1}
+	if err := f.open(); err != nil && !errors.Is(err, unix.ENXIO) { // nobody has had time to read it
 		f.log.Warn("named pipe cannot be written to", "err", err)
 	}
 	return f
@@ -93,8 +95,28 @@ func (f *fifo) work(idle chan struct{}) {
 			f.drop(err)
 		}
 	}
+	if f.closed {
+		f.shut()
+	}
 	f.idle = nil
 	close(idle)
+}
+
+// close closes the pipe, once what waits is written.
+func (f *fifo) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	if f.idle == nil {
+		f.shut()
+	}
+}
+
+func (f *fifo) shut() {
+	if f.fd >= 0 {
+		unix.Close(f.fd)
+		f.fd = -1
+	}
 }
 
 // drop counts a line, and tells the log of it unless it was told a moment ago. f.mu is held.
@@ -106,19 +128,19 @@ func (f *fifo) drop(err error) {
 	}
 }
 
-// put opens the pipe, writes one line and closes it.
+// put writes one line.
 func (f *fifo) put(line string) error {
-	fd, err := f.open()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
 	for {
-		_, err := unix.Write(fd, []byte(line))
+		if err := f.open(); err != nil {
+			return err
+		}
+		_, err := unix.Write(f.fd, []byte(line))
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EPIPE): // its reader has gone: perhaps there is another by now
+			f.shut()
 		case errors.Is(err, unix.EAGAIN):
 			return errors.New("the pipe is full: its reader does not read")
 		default:
@@ -127,33 +149,38 @@ func (f *fifo) put(line string) error {
 	}
 }
 
-// open opens the pipe for writing, and makes it where there is nothing. What is no pipe is refused.
-func (f *fifo) open() (int, error) {
+// open opens the pipe for writing unless it is open, and makes it where there is nothing. What is no pipe is refused.
+func (f *fifo) open() error {
 	// 0600, as keepalived makes it.
 	if err := unix.Mkfifo(f.path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
-		return -1, fmt.Errorf("make a named pipe: %w", err)
+		return fmt.Errorf("make a named pipe: %w", err)
 	}
 	// Looked at before it is opened, since opening may mean something to a device; and afterwards, since it may have
 	// become another.
 	var st unix.Stat_t
 	if err := unix.Stat(f.path, &st); err != nil {
-		return -1, fmt.Errorf("look at it: %w", err)
+		return fmt.Errorf("look at it: %w", err)
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return -1, errNoPipe
+		return errNoPipe
 	}
+	if f.fd >= 0 && st.Dev == f.made.Dev && st.Ino == f.made.Ino {
+		return nil
+	}
+	f.shut()
 	fd, err := unix.Open(f.path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	switch {
 	case errors.Is(err, unix.ENXIO):
-		return -1, fmt.Errorf("nobody reads it: %w", err)
+		return fmt.Errorf("nobody reads it: %w", err)
 	case err != nil:
-		return -1, fmt.Errorf("open it: %w", err)
+		return fmt.Errorf("open it: %w", err)
 	}
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		unix.Close(fd)
-		return -1, errNoPipe
+	f.fd = fd
+	if err := unix.Fstat(fd, &f.made); err != nil || f.made.Mode&unix.S_IFMT != unix.S_IFIFO {
+		f.shut()
+		return errNoPipe
 	}
-	return fd, nil
+	return nil
 }
 
 // errNoPipe is not answered by removing what is there: it may be somebody's data.

@@ -119,6 +119,9 @@ func (q *Queue) Close(ctx context.Context) error {
 	idle := q.idle
 	q.mu.Unlock()
 	defer q.cancel()
+	if q.fifo != nil {
+		defer q.fifo.close()
+	}
 	if idle == nil {
 		return nil
 	}
