@@ -27,6 +27,7 @@ type watched struct {
 	start  time.Time
 	mu     sync.Mutex
 	lines  []string
+	told   []Change
 	log    bytes.Buffer
 	cancel context.CancelFunc
 	ended  chan error
@@ -45,6 +46,7 @@ func (w *watched) run(t *testing.T, checks ...Check) {
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.Scheduler = NewScheduler(checks, log, func(c Change) {
 		w.note("%s %v to %v after %d: %s", c.Check, c.From, c.To, c.Runs, c.Text)
+		w.told = append(w.told, c)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel
@@ -246,13 +248,13 @@ func TestScheduler_Coincidences(t *testing.T) {
 			c := s.checks[0]
 			s.queue = byTime{c}
 			now := time.Now()
-			c.running, c.alive, c.cancel, c.start, c.slot, c.next = true, true, func() {}, now, now, now.Add(time.Second)
+			c.running, c.alive, c.cancel, c.start, c.slot, c.deadline = true, true, func() {}, now, now, now.Add(time.Second)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.cancelled {
 				cancel()
 			}
-			s.returned(ctx, ended{c, Answer{OK: true}}, c.next.Add(tt.at))
+			s.returned(ctx, ended{c, Answer{OK: true}}, c.deadline.Add(tt.at))
 			if got := s.Results()[0].Verdict; got != tt.want {
 				t.Errorf("verdict %v, want %v", got, tt.want)
 			}
