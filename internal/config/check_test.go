@@ -139,7 +139,7 @@ func TestLoad_TLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tls, problem := range map[string]string{
-		"ca_file: absent.pem": "checks.a.tls.ca_file: open absent.pem: no such file or directory",
+		"ca_file: absent.pem":                         "checks.a.tls.ca_file: open absent.pem: no such file or directory",
 		"cert_file: client.pem, key_file: client.key": "client.key is open to everyone (mode 0604)",
 		"cert_file: client.pem, key_file: other.key":  "private key does not match public key",
 		"ca_file: baton.yaml":                         "baton.yaml has no certificate in PEM",
