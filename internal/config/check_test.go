@@ -155,10 +155,10 @@ func TestLoad_TLS(t *testing.T) {
 func TestLoad_MembersRunWhereTheCombinationDoes(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "baton.yaml"), `
 nodes: {lb1: 10.0.0.11, lb2: 10.0.0.12, lb3: 10.0.0.13}
-defaults: {check: {type: any}}
+defaults: {check: {type: any, of: [c]}}
 checks:
   outer: {type: all, of: [inner, d]}
-  inner: {of: [c]}
+  inner: {}
   c: {type: http, url: "https://10.0.0.1/", tls: {ca_file: absent.pem}}
   d: {type: http, url: "http://10.0.0.1/", user: a, password_file: absent.password}
   here: {type: file, path: /x}
