@@ -243,7 +243,8 @@ func (p *httpProbe) ask(ctx context.Context, c *httpConn) (a Answer, ok bool) {
 	if err != nil {
 		return p.broken(c, err), timedOut(err) || ctx.Err() != nil || c.left.N < maxHeader
 	}
-	defer response.Body.Close()
+	// Body.Close would read a body to its end, which may never come; what is left
+	// of one ends with the connection.
 	c.left.N = math.MaxInt64 // the body has its own bound
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	keep = err == nil && len(body) <= maxBody && !response.Close && response.StatusCode != http.StatusSwitchingProtocols

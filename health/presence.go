@@ -70,23 +70,27 @@ func (p *presenceProbe) Probe(ctx context.Context) Answer {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = h.SetSocketTimeout(max(time.Until(deadline), time.Millisecond)) // it answers at once
 	}
-	a, err := p.answer(p.Presence, h)
-	if err != nil {
-		return Answer{Text: fmt.Sprintf("ask the kernel for its network: %v", err)}
+	err = netlink.ErrDumpInterrupted
+	for try := 0; try < maxTries && errors.Is(err, netlink.ErrDumpInterrupted); try++ {
+		var a Answer
+		if a, err = p.answer(p.Presence, h); a.OK || err == nil {
+			return a
+		}
 	}
-	return a
+	return Answer{Text: fmt.Sprintf("ask the kernel for its network: %v", err)}
 }
+
+// maxTries is how often a list is read that changes while it is, as at a takeover:
+// what is missing in it may be there.
+const maxTries = 5
 
 // interfaceAnswer looks at an interface.
 func interfaceAnswer(p Presence, h *netlink.Handle) (Answer, error) {
-	link, err := h.LinkByName(p.Interface)
-	if errors.As(err, &netlink.LinkNotFoundError{}) || errors.Is(err, syscall.ENODEV) {
-		return Answer{Text: "no interface " + p.Interface, Hint: "is the name right, and its driver loaded?"}, nil
+	a, err := attributes(h, p.Interface)
+	if a == nil {
+		return missing(p.Interface), err
 	}
-	if err != nil {
-		return Answer{}, err
-	}
-	name, a := p.Interface, link.Attrs()
+	name := p.Interface
 	switch {
 	case a.RawFlags&unix.IFF_UP == 0:
 		return Answer{Text: name + " is down: nobody has set it up", Hint: "ip link set " + name + " up"}, nil
@@ -100,15 +104,47 @@ func interfaceAnswer(p Presence, h *netlink.Handle) (Answer, error) {
 	return Answer{OK: true, Text: name + " is up and running"}, nil
 }
 
+// attributes are those of an interface; nil without an error where it is missing.
+func attributes(h *netlink.Handle, name string) (*netlink.LinkAttrs, error) {
+	link, err := h.LinkByName(name)
+	switch {
+	case errors.As(err, &netlink.LinkNotFoundError{}), errors.Is(err, syscall.ENODEV):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("look for interface %s: %w", name, err)
+	}
+	return link.Attrs(), nil
+}
+
+func missing(name string) Answer {
+	return Answer{Text: "no interface " + name, Hint: "is the name right, and its driver loaded?"}
+}
+
+// index is the number of the interface asked for; 0: any will do.
+func (p Presence) index(h *netlink.Handle) (index int, found bool, err error) {
+	if p.Interface == "" {
+		return 0, true, nil
+	}
+	a, err := attributes(h, p.Interface)
+	if a == nil {
+		return 0, false, err
+	}
+	return a.Index, true, nil
+}
+
 // addressAnswer looks for an address.
 func addressAnswer(p Presence, h *netlink.Handle) (Answer, error) {
+	only, there, err := p.index(h)
+	if !there {
+		return missing(p.Interface), err
+	}
 	family := netlink.FAMILY_V4
 	if p.Address.Is6() {
 		family = netlink.FAMILY_V6
 	}
 	all, err := h.AddrList(nil, family)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return Answer{}, fmt.Errorf("list addresses: %w", err)
+	if err != nil {
+		err = fmt.Errorf("list addresses: %w", err)
 	}
 	no := Answer{Text: fmt.Sprintf("no address %v on this host", p.Address)}
 	if p.Interface != "" {
@@ -119,7 +155,7 @@ func addressAnswer(p Presence, h *netlink.Handle) (Answer, error) {
 			continue
 		}
 		name := interfaceName(h, a.LinkIndex)
-		if p.Interface != "" && name != p.Interface {
+		if only != 0 && a.LinkIndex != only {
 			no.Text = fmt.Sprintf("no address %v on %s: it is on %s", p.Address, p.Interface, name)
 			continue
 		}
@@ -137,55 +173,42 @@ func addressAnswer(p Presence, h *netlink.Handle) (Answer, error) {
 			return Answer{OK: true, Text: fmt.Sprintf("%v is on %s", p.Address, name)}, nil
 		}
 	}
-	return no, nil
+	return no, err
 }
 
 // routeAnswer looks for a route.
 func routeAnswer(p Presence, h *netlink.Handle) (Answer, error) {
-	family := netlink.FAMILY_V4
-	if p.To.Addr().Is6() {
-		family = netlink.FAMILY_V6
+	only, there, err := p.index(h)
+	if !there {
+		return missing(p.Interface), err
 	}
-	_ = h.SetStrictCheck(true) // the kernel then lists that table alone; older ones list all
+	routes, err := p.routes(h)
+	to, table, down := "route to "+p.To.String(), "", ""
+	if p.To.Bits() == 0 {
+		to = "default route"
+	}
+	if p.Table != unix.RT_TABLE_MAIN {
+		table = " in table " + strconv.Itoa(int(p.Table))
+	}
 	var others []string
-	var found, down string
-	err := h.RouteListFilteredIter(family, &netlink.Route{Table: int(p.Table)}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
-		if destination(r) != p.To || r.Type != unix.RTN_UNICAST && r.Type != unix.RTN_LOCAL {
-			return true
-		}
+	for _, r := range routes {
 		for _, hop := range hops(r) {
-			name, via := interfaceName(h, hop.LinkIndex), gateway(hop)
-			text := "on " + name
+			via, text := gateway(hop), "on "+interfaceName(h, hop.LinkIndex)
 			if via.IsValid() {
-				text = fmt.Sprintf("via %v on %s", via, name)
+				text = fmt.Sprintf("via %v %s", via, text)
 			}
 			switch {
-			case p.Via.IsValid() && via != p.Via, p.Interface != "" && name != p.Interface:
+			case p.Via.IsValid() && via != p.Via, only != 0 && hop.LinkIndex != only:
 				others = append(others, text)
 			case hop.Flags&(unix.RTNH_F_DEAD|unix.RTNH_F_LINKDOWN) != 0:
 				down = text
 			default:
-				found = text
+				return Answer{OK: true, Text: to + " " + text + table}, nil
 			}
 		}
-		return found == ""
-	})
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, syscall.ENOENT) { // the last: no such table
-		return Answer{}, fmt.Errorf("list routes: %w", err)
 	}
-	to := "route to " + p.To.String()
-	if p.To.Bits() == 0 {
-		to = "default route"
-	}
-	table := ""
-	if p.Table != unix.RT_TABLE_MAIN {
-		table = " in table " + strconv.Itoa(int(p.Table))
-	}
-	switch {
-	case found != "":
-		return Answer{OK: true, Text: to + " " + found + table}, nil
-	case down != "":
-		return Answer{Text: fmt.Sprintf("%s %s%s: the link is down", to, down, table)}, nil
+	if down != "" {
+		return Answer{Text: fmt.Sprintf("%s %s%s: the link is down", to, down, table)}, err
 	}
 	text := "no " + to
 	if p.Via.IsValid() {
@@ -197,7 +220,29 @@ func routeAnswer(p Presence, h *netlink.Handle) (Answer, error) {
 	if text += table; len(others) > 0 {
 		text += ": it goes " + some(others)
 	}
-	return Answer{Text: text}, nil
+	return Answer{Text: text}, err
+}
+
+// routes are those that lead to where the check asks for.
+func (p Presence) routes(h *netlink.Handle) (found []netlink.Route, err error) {
+	family := netlink.FAMILY_V4
+	if p.To.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	_ = h.SetStrictCheck(true) // the kernel then lists that table alone; an old one lists all
+	err = h.RouteListFilteredIter(family, &netlink.Route{Table: int(p.Table)}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+		if destination(r) == p.To && (r.Type == unix.RTN_UNICAST || r.Type == unix.RTN_LOCAL) {
+			found = append(found, r)
+		}
+		return true
+	})
+	switch {
+	case errors.Is(err, syscall.ENOENT): // no such table
+		return nil, nil
+	case err != nil:
+		err = fmt.Errorf("list routes: %w", err)
+	}
+	return found, err
 }
 
 // destination is where a route leads.
