@@ -28,7 +28,8 @@ const (
 type bus struct {
 	systemd    *Systemd
 	conn       *dbus.Conn
-	owner      string // who is systemd on a bus; under systemd.mu
+	wire       *transport // beneath conn
+	owner      string     // who is systemd on a bus; under systemd.mu
 	unanswered atomic.Int32
 }
 
@@ -82,7 +83,12 @@ func (b *bus) call(ctx context.Context, path dbus.ObjectPath, method string, arg
 	case ctx.Err() != nil:
 		return nil, &unreachable{ctx.Err()}
 	}
-	return nil, &unreachable{fmt.Errorf("the connection to %s was lost: %w", b.systemd.socket(), bare(c.Err))}
+	return nil, b.lost(c.Err)
+}
+
+// lost is the error of a connection that is no more.
+func (b *bus) lost(err error) error {
+	return &unreachable{fmt.Errorf("the connection to %s was lost: %w", b.systemd.socket(), b.wire.reason(err))}
 }
 
 // refused names what systemd said no to; permission is the usual mistake.
@@ -171,7 +177,7 @@ func (b *bus) await(ctx context.Context, j *job, name string) (string, error) {
 		case result := <-j.result:
 			return result, nil
 		case <-b.conn.Context().Done():
-			return "", &unreachable{fmt.Errorf("the connection to %s was lost", b.systemd.socket())}
+			return "", b.lost(dbus.ErrClosed)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-tick.C:

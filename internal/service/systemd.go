@@ -169,9 +169,9 @@ func (s *Systemd) dial(ctx context.Context) (*bus, error) {
 		raw.Close()
 		return nil, fmt.Errorf("connect %s: %w", s.socket(), err)
 	}
-	b := &bus{systemd: s}
+	b := &bus{systemd: s, wire: &transport{Conn: raw}}
 	// The library's own handler keeps signals without a bound.
-	b.conn, err = dbus.NewConn(&transport{Conn: raw}, dbus.WithContext(s.ctx), dbus.WithSignalHandler(b))
+	b.conn, err = dbus.NewConn(b.wire, dbus.WithContext(s.ctx), dbus.WithSignalHandler(b))
 	if err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("connect %s: %w", s.socket(), err)
@@ -191,18 +191,18 @@ func (s *Systemd) dial(ctx context.Context) (*bus, error) {
 func (s *Systemd) greet(ctx context.Context, b *bus) error {
 	// The kernel tells who we are, so no name is sent.
 	if err := b.conn.Auth([]dbus.Auth{dbus.AuthExternal("")}); err != nil {
-		return s.silent(ctx, "log in at", err)
+		return s.silent(ctx, b, "log in at", err)
 	}
 	if !s.direct {
 		if err := b.conn.Hello(); err != nil {
-			return s.silent(ctx, "log in at", err)
+			return s.silent(ctx, b, "log in at", err)
 		}
 		for _, rule := range []string{
 			"type='signal',sender='" + busIface + "',interface='" + busIface + "',member='NameOwnerChanged',arg0='" + systemdName + "'",
 			"type='signal',sender='" + systemdName + "',path='" + string(systemdPath) + "',interface='" + managerIface + "'",
 		} {
 			if err := b.match(ctx, "AddMatch", rule); err != nil {
-				return s.silent(ctx, "listen at", err)
+				return s.silent(ctx, b, "listen at", err)
 			}
 		}
 		var owner string
@@ -212,7 +212,7 @@ func (s *Systemd) greet(ctx context.Context, b *bus) error {
 			if errors.As(err, &e) {
 				return fmt.Errorf("systemd is not on the bus %s", s.socket())
 			}
-			return s.silent(ctx, "find systemd at", err)
+			return s.silent(ctx, b, "find systemd at", err)
 		}
 		s.mu.Lock()
 		b.owner = owner
@@ -225,9 +225,10 @@ func (s *Systemd) greet(ctx context.Context, b *bus) error {
 }
 
 // silent words the failure of a greeting.
-func (s *Systemd) silent(ctx context.Context, what string, err error) error {
+func (s *Systemd) silent(ctx context.Context, b *bus, what string, err error) error {
+	err = b.wire.reason(err)
 	var timeout net.Error
-	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || (errors.As(err, &timeout) && timeout.Timeout()) {
+	if ctx.Err() != nil || (errors.As(err, &timeout) && timeout.Timeout()) {
 		return fmt.Errorf("connect %s: it does not answer", s.socket())
 	}
 	return fmt.Errorf("%s %s: %w", what, s.socket(), err)

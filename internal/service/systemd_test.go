@@ -62,7 +62,7 @@ func TestSystemd_Gone(t *testing.T) {
 			l.Close()
 		}, "systemd does not answer: connect PATH: connection refused", "nobody listens there"},
 		"hangs":  {func(t *testing.T, path string) { listening(t, path, silent) }, "systemd does not answer: connect PATH: it does not answer", "systemctl status dbus"},
-		"closes": {func(t *testing.T, path string) { listening(t, path, func(net.Conn) {}) }, "", "systemctl status dbus"},
+		"closes": {func(t *testing.T, path string) { listening(t, path, func(net.Conn) {}) }, "", ""},
 		"talks for ever": {func(t *testing.T, path string) {
 			listening(t, path, func(c net.Conn) {
 				for {
@@ -122,7 +122,7 @@ func TestSystemd_Hangs(t *testing.T) {
 		t.Errorf("got %+v", st)
 	}
 	// Its socket fills up: a call must not wait for room.
-	for range 3000 {
+	for range 1000 {
 		if st = u.Status(in(t, time.Millisecond)); st.State != Unknown {
 			t.Fatalf("got %+v", st)
 		}
@@ -181,7 +181,7 @@ func TestSystemd_Answers(t *testing.T) {
 		tamper func(*dbus.Message)
 		text   string
 	}{
-		"huge":        {reply(strings.Repeat("x", maxMessage)), "the connection to"},
+		"huge":        {reply(strings.Repeat("x", maxMessage)), " bytes, more than 256 KiB"},
 		"a word":      {reply("well"), "its answer makes no sense"},
 		"no rows":     {reply([]snapshot{}), "its answer makes no sense"},
 		"other rows":  {reply([]struct{ A, B string }{{"a", "b"}}), "its answer makes no sense"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,9 @@ const (
 	writeLimit = 300 * time.Millisecond
 )
 
+// errForeign is the error of a peer that says what D-Bus has no words for.
+var errForeign = errors.New("the other side does not speak D-Bus")
+
 // transport is the connection that the D-Bus library reads and writes. The
 // library trusts its peer: it would wait for ever to write, and take in any size.
 type transport struct {
@@ -27,12 +31,32 @@ type transport struct {
 	greeted int    // bytes of the authentication read so far
 	framed  bool   // the authentication is over; set before the first message is read
 	rest    []byte // of the message that is being handed over
+
+	broken atomic.Pointer[error] // why it is of no more use; the library does not tell
+}
+
+// fail notes the first error and gives the connection up.
+func (t *transport) fail(err error) error {
+	t.broken.CompareAndSwap(nil, &err)
+	t.Conn.Close()
+	return err
+}
+
+// reason is why the connection was lost; err where it knows of nothing.
+func (t *transport) reason(err error) error {
+	if first := t.broken.Load(); first != nil {
+		err = *first
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the other side closed the connection")
+	}
+	return bare(err)
 }
 
 func (t *transport) Read(p []byte) (int, error) {
 	if !t.framed {
 		if t.greeted >= maxGreeting {
-			return 0, errors.New("the other side does not speak D-Bus")
+			return 0, t.fail(errForeign)
 		}
 		n, err := t.Conn.Read(p[:min(len(p), maxGreeting-t.greeted)])
 		t.greeted += n
@@ -40,8 +64,7 @@ func (t *transport) Read(p []byte) (int, error) {
 	}
 	if len(t.rest) == 0 {
 		if err := t.next(); err != nil {
-			t.Conn.Close()
-			return 0, err
+			return 0, t.fail(err)
 		}
 	}
 	n := copy(p, t.rest)
@@ -61,7 +84,7 @@ func (t *transport) next() error {
 	case 'B':
 		order = binary.BigEndian
 	default:
-		return errors.New("the other side does not speak D-Bus")
+		return errForeign
 	}
 	// The header's fields end on a multiple of eight; the body follows.
 	size := 16 + (uint64(order.Uint32(head[12:]))+7)&^7 + uint64(order.Uint32(head[4:]))
@@ -82,12 +105,12 @@ func (t *transport) Write(p []byte) (int, error) {
 	}
 	n, err := t.Conn.Write(p)
 	if err != nil {
-		t.Conn.Close()
+		return n, t.fail(err)
 	}
 	// The last line of the authentication; the library starts to read messages
 	// once this returns.
 	if string(p) == "BEGIN\r\n" {
 		t.framed = true
 	}
-	return n, err
+	return n, nil
 }
