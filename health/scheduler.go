@@ -16,6 +16,10 @@ import (
 // farewell is how long Run waits, once it is told to end, for probes to return.
 const farewell = 2 * time.Second
 
+// stride is what the slots of checks are apart at least. Those that share one cost
+// one waking of the daemon, which is dearer than a native check.
+const stride = 10 * time.Millisecond
+
 // Scheduler runs checks, each at its interval, and reports changed verdicts.
 //
 // One goroutine owns all of it and waits for the next start or deadline; each
@@ -103,7 +107,7 @@ func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Schedu
 			result: Result{Check: c.Name},
 			// All first runs begin at once, since routers wait for them. The
 			// second ones spread over the interval, and stay apart.
-			phase: c.Interval * time.Duration(i+1) / time.Duration(len(checks)),
+			phase: max((c.Interval * time.Duration(i+1) / time.Duration(len(checks))).Truncate(stride), stride),
 		}
 		s.checks = append(s.checks, state)
 		s.byName[c.Name] = state

@@ -446,3 +446,33 @@ func TestScheduler_Properties(t *testing.T) {
 		}
 	})
 }
+
+// Many checks share the moments of their starts, since each waking costs.
+func TestScheduler_Stride(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		starts := map[time.Duration]int{}
+		w := &watched{}
+		var checks []Check
+		for i := range 500 {
+			checks = append(checks, Check{Name: fmt.Sprint(i), Interval: time.Second, Probe: probeFunc(func(context.Context) Answer {
+				mu.Lock()
+				defer mu.Unlock()
+				starts[w.sinceStart()]++
+				return Answer{OK: true}
+			})})
+		}
+		w.run(t, checks...)
+		w.until(5*time.Second - time.Millisecond)
+		w.end(t)
+		most := 0
+		for at, n := range starts {
+			if at > 0 {
+				most = max(most, n)
+			}
+		}
+		if len(starts) > 500 || most > 10 {
+			t.Errorf("%d moments, at most %d at one", len(starts), most)
+		}
+	})
+}
