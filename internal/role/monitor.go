@@ -83,7 +83,11 @@ func (s *Sequence) status(ctx context.Context, it *item, w wish) service.Status 
 	defer cancel()
 	it.changed.Store(false) // before it is asked: what changes meanwhile counts
 	it.asked()
-	return it.Control.Status(ctx, w.t)
+	st := it.Control.Status(ctx, w.t)
+	if st.State == service.Unknown { // who could not answer may have missed what a watcher told of
+		it.askAt = time.Now().Add(statusEvery)
+	}
+	return st
 }
 
 // ask asks an item for its status and shows it. It reports false when another wish came in between, and then the

@@ -95,7 +95,7 @@ func TestSequence_Monitor(t *testing.T) {
 		{"lost at once without a try", "a", nil, func(st *stage) {
 			st.Start(1, master, 0)
 			st.at(s)
-			st.actors["a"].text = "killed"
+			st.actors["a"].say("killed")
 			st.actors["a"].set(service.Failed)
 			st.at(time.Hour)
 			st.wants("0s start a", "0s 1 Ready", "5s 1 Lost a: a died: it is failed, killed")
@@ -118,7 +118,7 @@ func TestSequence_Monitor(t *testing.T) {
 		{"a stop calls off bringing back", "a b", revive, func(st *stage) {
 			st.Start(1, master, 0)
 			st.at(s)
-			st.actors["a"].takes["start"] = time.Minute
+			st.actors["a"].take("start", time.Minute)
 			st.actors["a"].set(service.Stopped)
 			st.at(30 * s)
 			st.Stop(2, backup, false)
@@ -148,14 +148,24 @@ func TestSequence_Monitor(t *testing.T) {
 			st.logs(1, `msg="status of the service is known again" router=web service=a state=running`)
 			st.wants("0s start a", "0s 1 Ready")
 		}},
+		{"one that is watched is asked again when it did not answer", "a*", revive, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(s)
+			st.actors["a"].fail("status", errors.New("no answer from D-Bus"))
+			st.actors["a"].set(service.Stopped)
+			st.at(9 * s)
+			st.actors["a"].fail("status", nil)
+			st.at(time.Minute)
+			st.wants("0s start a", "0s 1 Ready", "16s start a")
+		}},
 		{"a status that hangs is bounded", "a b", revive, func(st *stage) {
 			st.Start(1, master, 0)
 			st.at(s)
-			st.actors["a"].takes["status"] = time.Hour
+			st.actors["a"].take("status", time.Hour)
 			st.at(6 * s)
 			st.actors["b"].set(service.Stopped)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s start b", "0s 1 Ready", "13s start b") // 8s: a's answer was waited for
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "16s start b") // found dead at 8s: answers of a were waited for
 			st.Stop(2, backup, false)
 			st.wants("1m0s stop b", "1m0s stop a", "1m0s 2 Stopped")
 		}},
@@ -184,7 +194,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.wants("1m0s stop b")
 		}},
 		{"one that others start and that does not stop", "a*", nil, func(st *stage) {
-			st.actors["a"].fails["stop"] = errors.New("no")
+			st.actors["a"].fail("stop", errors.New("no"))
 			st.Stop(1, backup, false)
 			st.at(s)
 			st.actors["a"].set(service.Running)
@@ -219,7 +229,7 @@ func TestSequence_Follow(t *testing.T) {
 	}{
 		{"once it is stopped, and who is master now", func(st *stage) {
 			st.actors["redis"].state = service.Running
-			st.actors["redis"].takes["stop"] = 3 * s
+			st.actors["redis"].take("stop", 3*s)
 			st.Follow(Transition{Master: "lb2"})
 			st.at(s)
 			st.wants() // whether it runs is not certain yet
@@ -248,7 +258,7 @@ func TestSequence_Follow(t *testing.T) {
 			st.wants("1m0s start redis", "1m0s 4 Ready", "2m0s stop redis", "2m0s 5 Stopped", "2m0s follow redis lb3")
 		}},
 		{"again until it is done", func(st *stage) {
-			st.actors["redis"].fails["follow"] = errors.New("no")
+			st.actors["redis"].fail("follow", errors.New("no"))
 			st.Stop(1, backup, false)
 			st.Follow(Transition{Master: "lb2"})
 			st.at(10 * s)
@@ -261,7 +271,7 @@ func TestSequence_Follow(t *testing.T) {
 			st.wants("17s follow redis lb3")
 		}},
 		{"the newest ends the one that runs", func(st *stage) {
-			st.actors["redis"].takes["follow"] = 20 * s
+			st.actors["redis"].take("follow", 20*s)
 			st.Stop(1, backup, false)
 			st.Follow(Transition{Master: "lb2"})
 			st.at(s)
@@ -316,7 +326,7 @@ func TestSequence_Everywhere(t *testing.T) {
 			i["everywhere"].Revive = Revive{Tries: 2, Within: 5 * time.Minute, Backoff: 2 * s}
 			i["b"].Revive = Revive{Tries: 2, Within: 5 * time.Minute, Backoff: 2 * s}
 		})
-		st.actors["everywhere"].fails["start"] = errors.New("exit 1")
+		st.actors["everywhere"].fail("start", errors.New("exit 1"))
 		st.Start(1, Transition{}, 0)
 		st.at(11 * time.Minute)
 		st.wants("0s start everywhere", "0s start b", "0s start once", // the others do not wait for it
@@ -358,7 +368,7 @@ func TestSequence_States(t *testing.T) {
 			{0, func() {}, "a unknown since 0s, b unknown since 0s"},
 			{s, func() { st.Start(1, master, 0) }, "a starting since 1s, b unknown since 0s"},
 			{3 * s, func() {}, "a running since 3s, b running since 3s"},
-			{9 * s, func() { a.text = "pid 17" }, "a running since 3s, b running since 3s"},
+			{9 * s, func() { a.say("pid 17") }, "a running since 3s, b running since 3s"},
 			{20 * s, func() {}, "a running since 3s: pid 17, b running since 3s"},
 			{21 * s, func() { st.Stop(2, backup, false) }, "a running since 3s: pid 17, b stopping since 21s"},
 			{22 * s, func() {}, "a running since 3s: pid 17, b unknown since 22s: b did not stop: no"},
@@ -397,7 +407,7 @@ func TestSequence_Close(t *testing.T) {
 	t.Run("ends a start and stops nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := newStage(t, "a* b", nil)
-			st.actors["b"].takes["start"] = time.Hour
+			st.actors["b"].take("start", time.Hour)
 			st.Start(1, master, 0)
 			st.at(s)
 			st.end()
@@ -410,7 +420,7 @@ func TestSequence_Close(t *testing.T) {
 	t.Run("lets a stop finish", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := newStage(t, "a b", nil)
-			st.actors["b"].takes["stop"] = 3 * s
+			st.actors["b"].take("stop", 3*s)
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Stop(2, backup, false)
@@ -425,7 +435,7 @@ func TestSequence_Close(t *testing.T) {
 	t.Run("gives up with its context", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := newStage(t, "a", nil)
-			st.actors["a"].takes["stop"] = time.Minute
+			st.actors["a"].take("stop", time.Minute)
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Stop(2, backup, false)
@@ -464,93 +474,104 @@ func TestSequence_Close(t *testing.T) {
 // Whatever comes in whatever order: the newest wish holds in the end, and is reported; nothing is started after a Stop
 // before the next Start; items are stopped in reverse; and no two calls of one overlap (which the actors see).
 func TestSequence_RandomHistories(t *testing.T) {
+	takes := rapid.SampledFrom([]time.Duration{0, 0, s, 7 * s, 2 * time.Minute})
+	type step struct {
+		pause  time.Duration
+		what   string
+		delay  time.Duration
+		chosen bool
+	}
+	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{
+			pause:  rapid.SampledFrom([]time.Duration{0, 0, s, 3 * s, 10 * s, time.Minute}).Draw(t, "pause"),
+			what:   rapid.SampledFrom([]string{"Start", "Stop", "Start", "Stop", "Follow", "dies", "appears"}).Draw(t, "what"),
+			delay:  rapid.SampledFrom([]time.Duration{0, 2 * s}).Draw(t, "delay"),
+			chosen: rapid.Bool().Draw(t, "chosen"),
+		}
+	}), 0, 12)
 	rapid.Check(t, func(rt *rapid.T) {
+		plan := append(steps.Draw(rt, "steps"), step{what: rapid.SampledFrom([]string{"Start", "Stop"}).Draw(rt, "last")})
+		took := rapid.MapOfN(rapid.SampledFrom([]string{"a start", "a stop", "a status", "b start", "b stop", "b status", "c start", "c stop",
+			"d start", "d stop", "d follow"}), takes, 0, 11).Draw(rt, "takes")
+		states := rapid.SliceOfN(rapid.IntRange(0, 5), 4, 4).Draw(rt, "states")
+		var wrong []string
 		synctest.Test(t, func(t *testing.T) {
 			st := newStage(t, "a b* - c d>", revive)
-			took := rapid.SampledFrom([]time.Duration{0, 0, s, 7 * s, 2 * time.Minute})
-			for _, name := range []string{"a", "b", "c", "d"} {
+			for i, name := range []string{"a", "b", "c", "d"} {
 				a := st.actors[name]
-				a.takes["start"], a.takes["stop"], a.takes["status"] = took.Draw(rt, "start"), took.Draw(rt, "stop"), took.Draw(rt, "status")
-				a.state = service.State(rapid.IntRange(0, 5).Draw(rt, "state"))
-			}
-			last, started := uint64(0), false
-			for n := range rapid.IntRange(1, 12).Draw(rt, "wishes") {
-				st.at(time.Since(st.start) + rapid.SampledFrom([]time.Duration{0, 0, s, 3 * s, 10 * s, time.Minute}).Draw(rt, "pause"))
-				last = uint64(n + 1)
-				switch rapid.IntRange(0, 5).Draw(rt, "what") {
-				case 0, 1:
-					started = true
-					st.event("Start")
-					st.Start(last, master, rapid.SampledFrom([]time.Duration{0, 2 * s}).Draw(rt, "delay"))
-				case 2, 3:
-					started = false
-					st.event("Stop")
-					st.Stop(last, backup, rapid.Bool().Draw(rt, "chosen"))
-				case 4:
-					st.Follow(Transition{Master: "lb2"})
-					last = 0
-				default:
-					st.actors["b"].set(service.Stopped)
-					last = 0
+				a.state = service.State(states[i])
+				for _, verb := range []string{"start", "stop", "status", "follow"} {
+					a.take(verb, took[name+" "+verb])
 				}
 			}
-			if last == 0 {
-				started = rapid.Bool().Draw(rt, "in the end")
-				last = 100
-				if started {
-					st.event("Start")
-					st.Start(last, master, 0)
-				} else {
-					st.event("Stop")
-					st.Stop(last, backup, true)
+			for n, step := range plan {
+				st.at(time.Since(st.start) + step.pause)
+				st.event(step.what)
+				switch step.what {
+				case "Start":
+					st.Start(uint64(n), master, step.delay)
+				case "Stop":
+					st.Stop(uint64(n), backup, step.chosen)
+				case "Follow":
+					st.Follow(Transition{Master: "lb2"})
+				case "dies":
+					st.actors["b"].set(service.Stopped)
+				default:
+					st.actors["c"].set(service.Running)
 				}
 			}
 			for _, a := range st.actors { // what hangs would leave the end open
-				a.mu.Lock()
-				clear(a.takes)
-				a.mu.Unlock()
+				for _, verb := range []string{"start", "stop", "status", "follow"} {
+					a.take(verb, 0)
+				}
 			}
 			st.at(time.Since(st.start) + time.Hour)
-			verify(rt, st, last, started)
+			wrong = st.verify(len(plan)-1, plan[len(plan)-1].what)
+			if len(wrong) > 0 {
+				wrong = append(wrong, strings.Join(st.events, "\n"), st.log.String())
+			}
 			st.end()
 		})
+		for _, w := range wrong {
+			rt.Error(w)
+		}
 	})
 }
 
-func verify(t *rapid.T, st *stage, last uint64, started bool) {
-	want, report := service.Stopped, fmt.Sprintf(" %d Stopped", last)
-	if started {
-		want, report = service.Running, fmt.Sprintf(" %d Ready", last)
+// verify says what is wrong in the end, and was on the way to it.
+func (st *stage) verify(order int, last string) (wrong []string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	want, report := service.Stopped, fmt.Sprintf(" %d Stopped", order)
+	if last == "Start" {
+		want, report = service.Running, fmt.Sprintf(" %d Ready", order)
 	}
 	for name, a := range st.actors {
 		if a.state != want {
-			t.Errorf("%s is %v in the end, want %v", name, a.state, want)
+			wrong = append(wrong, fmt.Sprintf("%s is %v in the end, want %v", name, a.state, want))
 		}
 	}
 	if n := strings.Count(strings.Join(st.events, "\n")+"\n", report+"\n"); n != 1 {
-		t.Errorf("%q was reported %d times, want once", report, n)
+		wrong = append(wrong, fmt.Sprintf("%q was reported %d times, want once", report, n))
 	}
-	wished, lowest := "", len("abcd")
+	wished, lowest, done := "", len("abcd"), false
 	for _, e := range st.events {
 		_, what, _ := strings.Cut(e, " ")
 		verb, name, _ := strings.Cut(what, " ")
-		switch verb {
-		case "Start", "Stop":
-			wished, lowest = verb, len("abcd")
-		case "start":
-			if wished != "Start" {
-				t.Errorf("%s was started after a Stop, or before any Start", name)
-			}
-		case "stop":
-			// Within one Stop downwards; what is already under way at the moment of the Stop comes before it.
-			if i := strings.Index("abcd", name); i >= lowest && wished == "Stop" {
-				t.Errorf("%s was stopped after one below it", name)
+		switch {
+		case verb == "Start" || verb == "Stop":
+			wished, lowest, done = verb, len("abcd"), false
+		case name == "Stopped":
+			done = true // what is stopped from now on came up by other hands
+		case verb == "start" && wished != "Start":
+			wrong = append(wrong, name+" was started after a Stop, or before any Start")
+		case verb == "stop" && wished == "Stop" && !done:
+			if i := strings.Index("abcd", name); i >= lowest {
+				wrong = append(wrong, name+" was stopped after one below it")
 			} else {
 				lowest = i
 			}
 		}
 	}
-	if t.Failed() {
-		t.Logf("%s\n%s", strings.Join(st.events, "\n"), &st.log)
-	}
+	return wrong
 }

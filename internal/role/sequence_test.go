@@ -116,6 +116,18 @@ func (a *actor) set(s service.State) {
 	}
 }
 
+func (a *actor) take(verb string, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.takes[verb] = d
+}
+
+func (a *actor) say(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text = text
+}
+
 func (a *actor) fail(verb string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -238,7 +250,9 @@ func TestSequence(t *testing.T) {
 		run   func(st *stage)
 	}{
 		{"up in order, down in reverse", "a b - c", nil, func(st *stage) {
-			st.actors["a"].takes["start"], st.actors["b"].takes["start"], st.actors["b"].takes["stop"] = 2*s, s, s
+			st.actors["a"].take("start", 2*s)
+			st.actors["b"].take("start", s)
+			st.actors["b"].take("stop", s)
 			st.Start(1, master, 0)
 			st.at(10 * s)
 			st.wants("0s start a", "2s start b", "3s 1 AddressesOn", "3s start c", "3s 1 Ready")
@@ -316,7 +330,7 @@ func TestSequence(t *testing.T) {
 			}
 		}},
 		{"a fence that fails", "fence a", func(i map[string]*Item) { i["fence"].OnlyAfterSilence = true }, func(st *stage) {
-			st.actors["fence"].fails["start"] = errors.New("start command /etc/baton/fence: exit 1: no such plug")
+			st.actors["fence"].fail("start", errors.New("start command /etc/baton/fence: exit 1: no such plug"))
 			st.Start(1, Transition{To: Master, Takeover: "silence"}, 0)
 			st.at(time.Hour)
 			st.wants("0s start fence", "0s 1 StartFailed fence: fence did not start: start command /etc/baton/fence: exit 1: no such plug")
@@ -332,18 +346,18 @@ func TestSequence(t *testing.T) {
 			st.wants("5m0s 2 AddressesOff", "5m0s stop osc", "5m0s stop db", "5m0s 2 Stopped")
 		}},
 		{"a start that takes too long", "a", nil, func(st *stage) {
-			st.actors["a"].takes["start"] = time.Hour
+			st.actors["a"].take("start", time.Hour)
 			st.Start(1, master, 0)
 			st.at(time.Hour)
 			st.wants("0s start a", "1m30s cut start a", "1m30s 1 StartFailed a: a did not start within 1m30s: context deadline exceeded")
-			st.actors["a"].takes["start"] = 0
+			st.actors["a"].take("start", 0)
 			st.Start(2, master, 0)
 			st.wants("1h0m0s start a", "1h0m0s 2 Ready")
 		}},
 		{"ready counts from the end of the start", "a b", func(i map[string]*Item) {
 			i["a"].Ready = func(after time.Time) (bool, string) { return time.Since(after) > 3*s, "" }
 		}, func(st *stage) {
-			st.actors["a"].takes["start"] = 20 * s
+			st.actors["a"].take("start", 20*s)
 			st.Start(1, master, 0)
 			st.at(30 * s)
 			st.wants("0s start a", "23.1s start b", "23.1s 1 Ready")
@@ -353,13 +367,13 @@ func TestSequence(t *testing.T) {
 		}, func(st *stage) {
 			st.Start(1, master, 0)
 			st.at(s)
-			st.actors["a"].text = "exit status 1"
+			st.actors["a"].say("exit status 1")
 			st.actors["a"].set(service.Failed)
 			st.at(2 * s)
 			st.wants("0s start a", "1.1s 1 StartFailed a: a did not start: it is failed before it was ready: exit status 1")
 		}},
 		{"a stop cancels a start", "a b - c", nil, func(st *stage) {
-			st.actors["b"].takes["start"] = time.Minute
+			st.actors["b"].take("start", time.Minute)
 			st.actors["c"].state = service.Running // from before this daemon
 			st.Start(1, master, 0)
 			st.at(10 * s)
@@ -367,7 +381,7 @@ func TestSequence(t *testing.T) {
 			st.wants("0s start a", "0s start b", "10s cut start b", "10s stop c", "10s 2 AddressesOff", "10s stop b", "10s stop a", "10s 2 Stopped")
 		}},
 		{"a start waits for the stop under way, and goes up from there", "a b - c", nil, func(st *stage) {
-			st.actors["b"].takes["stop"] = 20 * s
+			st.actors["b"].take("stop", 20*s)
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Stop(2, backup, true)
@@ -378,7 +392,7 @@ func TestSequence(t *testing.T) {
 				"1s stop c", "1s 2 AddressesOff", "1s stop b", "21s start b", "21s 3 AddressesOn", "21s start c", "21s 3 Ready")
 		}},
 		{"a start over a start goes on where it is", "a b", nil, func(st *stage) {
-			st.actors["a"].takes["start"] = 10 * s
+			st.actors["a"].take("start", 10*s)
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Start(2, master, 0)
@@ -414,8 +428,8 @@ func TestSequence(t *testing.T) {
 		}},
 		{"the beginning does not wait, nor try again", "first b", func(i map[string]*Item) { i["first"].AtStart = StopFirst }, func(st *stage) {
 			st.actors["first"].state = service.Running
-			st.actors["first"].takes["stop"] = 10 * s
-			st.actors["first"].fails["stop"] = errors.New("no")
+			st.actors["first"].take("stop", 10*s)
+			st.actors["first"].fail("stop", errors.New("no"))
 			st.Begin()
 			st.at(s)
 			st.Start(1, master, 0)
@@ -424,7 +438,7 @@ func TestSequence(t *testing.T) {
 			st.logs(1, "service was not stopped at the start of baton")
 		}},
 		{"a stop that fails: hold", "a b - c", nil, func(st *stage) {
-			st.actors["b"].fails["stop"] = errors.New("device is busy")
+			st.actors["b"].fail("stop", errors.New("device is busy"))
 			st.Start(1, master, 0)
 			st.Stop(2, backup, true)
 			st.Placed(2)
@@ -438,8 +452,8 @@ func TestSequence(t *testing.T) {
 			st.wants("1h0m0s start b", "1h0m0s 5 AddressesOn", "1h0m0s start c", "1h0m0s 5 Ready")
 		}},
 		{"a stop that fails: release", "a b c", nil, func(st *stage) {
-			st.actors["b"].takes["stop"] = time.Hour
-			st.actors["c"].fails["stop"] = errors.New("no")
+			st.actors["b"].take("stop", time.Hour)
+			st.actors["c"].fail("stop", errors.New("no"))
 			st.Start(1, master, 0)
 			st.Abandon() // of nothing
 			st.at(s)
@@ -456,7 +470,7 @@ func TestSequence(t *testing.T) {
 				"1h0m0s stop a", "1h0m0s 2 Stopped", "1h0m0s stop c") // c runs still, and is tried again as any that runs
 		}},
 		{"another stop tries again", "a", nil, func(st *stage) {
-			st.actors["a"].fails["stop"] = errors.New("no")
+			st.actors["a"].fail("stop", errors.New("no"))
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Stop(2, backup, false)
