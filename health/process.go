@@ -60,7 +60,20 @@ type processProbe struct {
 func (p *processProbe) Watch(ctx context.Context, changed func()) { p.deaths.watch(ctx, changed) }
 
 func (p *processProbe) Probe(ctx context.Context) Answer {
-	var problem, hint string
+	problem, hint, failed := p.find(ctx)
+	if failed != nil {
+		return *failed
+	}
+	a := p.count(problem)
+	if !a.OK {
+		a.Hint = hint
+	}
+	return a
+}
+
+// find makes known those that there are now. problem and hint are about those
+// that there are not; failed is the answer where nobody can tell.
+func (p *processProbe) find(ctx context.Context) (problem, hint string, failed *Answer) {
 	if p.PIDFile != "" {
 		pids, err := readPIDs(p.PIDFile)
 		switch {
@@ -74,22 +87,15 @@ func (p *processProbe) Probe(ctx context.Context) Answer {
 			p.known = nil
 		default:
 			p.known = nil
-			return Answer{Text: "read the pid file: " + err.Error(), Hint: "pid_file must name a file that the process writes its pid to"}
+			return "", "", &Answer{Text: "read the pid file: " + err.Error(), Hint: "pid_file must name a file that the process writes its pid to"}
 		}
 	} else if refused, err := p.search(ctx); err != nil {
-		return Answer{Text: fmt.Sprintf("look for process %s: %v", p.what(), err)}
+		return "", "", &Answer{Text: fmt.Sprintf("look for process %s: %v", p.what(), err)}
 	} else if refused > 0 && p.Path != "" {
 		hint = fmt.Sprintf("baton may not see which executables other users run (%d processes): it needs CAP_SYS_PTRACE", refused)
 	}
 	p.deaths.keep(p.known)
-	a := p.count(problem)
-	if !a.OK {
-		a.Hint = hint
-	}
-	if len(p.known) > 0 {
-		p.last = p.known
-	}
-	return a
+	return problem, hint, nil
 }
 
 // search finds the processes by their name or executable. As long as those that
@@ -169,15 +175,21 @@ func (p *processProbe) key(t trait) string {
 	return p.path
 }
 
-func (p *processProbe) what() string { return p.Name + p.Path } // one of them is empty
+// what is how a text names the processes.
+func (p *processProbe) what() string {
+	if p.PIDFile != "" {
+		return "of " + p.PIDFile
+	}
+	return p.Name + p.Path // one of them is empty
+}
 
 // count draws the answer from the number of processes. problem is what else is
 // known of those that are missing.
 func (p *processProbe) count(problem string) Answer {
 	n := len(p.known)
 	what := p.what()
-	if p.PIDFile != "" {
-		what = "of " + p.PIDFile
+	if n > 0 {
+		defer func() { p.last = p.known }()
 	}
 	some := fmt.Sprintf("%d processes (%s)", n, pidsText(p.known))
 	if n == 1 {

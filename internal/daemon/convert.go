@@ -45,7 +45,7 @@ func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Confi
 		Priority: c.Priority, BestRival: c.BestRival, SlowestRival: c.SlowestRival,
 		Interval: c.Interval, Missed: uint8(c.Missed), Preempt: c.Preempt, PreemptDelay: c.PreemptDelay,
 		Peers: c.Peers, AnySource: len(c.Peers) > 0 && !c.OnlyPeers, MinTTL: c.MinTTL, MaxTTL: c.MaxTTL,
-		Together: c.VirtualMAC != nil,
+		Together: c.VirtualMAC != nil, Bound: len(c.Services) > 0,
 	}
 	if c.MinTTL > 0 && c.MaxTTL == 0 {
 		e.MaxTTL = 255

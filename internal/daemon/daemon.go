@@ -18,6 +18,7 @@ import (
 	"baton/health"
 	"baton/internal/command"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
@@ -111,6 +112,7 @@ type daemon struct {
 	runner    *command.Runner
 	scheduler *health.Scheduler
 	queues    []*role.Queue
+	published *published
 
 	ctx    context.Context // of the parts beside the loop
 	cancel context.CancelFunc
@@ -123,6 +125,7 @@ type daemon struct {
 // namespace of the calling thread.
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1)}
+	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -150,6 +153,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		wall:      wall,
 		addresses: func(r vip.Router) addresses { return d.worker.Add(r) },
 		hooks:     d.hooks,
+		publish:   d.published.publish,
 	})
 	if err != nil {
 		return nil, err
@@ -248,7 +252,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.log.Warn("this version cannot reload: restart baton to apply a changed configuration")
 			case d.left.Load():
 				d.log.Warn("second signal: the addresses go at once", "signal", s.String())
-				d.loop.post(ctx, func(time.Duration) { d.loop.node.let() })
+				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
 				d.leave()

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
@@ -48,6 +49,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 		send: l.send, flush: l.flush, wall: wall,
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
+		publish:   func(*control.Status) {},
 	})
 	must(t, err)
 	m, err := link.NewMonitor(quiet)

@@ -17,7 +17,7 @@ func manyChecks() site.Config {
 	c := config(time.Second)()
 	for i := range 500 {
 		name := fmt.Sprintf("c%d", i)
-		c.Checks = append(c.Checks, site.Check{Name: name, Command: "/bin/true", File: "/etc/passwd", Interval: time.Second, Rise: 2, Fall: 2})
+		c.Checks = append(c.Checks, site.Check{Name: name, Command: "/bin/true", Keys: "type: file, path: /etc/passwd", Interval: time.Second, Rise: 2, Fall: 2})
 		c.Routers[0].Track = append(c.Routers[0].Track, site.Effect{Check: name})
 	}
 	return c
