@@ -109,7 +109,7 @@ func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Schedu
 			result: Result{Check: c.Name},
 			// All first runs begin at once, since routers wait for them. The
 			// second ones spread over the interval, and stay apart.
-			phase: min((c.Interval*time.Duration(i+1)/time.Duration(len(checks))+stride-1).Truncate(stride), c.Interval),
+			phase: min((c.Interval*time.Duration(i+1)/time.Duration(len(checks)) + stride - 1).Truncate(stride), c.Interval),
 		}
 		s.checks = append(s.checks, state)
 		s.byName[c.Name] = state
