@@ -73,11 +73,12 @@ func (z *zoo) start(argv0 string) (pid int, end, reap func()) {
 	return c.Process.Pid, end, reap
 }
 
-// soon asks until the answer is the wanted one: a scan is used again for a moment.
+// soon asks until the answer is the wanted one: a scan is used again for a moment,
+// but not for as long as recount.
 func soon(t *testing.T, p Probe, want Answer) {
 	t.Helper()
 	var got Answer
-	for range 1000 {
+	for range 500 {
 		if got = probeIn(t, p, 10*time.Second); got == want {
 			return
 		}
