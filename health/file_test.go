@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,16 @@ func TestFileProbe_Watch(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A folder is watched before those in it, so that none is missed that comes
+// meanwhile.
+func TestFileProbe_Objects(t *testing.T) {
+	p := &fileProbe{File: File{Path: "/run/lb//n", Want: FileNumber}}
+	want := []object{{"/", "run"}, {"/run", "lb"}, {"/run/lb", "n"}, {"/run/lb/n", ""}}
+	if got := p.objects(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

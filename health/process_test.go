@@ -278,12 +278,15 @@ func TestProcessProbe_NoMorePidfds(t *testing.T) {
 		pids, ends = append(pids, pid), append(ends, end)
 	}
 	watching(t, p)
-	for range 1000 {
+	for range 1000 { // until it watches
 		soon(t, p, Answer{OK: true, Text: fmt.Sprintf("2 processes (pids %d, %d)", pids[0], pids[1])})
-		if table.pidfds.Load() == 1 {
+		if table.pidfds.Load() > 0 {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	if n := table.pidfds.Load(); n != 1 {
+		t.Errorf("%d pidfds, one may be", n)
 	}
 	ends[1]()
 	soon(t, p, Answer{Text: fmt.Sprintf("1 process (pid %d) %s, 2 needed", pids[0], z.name)})
