@@ -171,6 +171,29 @@ func TestFileProbe_Watch(t *testing.T) {
 	}
 }
 
+// The maintenance switch: only what becomes of the name counts.
+func TestFileProbe_WatchAbsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "maintenance")
+	p := NewFileProbe(NewInotify(), File{path, FileAbsent})
+	told := watching(t, p)
+	told() // that it watches
+	for _, ok := range []bool{false, true, false} {
+		var err error
+		if ok {
+			err = os.Remove(path)
+		} else {
+			err = os.WriteFile(path, nil, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		told()
+		if a := p.Probe(t.Context()); a.OK != ok {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
 // A folder is watched before those in it, so that none is missed that comes
 // meanwhile.
 func TestFileProbe_Objects(t *testing.T) {
