@@ -119,7 +119,7 @@ func (s *Server) knows(name string) error {
 		}
 		names = append(names, c.Name)
 	}
-	return &Error{Kind: NotFound, Text: "no router of this node tracks a check " + quote(name), Known: names}
+	return &Error{Kind: NotFound, Text: "no router of this node tracks a check " + quote(name), Name: name, Known: names}
 }
 
 // read decodes the body of a request.
