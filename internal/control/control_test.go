@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 // fake is a daemon that says what it was given.
@@ -334,5 +336,54 @@ func TestListen_Refuses(t *testing.T) {
 		if _, err := Listen(path); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// Who asks is known by the connection, and not by what he says.
+func TestServe_KnowsWhoAsks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("needs root, to be somebody else")
+		}
+		t.Skip("needs root, to be somebody else")
+	}
+	d := newFake()
+	c := serve(t, d)
+	must(t, os.Chmod(c.path, 0o666))
+	must(t, os.Chmod(filepath.Dir(c.dir), 0o755))
+	for uid, want := range map[uintptr]string{65534: "nobody", 54321: "user 54321"} {
+		conns := make(chan any, 1)
+		go func() {
+			runtime.LockOSThread() // for good: the thread ends with its user
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+				conns <- errno
+				return
+			}
+			conn, err := net.Dial("unix", c.path)
+			if err != nil {
+				conns <- err
+				return
+			}
+			conns <- conn
+		}()
+		conn, ok := (<-conns).(net.Conn)
+		if !ok {
+			t.Fatal("cannot connect as another user")
+		}
+		other := newClient(c.path, func(context.Context, string, string) (net.Conn, error) { return conn, nil })
+		got, err := other.ForceCheck(t.Context(), "haproxy", "pass", time.Minute, "drill")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Forced.By != want {
+			t.Errorf("by %q, want %q", got.Forced.By, want)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
