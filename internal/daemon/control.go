@@ -40,12 +40,21 @@ func (d *daemon) Checks() []control.Check {
 
 // RunCheck runs a check now.
 func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, error) {
+	if err := d.known(name); err != nil {
+		return control.Check{}, err
+	}
 	r, err := d.scheduler.RunNow(ctx, name)
-	return checkOf(r), controlError(err)
+	if err != nil {
+		return control.Check{}, err
+	}
+	return checkOf(r), nil
 }
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
 func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.Check, error) {
+	if err := d.known(name); err != nil {
+		return control.Check{}, err
+	}
 	force := health.Force{Until: f.Until, Reason: f.Reason, By: by}
 	switch f.Verdict {
 	case "pass":
@@ -54,10 +63,22 @@ func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.C
 		force.Verdict = health.Fail
 	}
 	if err := d.scheduler.Force(name, force); err != nil {
-		return control.Check{}, controlError(err)
+		return control.Check{}, err
 	}
 	r, _ := d.scheduler.Result(name)
 	return checkOf(r), nil
+}
+
+// known fails where there is no check of that name.
+func (d *daemon) known(check string) error {
+	if _, ok := d.scheduler.Result(check); ok {
+		return nil
+	}
+	err := control.Errorf(control.NotFound, "there is no check %q", check)
+	for _, c := range d.cfg.Checks {
+		err.Known = append(err.Known, c.Name)
+	}
+	return err
 }
 
 // checkOf is a result as it is shown.

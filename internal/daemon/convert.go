@@ -6,6 +6,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -157,4 +158,16 @@ func lookupOf(cfg *config.Config) role.Lookup {
 		}
 		return "", false
 	}
+}
+
+// webhooksOf is the URLs that are told of changes.
+func webhooksOf(cfg []config.Webhook) []webhook.Hook {
+	var hooks []webhook.Hook
+	for _, w := range cfg {
+		hooks = append(hooks, webhook.Hook{
+			Name: w.Name, URL: w.URL, Headers: w.Headers, Token: w.Token, Events: w.Events,
+			Timeout: w.Timeout, Retries: w.Retries, TLS: webhook.TLS(w.TLS),
+		})
+	}
+	return hooks
 }
