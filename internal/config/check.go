@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -104,14 +105,14 @@ func allCheckKeys() keys {
 	return append(all, haproxyCheckKeys...)
 }
 
-// readChecks reads all checks and keeps those that this node's routers track.
+// readChecks reads all checks and keeps those that this node's routers track, or that are wanted otherwise.
 func (w *walk) readChecks(n, defaults *node) {
 	base := w.fields(defaults, place{}, allCheckKeys(), "check")
 	if defaults != nil { // its own mistakes, whoever uses it
 		w.checkValues(base, CommandCheck, "")
 		w.checkValues(base, HAProxyCheck, "")
 	}
-	here := map[string]bool{}
+	here := maps.Clone(w.wanted)
 	for _, r := range w.config.Routers {
 		for _, t := range r.Track {
 			here[t.Check] = true

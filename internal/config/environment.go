@@ -55,17 +55,24 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 }
 
 func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {
-	if !filepath.IsAbs(name) {
-		if dir := w.secrets.credentials; dir != "" {
-			path = filepath.Join(dir, name)
-			if text, mode, err = w.readSecret(path); !errors.Is(err, fs.ErrNotExist) {
-				return path, text, mode, err
-			}
+	for _, path = range w.places(name) {
+		if text, mode, err = w.readSecret(path); !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
-		name = filepath.Join(w.files.dir, name)
 	}
-	text, mode, err = w.readSecret(name)
-	return name, text, mode, err
+	return path, text, mode, err
+}
+
+// places are where a file may be that the configuration names, in the order in which they are tried.
+func (w *walk) places(name string) []string {
+	if filepath.IsAbs(name) {
+		return []string{name}
+	}
+	beside := filepath.Join(w.files.dir, name)
+	if dir := w.secrets.credentials; dir != "" {
+		return []string{filepath.Join(dir, name), beside}
+	}
+	return []string{beside}
 }
 
 // secretFile is a file of secrets as it was read. Each is read once: by every node, and for every router, it is the same.

@@ -95,6 +95,11 @@ func (rr *routerReader) track(f fields) ([]Track, map[string]*node) {
 	return track, at
 }
 
+// want has a check run on this node, whether a router tracks it or not.
+func (w *walk) want(name string) {
+	w.trackedBy[name], w.wanted[name] = true, true
+}
+
 func (rr *routerReader) trackEntries(n *node) []tracked {
 	w := rr.walk
 	var all []tracked

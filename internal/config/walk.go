@@ -20,6 +20,10 @@ type walk struct {
 	config    *Config
 	checks    []string        // the names of all checks of the file, well formed or not: what track may name
 	trackedBy map[string]bool // checks that some router of the file tracks, on whatever node
+	wanted    map[string]bool // checks that run on this node whether a router tracks them or not
+
+	serviceDefaults fields
+	bound           map[string]boundService // what this node starts and stops, by what it is
 }
 
 // fields are the values of one mapping, each looked up in the mapping itself and then in the defaults.
