@@ -99,7 +99,18 @@ func TestConfigs_Reference(t *testing.T) {
 	for _, e := range root.child("groups").entries {
 		add("group", groupKeys, e.value)
 	}
-	if len(tables) != 16 {
+	for _, list := range []*node{root.child("services"), root.child("virtual_routers").child("web").child("services")} {
+		for _, item := range list.items {
+			add("service", serviceKeys, item)
+			add("service command", serviceCommandKeys, item.child("command"))
+			add("revive", reviveKeys, item.child("revive"))
+		}
+	}
+	for _, e := range root.child("webhooks").entries {
+		add("webhook", webhookKeys, e.value)
+		add("tls", tlsKeys, e.value.child("tls"))
+	}
+	if len(tables) != 21 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {
@@ -113,6 +124,9 @@ func TestConfigs_Reference(t *testing.T) {
 				present = true
 				if v.kind == mapping && k.perNode {
 					v = v.child("default")
+				}
+				if v != nil && v.kind == list && len(v.items) == 1 {
+					v = v.items[0]
 				}
 				asDefault = asDefault || v != nil && v.text == k.def
 			}
