@@ -89,7 +89,7 @@ type HAProxy struct {
 
 // Command is a program and how to run it. No shell reads it.
 type Command struct {
-	Argv    []string // the first word is an absolute path or a bare name; a hook's words still have the role's variables, and $$ for $
+	Argv    []string // the first word is an absolute path or a bare name; those of a hook or a service still have the role's variables, and $$ for $
 	Timeout time.Duration
 	User    string   // empty: who runs baton
 	Env     []string // NAME=VALUE, from the environment_file: secret

@@ -188,7 +188,7 @@ func (w *walk) unit(f fields) string {
 	case !ok:
 		return ""
 	case strings.HasPrefix(n.text, "/"):
-		w.errorAt(n.place, n.path, "unit: "+escapePath(n.text)+", which `systemd-escape --path --suffix=mount` writes", "%s is a path, want the name of a unit", quote(n.text))
+		w.errorAt(n.place, n.path, "unit: "+escapePath(strings.TrimSuffix(n.text, ".mount"))+", which `systemd-escape --path --suffix=mount` writes", "%s is a path, want the name of a unit", quote(n.text))
 	case strings.HasSuffix(stem, "@"):
 		w.errorAt(n.place, n.path, "unit: "+short(stem)+"INSTANCE"+suffix, "%s is a template, which cannot be started without an instance", quote(n.text))
 	case stem == "" || strings.Trim(name, letters+digits+`:_.\-@`) != "" || len(name+suffix) > 255:

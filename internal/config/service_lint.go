@@ -24,8 +24,11 @@ func (rr *routerReader) lintServices(c contest, r reading, nodes []Node) {
 				"with services and preempt: false a weight moves nothing from a running master")
 		}
 	}
-	for _, s := range r.placedServices {
+	for i, s := range r.placedServices {
 		rr.lintReady(s, r)
+		if i > 0 && s.OnlyAfterSilence && !r.Services[i-1].OnlyAfterSilence {
+			w.warnAt(s.at, s.path, "put it first", "comes after %s, which runs already then: a fence makes sure of the old master before anything starts", r.Services[i-1].Name)
+		}
 	}
 	rr.lintFence(c, r, nodes)
 }

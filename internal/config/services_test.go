@@ -176,7 +176,7 @@ func TestCheckHost_Services(t *testing.T) {
 		"36 warning virtual_routers.both.services.container: /run/docker.sock: file does not exist; the service cannot be started or stopped as long as nothing answers there",
 		"37 warning virtual_routers.both.services.socket.default: /run/other.sock: file does not exist; the service cannot be started or stopped as long as nothing answers there",
 		"38 error virtual_routers.both.services.ocf: /usr/lib/ocf/resource.d/heartbeat/redis as redis: file does not exist; the service cannot be started or stopped until this is mended",
-		"54 error groups.g.services.command.status: check-redis --role $role as redis: file does not exist; the service cannot be started or stopped until this is mended",
+		"55 error groups.g.services.command.status: check-redis --role $role as redis: file does not exist; the service cannot be started or stopped until this is mended",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

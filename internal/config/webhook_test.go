@@ -80,6 +80,8 @@ func TestLoad_WebhookSecrets(t *testing.T) {
 		{keys: "token:\n      SECRET SECRET", problem: "has a space"},
 		{keys: "headers: {A: 'SECRET\\x00'}, retries: many", problem: "is not possible here"},
 		{keys: "headers:\n      A: [SECRET]\n      B:\n        SECRET: SECRET", problem: "a mapping"},
+		{keys: "headers:\n      Authorization: 'SECRET", problem: "this is not YAML"},
+		{keys: "url: https://user:SECRET@example.org/", problem: "has a user in it"},
 		{keys: "headers: SECRET", problem: "want NAME: VALUE"},
 		{keys: "tls: {ca_file: absent.pem}", problem: "absent.pem: no such file"},
 		{keys: "tls: {ca_file: token}", problem: "no certificate in PEM"},
@@ -88,6 +90,9 @@ func TestLoad_WebhookSecrets(t *testing.T) {
 		o := withSecrets("a", credentials)
 		text := "virtual_routers:\n  web: {interface: eth0, vrid: 1, addresses: [10.0.0.1/24]}\nwebhooks:\n  hook:\n    url: https://example.org\n    " +
 			strings.ReplaceAll(tc.keys, "}, ", "}\n    ") + "\n"
+		if strings.HasPrefix(tc.keys, "url:") {
+			text = strings.Replace(text, "url: https://example.org\n    ", "", 1)
+		}
 		c, report := Load(write(t, filepath.Join(dir, "baton.yaml"), text, 0o644), o)
 		var all strings.Builder
 		report.WriteTo(&all)
@@ -107,6 +112,12 @@ func TestLoad_WebhookSecrets(t *testing.T) {
 				t.Errorf("%s: a line shows the secret: %s", tc.keys, d.Source)
 			}
 		}
+	}
+	// A path beside the configuration is absolute, however the configuration was named.
+	t.Chdir(dir)
+	write(t, "baton.yaml", "virtual_routers:\n  web: {interface: eth0, vrid: 1, addresses: [10.0.0.1/24]}\nwebhooks:\n  hook: {url: https://example.org, tls: {ca_file: cert.pem}}\n", 0o644)
+	if ca := mustLoad(t, "baton.yaml", someone("a")).Webhooks[0].TLS.CAFile; ca != filepath.Join(dir, "cert.pem") {
+		t.Errorf("ca_file is %s", ca)
 	}
 	// What another node needs may be absent here, and the files of a node that is only looked at.
 	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
