@@ -19,18 +19,17 @@ type scope struct {
 	unmet string // what it means for it that this host cannot do what it needs
 	roles bool   // the role's variables are known when it runs
 	later bool   // variables are replaced once more when it runs
+	hosts bool   // an IPv6 address gets the brackets that it has before a port
 }
 
 var (
-	inCheck    = scope{what: "a check", unmet: "the check fails until this is mended"}
-	inHook     = scope{what: "a hook", unmet: "the hook is not run until this is mended", roles: true, later: true}
-	inService  = scope{what: "a service", unmet: "the service cannot be started or stopped until this is mended", roles: true, later: true}
+	inCheck    = scope{what: "a check", unmet: "the check fails"}
+	inURL      = scope{what: "a check", unmet: inCheck.unmet, hosts: true}
+	inHook     = scope{what: "a hook", unmet: "the hook is not run", roles: true, later: true}
+	inService  = scope{what: "a service", unmet: "the service cannot be started or stopped", roles: true, later: true}
 	everywhere = scope{what: "a service that runs on every node", unmet: inService.unmet, later: true}
-	inUnit     = scope{what: "the name of a unit"}
-	inParams   = scope{what: "a resource agent's parameter"}
-	inWebhook  = scope{what: "a webhook"}
-
-	inContainer = scope{what: "a container", unmet: "the service cannot be started or stopped as long as nothing answers there"}
+	inManaged  = scope{what: "a unit, container or resource agent", unmet: inService.unmet}
+	inWebhook  = scope{what: "a webhook", hosts: true}
 )
 
 func (s scope) names() []string {
@@ -220,6 +219,9 @@ func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 			ok = false
 		default:
 			value, good := w.variable(wd.at(i), path, s, name, network)
+			if s.hosts && strings.Contains(value, ":") && (i == 0 || wd.text[i-1] != '[') {
+				value = "[" + value + "]"
+			}
 			b.WriteString(value)
 			ok = ok && good
 		}

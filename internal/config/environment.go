@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// maxSecret bounds a file of secrets, in bytes.
-const maxSecret = 64 << 10
+// maxSecret bounds a file of secrets or certificates, in bytes: those of all authorities that a host trusts are 220 KiB.
+const maxSecret = 1 << 20
 
 // secrets says where secrets are looked for.
 type secrets struct {
@@ -54,25 +54,27 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 	return path, nil, false
 }
 
-func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {
-	for _, path = range w.places(name) {
-		if text, mode, err = w.readSecret(path); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
+// publicFile is secret for a file that everybody may read.
+func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
+	path, text, _, err := w.openSecret(n.text)
+	if err != nil && w.secrets.needed {
+		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
 	}
-	return path, text, mode, err
+	return path, text, err == nil
 }
 
-// places are where a file may be that the configuration names, in the order in which they are tried.
-func (w *walk) places(name string) []string {
-	if filepath.IsAbs(name) {
-		return []string{name}
+func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {
+	if !filepath.IsAbs(name) {
+		if dir := w.secrets.credentials; dir != "" {
+			path = filepath.Join(dir, name)
+			if text, mode, err = w.readSecret(path); !errors.Is(err, fs.ErrNotExist) {
+				return path, text, mode, err
+			}
+		}
+		name = filepath.Join(w.files.dir, name)
 	}
-	beside := filepath.Join(w.files.dir, name)
-	if dir := w.secrets.credentials; dir != "" {
-		return []string{filepath.Join(dir, name), beside}
-	}
-	return []string{beside}
+	text, mode, err = w.readSecret(name)
+	return name, text, mode, err
 }
 
 // secretFile is a file of secrets as it was read. Each is read once: by every node, and for every router, it is the same.

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -56,18 +54,18 @@ func (sr *serviceReader) kind(f fields) ServiceKind {
 func (sr *serviceReader) what(f fields, s *Service) {
 	switch s.Kind {
 	case UnitService:
-		s.Unit = sr.unit(f)
+		s.Unit = sr.unitName(f, "unit", inManaged)
 		s.Name = s.Unit
+		if t := unitType(s.Unit); t == ".device" || t == ".scope" {
+			n := f.own["unit"]
+			sr.errorAt(n.place, n.path, "", "systemd cannot start %s", quote(n.text))
+		}
 	case ContainerService:
-		s.Container = sr.container(f)
+		s.Container = *sr.containerOf(f, "container", inManaged)
 		s.Name = s.Container.Name
 	case OCFService:
-		s.OCF = sr.ocf(f)
+		s.OCF = *sr.agent(f, "ocf", inManaged)
 		s.Name = s.OCF.Agent
-		if path := s.OCF.path(); path != "" {
-			n := f.own["ocf"]
-			sr.config.ask(question{kind: askCommand, at: n.place, path: n.path, argv: []string{path}, user: s.OCF.User, unmet: sr.scope.unmet})
-		}
 	case CommandService:
 		f.require("name", "name: NAME, for logs and status")
 		sr.commands(f, s)
@@ -149,169 +147,4 @@ func (sr *serviceReader) lacking(f fields, name string) {
 	if n := f.raw(name); sr.here && n != nil && n.kind == mapping && pick(n, sr.me.Name) == nil {
 		sr.errorAt(n.place, n.path, "add it, or a default", "there is no value for a node that runs the service")
 	}
-}
-
-// unitSuffixes are the kinds of units that can be started and stopped.
-func unitSuffixes() []string {
-	return []string{".service", ".mount", ".timer", ".target", ".socket", ".path", ".automount", ".swap", ".slice"}
-}
-
-func unitSuffix(name string) (suffix string, known bool) {
-	i := strings.LastIndexByte(name, '.')
-	if i < 0 {
-		return "", false
-	}
-	return name[i:], slices.Contains(unitSuffixes(), name[i:])
-}
-
-// unit reads the name of a unit of systemd, and completes it as systemctl does. It is empty where it is wrong.
-func (w *walk) unit(f fields) string {
-	n := f.scalar("unit")
-	if n == nil {
-		return ""
-	}
-	suffix, known := unitSuffix(n.text)
-	stem := strings.TrimSuffix(n.text, suffix)
-	switch {
-	case known:
-	case suffix == ".device" || suffix == ".scope" || suffix == ".snapshot":
-		w.errorAt(n.place, n.path, "", "systemd cannot start %s", quote(n.text))
-		return ""
-	case suffix != "" && !strings.Contains(suffix, "$") && nearest(suffix, unitSuffixes()) != "":
-		w.errorAt(n.place, n.path, "did you mean "+quote(stem+nearest(suffix, unitSuffixes()))+"?", "%s is no name of a unit", quote(n.text))
-		return ""
-	default:
-		stem, suffix = n.text, ".service"
-	}
-	name, ok := w.expand(word{[]rune(stem), n.inside}, inUnit, n.path)
-	switch {
-	case !ok:
-		return ""
-	case strings.HasPrefix(n.text, "/"):
-		w.errorAt(n.place, n.path, "unit: "+escapePath(strings.TrimSuffix(n.text, ".mount"))+", which `systemd-escape --path --suffix=mount` writes", "%s is a path, want the name of a unit", quote(n.text))
-	case strings.HasSuffix(stem, "@"):
-		w.errorAt(n.place, n.path, "unit: "+short(stem)+"INSTANCE"+suffix, "%s is a template, which cannot be started without an instance", quote(n.text))
-	case stem == "" || strings.Trim(name, letters+digits+`:_.\-@`) != "" || len(name+suffix) > 255:
-		w.errorAt(n.place, n.path, "as systemctl shows it, such as osc.service", "%s is no name of a unit", quote(n.text))
-	default:
-		return name + suffix
-	}
-	return ""
-}
-
-// escapePath is the name of a mount unit, for a hint.
-func escapePath(path string) string {
-	path = strings.Trim(path, "/")
-	if path == "" {
-		return "-.mount"
-	}
-	return short(strings.NewReplacer("-", `\x2d`, "/", "-").Replace(path)) + ".mount"
-}
-
-// container reads the name of a container and where its engine answers. The name is empty where it is wrong.
-func (w *walk) container(f fields) Container {
-	c := Container{Socket: "/run/docker.sock"}
-	if f.oneOf("engine", "docker", "podman") == "podman" {
-		c.Socket = "/run/podman/podman.sock"
-	}
-	n := f.scalar("container")
-	at := n
-	if s := f.scalar("socket"); s != nil {
-		c.Socket, at = w.socketPath(s, inContainer), s
-	}
-	if n == nil {
-		return c
-	}
-	if c.Socket != "" {
-		w.config.ask(question{kind: askSocket, at: at.place, path: at.path, name: c.Socket, unmet: inContainer.unmet})
-	}
-	name, ok := w.expand(word{[]rune(n.text), n.inside}, inContainer, n.path)
-	switch {
-	case !ok:
-	case strings.Trim(name, letters+digits+"_.-") != "" || strings.IndexByte(letters+digits+"$", n.text[0]) < 0:
-		w.errorAt(n.place, n.path, "as `docker ps` shows it; not that of an image", "%s is no name of a container", quote(n.text))
-	default:
-		c.Name = name
-	}
-	return c
-}
-
-// socketPath reads the path of a Unix socket. It is empty where it is wrong.
-func (w *walk) socketPath(n *node, s scope) string {
-	path, ok := w.expand(word{[]rune(n.text), n.inside}, s, n.path)
-	switch {
-	case !ok:
-	case strings.HasPrefix(path, "unix://"):
-		w.errorAt(n.place, n.path, "write "+short(strings.TrimPrefix(path, "unix://")), "%s is a URL, want the path of a socket", quote(n.text))
-	case !strings.HasPrefix(path, "/"):
-		w.errorAt(n.place, n.path, "write the whole path, such as /run/docker.sock", "%s is no absolute path", quote(n.text))
-	case len(path) > 107:
-		w.errorAt(n.place, n.path, "", "has %d bytes, a socket's path has at most 107", len(path))
-	default:
-		return path
-	}
-	return ""
-}
-
-// ocf reads a resource agent, as PROVIDER:AGENT or with ocf: before it. The agent is empty where it is wrong.
-func (w *walk) ocf(f fields) OCF {
-	o := OCF{User: w.user(f), Params: w.params(f)}
-	n := f.scalar("ocf")
-	if n == nil {
-		return o
-	}
-	parts := strings.Split(strings.TrimPrefix(n.text, "ocf:"), ":")
-	bad := slices.ContainsFunc(parts, func(p string) bool {
-		return p == "" || strings.Trim(p, letters+digits+"_.-") != "" || strings.Trim(p, ".") == ""
-	})
-	switch {
-	case len(parts) == 2 && slices.Contains([]string{"systemd", "service", "lsb", "upstart"}, parts[0]):
-		w.errorAt(n.place, n.path, "unit: "+short(parts[1]), "%s is no resource agent, but a unit of systemd", quote(n.text))
-	case parts[0] == "stonith":
-		w.errorAt(n.place, n.path, "{name: fence, only_after: silence, command: {start: COMMAND}}, first in the list", "fence agents are not OCF agents")
-	case len(parts) == 1 && !bad:
-		w.errorAt(n.place, n.path, "ocf: heartbeat:"+short(parts[0])+"; the providers are the folders of /usr/lib/ocf/resource.d", "%s names no provider: want PROVIDER:AGENT", quote(n.text))
-	case len(parts) != 2 || bad:
-		w.errorAt(n.place, n.path, "such as heartbeat:redis, for /usr/lib/ocf/resource.d/heartbeat/redis", "%s is no resource agent: want PROVIDER:AGENT", quote(n.text))
-	default:
-		o.Provider, o.Agent = parts[0], parts[1]
-	}
-	return o
-}
-
-// path is where the agent is; empty where it has none.
-func (o OCF) path() string {
-	if o.Agent == "" {
-		return ""
-	}
-	return "/usr/lib/ocf/resource.d/" + o.Provider + "/" + o.Agent
-}
-
-// params reads what a resource agent gets in OCF_RESKEY_NAME.
-func (w *walk) params(f fields) map[string]string {
-	n := f.get("params")
-	switch {
-	case n == nil || n.kind == empty:
-		return nil
-	case n.kind != mapping:
-		w.errorAt(n.place, n.path, "params: {NAME: VALUE}", "is %s, want a mapping", n.kind)
-		return nil
-	}
-	all := map[string]string{}
-	for _, e := range n.entries {
-		name := e.key.text
-		switch {
-		case name == "" || strings.Trim(name, letters+digits+"_") != "":
-			w.errorAt(e.key.place, n.path, "letters, digits and underscore: it becomes OCF_RESKEY_NAME", "%s cannot be the name of a parameter", quote(name))
-		case strings.HasPrefix(name, "OCF_RESKEY_"):
-			w.errorAt(e.key.place, n.path, "write "+short(strings.TrimPrefix(name, "OCF_RESKEY_")), "%s has its prefix already", quote(name))
-		case e.value.kind == empty:
-			w.errorAt(e.value.place, e.value.path, `"" is an empty text`, "is empty")
-		case e.value.kind != scalar:
-			w.errorAt(e.value.place, e.value.path, "", "is %s, want a single value", e.value.kind)
-		default:
-			all[name], _ = w.expand(word{[]rune(e.value.text), e.value.inside}, inParams, e.value.path)
-		}
-	}
-	return all
 }

@@ -65,8 +65,14 @@ func (rr *routerReader) lintFence(c contest, r reading, nodes []Node) {
 		}
 		alone = alone || s.Kind != RoleService
 	}
+	faults := map[string]bool{}
 	for _, t := range r.Track {
-		if n := rr.files.root.child("checks").child(t.Check).child("type"); n != nil && n.text == QuorumCheck.String() && t.Effect == Fault {
+		if t.Effect == Fault && t.When != Backup {
+			rr.pull(faults, t.Check)
+		}
+	}
+	for name := range faults {
+		if typeOf(rr.checkNode[name], rr.checkDefaults.child("type")) == QuorumCheck {
 			return
 		}
 	}

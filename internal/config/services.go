@@ -43,7 +43,7 @@ func (w *walk) readServiceDefaults(n *node) {
 	f.table = serviceKeys // which has all of them
 	sr := &serviceReader{walk: w, scope: inService}
 	sr.values(f)
-	sr.container(f)
+	w.containerOf(f, "container", inManaged)
 	w.user(f)
 	w.environment(f)
 	w.secrets.needed = needed
@@ -119,7 +119,7 @@ func (sr *serviceReader) service(item, list *node) {
 		return
 	case item.kind == scalar:
 		hint := "{unit: NAME.service}, {container: NAME}, {ocf: PROVIDER:AGENT} or {name: NAME, command: {start: COMMAND, stop: COMMAND}}"
-		if _, known := unitSuffix(item.text); known {
+		if unitType(item.text) != "" {
 			hint = "{unit: " + short(item.text) + "}"
 		}
 		w.errorAt(item.place, list.path, hint, "%s is no service: want a mapping", quote(item.text))
@@ -188,7 +188,7 @@ func (sr *serviceReader) ready(f fields) string {
 		sr.errorAt(n.place, n.path, hint, "there is no check %q", short(n.text))
 		return ""
 	}
-	sr.trackedBy[n.text] = true
+	sr.pull(sr.trackedBy, n.text)
 	if sr.here {
 		sr.want(n.text)
 	}

@@ -55,7 +55,7 @@ func TestLoad_Services(t *testing.T) {
 		}),
 		with(func(s *Service) { unit(s, "listen@lb2.service") }),
 		with(func(s *Service) {
-			s.Name, s.Kind, s.Container = "web-lb2", ContainerService, Container{Name: "web-lb2", Socket: "/run/docker.sock"}
+			s.Name, s.Kind, s.Container = "web-lb2", ContainerService, Container{Name: "web-lb2", Socket: "/var/run/docker.sock"}
 			s.Ready, s.StartTimeout = "web", 4*time.Minute
 		}),
 		with(func(s *Service) {
@@ -162,7 +162,7 @@ func TestCheckHost_Services(t *testing.T) {
 	absent := map[string]error{}
 	for _, what := range []string{
 		"/bin/fence $previous_master $$ as nobody", "/usr/lib/ocf/resource.d/heartbeat/redis as redis", "check-redis --role $role as redis",
-		"/bin/agent-status as nobody", "/run/docker.sock", "/run/other.sock", "/run/1.sock", "/run/lb2/podman.sock",
+		"/bin/agent-status as nobody", "/var/run/docker.sock", "/run/other.sock", "/run/1.sock", "/run/lb2/podman.sock",
 	} {
 		absent[what] = fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	}
@@ -173,7 +173,7 @@ func TestCheckHost_Services(t *testing.T) {
 	want := []string{
 		"17 error services.command.status: /bin/agent-status as nobody: file does not exist; the service cannot be started or stopped until this is mended",
 		"31 error virtual_routers.both.services.command.start: /bin/fence $previous_master $$ as nobody: file does not exist; the service cannot be started or stopped until this is mended",
-		"36 warning virtual_routers.both.services.container: /run/docker.sock: file does not exist; the service cannot be started or stopped as long as nothing answers there",
+		"36 warning virtual_routers.both.services.container: /var/run/docker.sock: file does not exist; the service cannot be started or stopped as long as nothing answers there",
 		"37 warning virtual_routers.both.services.socket.default: /run/other.sock: file does not exist; the service cannot be started or stopped as long as nothing answers there",
 		"38 error virtual_routers.both.services.ocf: /usr/lib/ocf/resource.d/heartbeat/redis as redis: file does not exist; the service cannot be started or stopped until this is mended",
 		"55 error groups.g.services.command.status: check-redis --role $role as redis: file does not exist; the service cannot be started or stopped until this is mended",

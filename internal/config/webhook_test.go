@@ -82,7 +82,7 @@ func TestLoad_WebhookSecrets(t *testing.T) {
 		{keys: "headers:\n      A: [SECRET]\n      B:\n        SECRET: SECRET", problem: "a mapping"},
 		{keys: "headers:\n      Authorization: 'SECRET", problem: "this is not YAML"},
 		{keys: "url: https://user:SECRET@example.org/", problem: "has a user in it"},
-		{keys: "headers: SECRET", problem: "want NAME: VALUE"},
+		{keys: "headers: SECRET", problem: "want a mapping"},
 		{keys: "tls: {ca_file: absent.pem}", problem: "absent.pem: no such file"},
 		{keys: "tls: {ca_file: token}", problem: "no certificate in PEM"},
 		{keys: "tls: {cert_file: cert.pem, key_file: other.key}", problem: "no certificate and its key"},
