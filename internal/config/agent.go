@@ -122,13 +122,15 @@ func (w *walk) agent(f fields, name string, s scope) *OCF {
 	}
 	switch {
 	case (len(parts) == 1 || len(parts) == 2 && parts[0] == "ocf") && !unfit(parts[len(parts)-1]):
-		w.errorAt(n.place, n.path, "such as heartbeat:"+short(parts[len(parts)-1]), "%s names no provider: want PROVIDER:AGENT", quote(n.text))
+		w.errorAt(n.place, n.path, "such as heartbeat:"+short(parts[len(parts)-1])+"; the providers are the folders of "+agents, "%s names no provider: want PROVIDER:AGENT", quote(n.text))
 	case parts[0] == "systemd" || parts[0] == "service":
 		hint := "unit: " + short(parts[len(parts)-1])
 		if f.table.find("type") != nil {
 			hint = "type: unit, " + hint
 		}
 		w.errorAt(n.place, n.path, hint, "%s is a unit, no resource agent", quote(n.text))
+	case parts[0] == "stonith" && f.table.find("type") == nil:
+		w.errorAt(n.place, n.path, "{name: fence, only_after: silence, command: {start: COMMAND}}, first in the list", "%s is no resource agent of OCF", quote(n.text))
 	case parts[0] == "lsb" || parts[0] == "stonith":
 		w.errorAt(n.place, n.path, "", "%s is no resource agent of OCF", quote(n.text))
 	case len(parts) != 2 || unfit(parts[0]) || unfit(parts[1]):

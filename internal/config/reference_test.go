@@ -23,13 +23,15 @@ func withSecrets(node, directory string) Options {
 // Each example that ships is silent, and loads on each of its nodes.
 func TestConfigs_Load(t *testing.T) {
 	paths, err := filepath.Glob("../../configs/*.yaml")
-	if err != nil || len(paths) < 5 {
+	if err != nil || len(paths) < 10 {
 		t.Fatalf("%d files, err %v", len(paths), err)
 	}
 	secrets := t.TempDir() // what the examples name, as systemd would hand it over
 	write(t, filepath.Join(secrets, "vrrp-1.key"), "hex:"+strings.Repeat("01", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp-2.key"), "hex:"+strings.Repeat("02", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp.password"), "k33palvd\n", 0o400)
+	write(t, filepath.Join(secrets, "redis.env"), "REDISCLI_AUTH=secret\n", 0o400)
+	pemFiles(t, filepath.Join(secrets, "osc-ca.pem"), filepath.Join(secrets, "osc-ca.key"))
 	for _, path := range paths {
 		c := newCollector()
 		nodes := newReader(path, realDisk(), c).nodes

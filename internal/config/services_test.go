@@ -193,6 +193,7 @@ func TestValidate_TwoNodes(t *testing.T) {
 		"promote_after":  {`services: [{unit: a}], promote_after: 0s`, false},
 		"a fence":        {`services: [{name: f, only_after: silence, command: {start: /bin/f}}, {unit: a}]`, false},
 		"roles alone":    {`services: [{name: f, command: {promote: /bin/f}}]`, false},
+		"a quorum":       {`services: [{unit: a}], track: [both]`, false},
 		"another check":  {`services: [{unit: a}], track: [other]`, true},
 		"a third node":   {`services: [{unit: a}], interface: eth0`, false},
 		"no services":    {`services: []`, false},
@@ -204,13 +205,46 @@ func TestValidate_TwoNodes(t *testing.T) {
 			nodes, keys = "nodes: {lb1: 10.0.0.11, lb2: 10.0.0.12, lb3: 10.0.0.13}\n", tc.keys
 		}
 		checks := ""
-		if name == "another check" {
+		switch name {
+		case "another check":
 			checks = "checks: {other: {type: command, command: /bin/other}}\n"
+		case "a quorum":
+			checks = "checks: {quorum: {type: quorum, of: nodes, witnesses: [10.0.0.254], interval: 500ms}, both: {type: all, of: [quorum]}}\n"
 		}
 		report := Validate(write(t, filepath.Join(t.TempDir(), "baton.yaml"), nodes+checks+
 			"virtual_routers:\n  web: {vrid: 1, prefer: lb1, addresses: [10.0.0.1/24], "+keys+"}\n", 0o644))
-		if warned := report.Warnings() == 1; warned != tc.warn || report.Errors() > 0 {
+		want := 0
+		if tc.warn {
+			want = 1
+		}
+		if len(report.Diagnostics) != want || report.Errors() > 0 {
 			t.Errorf("%s: %v", name, report.Diagnostics)
 		}
+	}
+}
+
+// The shipped examples of services, as a node runs them.
+func TestConfigs_Services(t *testing.T) {
+	secrets := t.TempDir()
+	write(t, filepath.Join(secrets, "redis.env"), "REDISCLI_AUTH=secret\n", 0o400)
+	pemFiles(t, filepath.Join(secrets, "osc-ca.pem"), filepath.Join(secrets, "osc-ca.key"))
+	names := func(all []Service) (names []string) {
+		for _, s := range all {
+			names = append(names, s.Name)
+		}
+		return names
+	}
+	osc := mustLoad(t, "../../configs/osc.yaml", withSecrets("osc-2", secrets)).Routers[0]
+	if diff := cmp.Diff([]string{"fence", "drbd", "opt-vmidc-data.mount", "osc.service"}, names(osc.Services)); diff != "" {
+		t.Errorf("OSC (-want +got):\n%s", diff)
+	}
+	if osc.AddressesAt != 4 || osc.Preempt || osc.PromoteAfter != 10*time.Second || osc.OnStopFailure != StopFailureReboot || !osc.Services[0].OnlyAfterSilence {
+		t.Errorf("OSC %+v", osc)
+	}
+	c := mustLoad(t, "../../configs/redis.yaml", withSecrets("controller-3", secrets))
+	role := c.Routers[0].Services[0]
+	if len(c.Services) != 1 || c.Services[0].Unit != "redis-server.service" || c.Services[0].Revive.Tries != 5 ||
+		role.Kind != RoleService || role.Follow.Env[0] != "REDISCLI_AUTH=secret" || role.Follow.Argv[2] != "$master.cluster" {
+		t.Errorf("Redis %+v, everywhere %+v", role, c.Services)
 	}
 }
