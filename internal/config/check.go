@@ -222,7 +222,7 @@ func (w *walk) check(f fields, t CheckType, name string) Check {
 func (w *walk) absent(f fields) bool {
 	found := false
 	for _, k := range f.table {
-		if n := f.raw(k.name); k.perNode && n != nil && n.kind == mapping && pick(n, w.me.Name) == nil {
+		if n := f.raw(k.name); k.perNode && n != nil && n.kind == mapping && !w.noNodes && pick(n, w.me.Name) == nil {
 			w.errorAt(n.place, n.path, "add it, or a default; or let nobody there track it", "there is no value for a node that tracks the check")
 			found = true
 		}
