@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,8 @@ func (sr *serviceReader) service(item, list *node) {
 	f := w.fields(item, item.place, serviceKeys, "service")
 	f.path, f.fallback = list.path, w.serviceDefaults.own
 	if f.own["engine"] != nil && f.own["socket"] == nil { // the default is another engine's
-		f.fallback = without(f.fallback, "socket")
+		f.fallback = maps.Clone(f.fallback)
+		delete(f.fallback, "socket")
 	}
 	errors := w.errors
 	s := sr.values(f)
@@ -235,16 +237,6 @@ func shownOr(n *node) string {
 		return n.shown()
 	}
 	return n.kind.String()
-}
-
-func without(all map[string]*node, name string) map[string]*node {
-	rest := map[string]*node{}
-	for k, n := range all {
-		if k != name {
-			rest[k] = n
-		}
-	}
-	return rest
 }
 
 // fits reports what a service cannot have where it stands.
