@@ -155,19 +155,24 @@ func TestLoad_TLS(t *testing.T) {
 func TestLoad_MembersRunWhereTheCombinationDoes(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "baton.yaml"), `
 nodes: {lb1: 10.0.0.11, lb2: 10.0.0.12, lb3: 10.0.0.13}
-defaults: {check: {type: any}}
+defaults: {check: {type: any, of: [c]}}
 checks:
-  outer: {type: all, of: [inner, d]}
-  inner: {of: [c]}
+  outer: {type: all, of: [inner, d, e]}
+  inner: {}
   c: {type: http, url: "https://10.0.0.1/", tls: {ca_file: absent.pem}}
   d: {type: http, url: "http://10.0.0.1/", user: a, password_file: absent.password}
+  e: {type: unix, socket: /e.sock}
   here: {type: file, path: /x}
 virtual_routers:
   a: {interface: eth0, vrid: 1, prefer: lb1, addresses: [10.0.0.1/24], track: [here]}
   b: {interface: {lb2: eth0, lb3: eth0}, vrid: 2, prefer: lb2, addresses: [10.0.0.2/24], track: [outer]}
 `, 0o644)
-	if c := mustLoad(t, path, someone("lb1")); len(c.Checks) != 1 || c.Checks[0].Name != "here" {
+	c := mustLoad(t, path, someone("lb1"))
+	if len(c.Checks) != 1 || c.Checks[0].Name != "here" {
 		t.Errorf("checks %v", c.Checks)
+	}
+	if found := c.CheckHost(fakeHost{absent: map[string]error{"/e.sock": fs.ErrNotExist}}); len(found) > 0 {
+		t.Errorf("asked for what is not run here: %v", found)
 	}
 	if _, report := Load(path, someone("lb2")); report.Errors() != 2 {
 		t.Errorf("on lb2 both files are missing, found %v", report.Diagnostics)
