@@ -56,6 +56,9 @@ func (s *Scheduler) RunNow(ctx context.Context, check string) (Result, error) {
 
 // order has the owner of all do something, and returns when it is done.
 func (s *Scheduler) order(ctx context.Context, do func(now time.Time)) error {
+	if ctx.Err() != nil { // of two that are ready select takes either
+		return context.Cause(ctx)
+	}
 	done := make(chan struct{})
 	select {
 	case s.orders <- func(now time.Time) { do(now); close(done) }:
