@@ -269,6 +269,12 @@ func write(t *testing.T, dir, name, content string, mode os.FileMode) string {
 // eventually polls a condition that another process brings about, and shows what it saw last when that does not come.
 func eventually(t *testing.T, what string, ok func() (bool, string)) {
 	t.Helper()
+	within(t, limit, what, ok)
+}
+
+// within is eventually with its own limit.
+func within(t *testing.T, limit time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(limit)
