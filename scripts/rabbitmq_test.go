@@ -44,7 +44,7 @@ func startRabbit(t *testing.T, s *sandbox, home, name string, port int, config, 
 func (r *rabbit) wait(t *testing.T) {
 	t.Helper()
 	within(t, time.Minute, r.node+" has started", func() (bool, string) {
-		log := r.server.log(t)
+		log := readFile(t, r.server.path)
 		return strings.Contains(log, "Server startup complete"), log[max(0, len(log)-500):]
 	})
 }

@@ -118,21 +118,11 @@ func (s *sandbox) start(t *testing.T, dir string, env []string, name string, arg
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
-			log := d.log(t)
+			log := readFile(t, d.path)
 			t.Logf("%s said:\n%s", name, log[max(0, len(log)-4000):])
 		}
 	})
 	return d
-}
-
-// log is what the daemon has printed.
-func (d *server) log(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile(d.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }
 
 // signal sends one to the daemon and its children.

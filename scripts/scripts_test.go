@@ -301,10 +301,15 @@ func spy(t *testing.T, names ...string) (dir string, seen func() string) {
 	}
 	return dir, func() string {
 		t.Helper()
-		b, err := os.ReadFile(notes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
+		return readFile(t, notes)
 	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
