@@ -34,6 +34,8 @@ var arrows = map[string][]string{
 		"vrrp", "vip", "health",
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/role", "internal/service",
 	},
+	"internal/service/servicetest": {},
+
 	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab"},
 }
 
