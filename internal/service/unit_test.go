@@ -138,6 +138,33 @@ func TestUnit_StartSomebodyStops(t *testing.T) {
 	}
 }
 
+// The job has ended before its name is known.
+func TestUnit_StartEndsEarly(t *testing.T) {
+	fake, s := fakeSystemd(t, servicetest.Unit{Name: "osc.service", Start: servicetest.Job{Result: "dependency"}})
+	ended := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for j := range s.jobs {
+			if len(j.early) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	fake.Tamper(func(m *dbus.Message) {
+		if m.Type != dbus.TypeMethodReply || len(m.Body) != 1 {
+			return
+		}
+		if _, named := m.Body[0].(dbus.ObjectPath); named {
+			eventually(t, "the job's end is known", ended)
+		}
+	})
+	err := s.Unit("osc.service").Start(in(t, 20*time.Second))
+	if err == nil || !strings.HasPrefix(err.Error(), "start osc.service: job dependency: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnit_Stop(t *testing.T) {
 	tests := map[string]struct {
 		unit  servicetest.Unit
