@@ -17,10 +17,12 @@ type word struct {
 type scope struct {
 	what  string
 	roles bool // the role's variables are known when it runs, and are replaced then
+	hosts bool // an IPv6 address gets the brackets that it has before a port
 }
 
 var (
 	inCheck = scope{what: "a check"}
+	inURL   = scope{what: "a check", hosts: true}
 	inHook  = scope{what: "a hook", roles: true}
 )
 
@@ -211,6 +213,9 @@ func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 			ok = false
 		default:
 			value, good := w.variable(wd.at(i), path, s, name, network)
+			if s.hosts && strings.Contains(value, ":") && (i == 0 || wd.text[i-1] != '[') {
+				value = "[" + value + "]"
+			}
 			b.WriteString(value)
 			ok = ok && good
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -38,6 +39,8 @@ type question struct {
 	user string
 	hook bool // a command that is a hook, not a check
 	addr netip.Addr
+	// unmet is what it means that there is no such interface; empty: what it means for a router.
+	unmet string
 }
 
 func (c *Config) ask(q question) { c.questions = append(c.questions, q) }
@@ -59,7 +62,7 @@ func (c *Config) CheckHost(h Host) []Diagnostic {
 		switch q.kind {
 		case askInterface:
 			if err := h.Interface(q.name); err != nil {
-				found.warnAt(q.at, q.path, "baton waits for it: the router is in FAULT until it is there", "%v", err)
+				found.warnAt(q.at, q.path, cmp.Or(q.unmet, "baton waits for it: the router is in FAULT until it is there"), "%v", err)
 			}
 		case askCommand:
 			if err := h.Command(slices.Clone(q.argv), q.user); err != nil {

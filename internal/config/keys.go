@@ -7,6 +7,7 @@ type key struct {
 	want    string // what may stand there
 	def     string // what holds where it is absent, as it would be written; empty: nothing
 	perNode bool   // may be {NODE: VALUE, default: VALUE}
+	own     bool   // never from the defaults: what has that name there is more likely meant for another type of check
 }
 
 type keys []key
@@ -48,27 +49,6 @@ var defaultsKeys = keys{
 var logKeys = keys{
 	{name: "level", want: "debug, info, warn or error", def: "info"},
 	{name: "format", want: "text or json", def: "text"},
-}
-
-// checkKeys are those of every check.
-var checkKeys = keys{
-	{name: "type", want: "command or haproxy"},
-	{name: "interval", want: "a duration from 50ms to 1d", def: "1s"},
-	{name: "timeout", want: "a duration from 10ms to 1h; absent: the interval, at most 10s"},
-	{name: "rise", want: "a number from 1 to 1000", def: "2"},
-	{name: "fall", want: "a number from 1 to 1000", def: "2"},
-}
-
-var commandCheckKeys = keys{
-	{name: "command", want: "a command: a list of words, or a string that is cut into words", perNode: true},
-	{name: "user", want: "the name of a user of this host; absent: who runs baton"},
-	{name: "environment_file", want: "a file of NAME=VALUE lines"},
-}
-
-var haproxyCheckKeys = keys{
-	{name: "socket", want: "the path of HAProxy's stats socket", perNode: true},
-	{name: "backend", want: "the name of a backend"},
-	{name: "min_up", want: "a number from 1 to 10000: servers of the backend that must be up", def: "1"},
 }
 
 // commandKeys are those of a hook's command.

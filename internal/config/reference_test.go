@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -69,8 +70,22 @@ func TestConfigs_Reference(t *testing.T) {
 	add("log", logKeys, root.child("log"))
 	add("defaults", defaultsKeys, root.child("defaults"))
 	for _, e := range root.child("checks").entries {
-		table := append(keys{}, checkKeys...)
-		add(e.value.child("type").text, append(table, map[string]keys{"command": commandCheckKeys, "haproxy": haproxyCheckKeys}[e.value.child("type").text]...), e.value)
+		typ := typeNamed(e.value.child("type").text)
+		table := typ.table()
+		if typ != CommandCheck { // with which the keys of every check are shown
+			table = slices.DeleteFunc(table, func(k key) bool {
+				common := checkKeys.find(k.name)
+				return common != nil && *common == k
+			})
+		}
+		add(typ.String(), table, e.value)
+		add("tls", tlsKeys, e.value.child("tls"))
+		add("count", countKeys, e.value.child("count"))
+		if dialogue := e.value.child("dialogue"); dialogue != nil {
+			for _, step := range dialogue.items {
+				add("step", stepKeys, step)
+			}
+		}
 	}
 	for _, e := range root.child("virtual_routers").entries {
 		add("router", routerKeys, e.value)
@@ -99,12 +114,12 @@ func TestConfigs_Reference(t *testing.T) {
 	for _, e := range root.child("groups").entries {
 		add("group", groupKeys, e.value)
 	}
-	if len(tables) != 16 {
+	if len(tables) != 14+len(checkTypeNames())+3 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {
 		for _, k := range s.table {
-			present, asDefault := false, k.def == "" || name == "haproxy" && checkKeys.find(k.name) != nil
+			present, asDefault := false, k.def == ""
 			for _, n := range s.within {
 				v := n.child(k.name)
 				if v == nil {
@@ -117,7 +132,6 @@ func TestConfigs_Reference(t *testing.T) {
 				asDefault = asDefault || v != nil && v.text == k.def
 			}
 			switch commented := regexp.MustCompile(`(?m)^ +# ` + k.name + `: `).Match(text); {
-			case name == "haproxy" && checkKeys.find(k.name) != nil: // shown with the other check
 			case !present && !commented:
 				t.Errorf("%s: %s is not in the reference", name, k.name)
 			case !asDefault:

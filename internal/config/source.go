@@ -228,6 +228,8 @@ func syntaxHint(line, before, problem string) string {
 		return "the line above has no space after its colon"
 	case strings.Contains(line, "\t"):
 		return "YAML is indented with spaces, this line has a tab"
+	case strings.Contains(line, "]:"):
+		return `an IPv6 address with a port needs quotes: "[2001:db8::1]:80"`
 	case strings.Contains(line, "::"):
 		return `an IPv6 address in a list needs quotes: ["2001:db8::1/64"]`
 	case strings.Contains(line, "{{"):
