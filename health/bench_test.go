@@ -3,6 +3,8 @@ package health
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -35,19 +37,48 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 
 // Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
 // the CPU they take, in percent of one core: cpu%, children included. In
-// "haproxy" the other side, which HAProxy would do, is in it too.
+// "haproxy" the other side, which HAProxy would do, is in it too. In "missing"
+// each run must look through all processes of this host.
 func Benchmark500Checks(b *testing.B) {
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
 	kinds := []struct {
 		name  string
-		probe func(b *testing.B) Probe
+		probe func(b *testing.B) func() Probe
 	}{
-		{"nothing", func(*testing.B) Probe {
-			return probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+		{"nothing", func(*testing.B) func() Probe {
+			p := probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+			return func() Probe { return p }
 		}},
-		{"haproxy", func(b *testing.B) Probe { return NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0) }},
-		{"command", func(b *testing.B) Probe {
-			r := newRunner(b)
-			return NewCommandProbe(r, command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+		{"haproxy", func(b *testing.B) func() Probe {
+			p := NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0)
+			return func() Probe { return p }
+		}},
+		{"process", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: filepath.Base(self), Most: -1}) }
+		}},
+		{"missing", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: "nobody-has-this", Most: -1}) }
+		}},
+		{"file", func(*testing.B) func() Probe {
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{"/etc/passwd", FilePresent}) }
+		}},
+		{"number", func(b *testing.B) func() Probe {
+			path := filepath.Join(b.TempDir(), "number")
+			if err := os.WriteFile(path, []byte("1\n"), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{path, FileNumber}) }
+		}},
+		{"command", func(b *testing.B) func() Probe {
+			p := NewCommandProbe(newRunner(b), command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+			return func() Probe { return p }
 		}},
 	}
 	for _, k := range kinds {
@@ -55,7 +86,7 @@ func Benchmark500Checks(b *testing.B) {
 			probe := k.probe(b)
 			var checks []Check
 			for i := range 500 {
-				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe})
+				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe()})
 			}
 			const lasts = 5 * time.Second
 			for b.Loop() {
