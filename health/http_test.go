@@ -267,7 +267,11 @@ func TestHTTP_Dead(t *testing.T) {
 			_, _ = http.ReadRequest(r)
 		},
 		"closes when asked": func(_ *net.TCPConn, r *bufio.Reader, idle func()) { idle(); _, _ = http.ReadRequest(r) },
-		"resets when asked": func(c *net.TCPConn, r *bufio.Reader, idle func()) { idle(); _, _ = http.ReadRequest(r); _ = c.SetLinger(0) },
+		"resets when asked": func(c *net.TCPConn, r *bufio.Reader, idle func()) {
+			idle()
+			_, _ = http.ReadRequest(r)
+			_ = c.SetLinger(0)
+		},
 		"is gone": func(c *net.TCPConn, r *bufio.Reader, idle func()) {
 			s, err := c.SyscallConn()
 			must(t, err)

@@ -69,8 +69,9 @@ func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Schedu
 			Check:  c,
 			result: Result{Check: c.Name},
 			// All first runs begin at once, since routers wait for them. The
-			// second ones spread over the interval, and stay apart.
-			phase: c.Interval * time.Duration(i+1) / time.Duration(len(checks)),
+			// second ones spread over the interval, and stay apart; many share a
+			// start, since to wake up for each costs more than most checks.
+			phase: (c.Interval * time.Duration(i+1) / time.Duration(len(checks))).Truncate(MinInterval),
 		})
 	}
 	return s
