@@ -196,3 +196,15 @@ func probeMust(t testing.TB, p Probe, err error) Probe {
 	must(t, err)
 	return p
 }
+
+// route adds a route.
+func route(t testing.TB, to, via string) {
+	t.Helper()
+	_, dst, err := net.ParseCIDR(to)
+	must(t, err)
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}))
+}
+
+func writeSysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/"+name, []byte(value), 0)
+}

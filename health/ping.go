@@ -72,7 +72,7 @@ func (p *pingProbe) Probe(ctx context.Context) Answer {
 	case errors.Is(err, syscall.ENODEV):
 		a.Text = fmt.Sprintf("ping %v: no interface %s", p.Address, p.Interface)
 	case errors.Is(err, syscall.ENETUNREACH):
-		a.Hint = "this host has no route there"
+		a.Hint = "this host, or a router on the way, has no route there"
 	case errors.Is(err, syscall.EHOSTUNREACH):
 		a.Hint = "it is down, or not on this network"
 	case errors.Is(err, syscall.EINVAL) && p.Address.IsLinkLocalUnicast():
@@ -115,19 +115,24 @@ func (p *pingProbe) echo(ctx context.Context) error {
 	e := icmp.Echo{ID: rand.IntN(1 << 16), Data: make([]byte, 56)}
 	binary.NativeEndian.PutUint64(e.Data, rand.Uint64())
 	deadline, timed := ctx.Deadline()
+	var first error
 	if timed {
 		e.Seq = 1
-		err := p.exchange(ctx, conn.(*net.IPConn), &e, time.Now().Add(time.Until(deadline)/2))
-		if err == nil || ctx.Err() != nil {
-			return err
+		first = p.exchange(ctx, conn.(*net.IPConn), &e, time.Now().Add(time.Until(deadline)/2))
+		if first == nil || ctx.Err() != nil {
+			return first
 		}
 	}
 	e.Seq++
-	return p.exchange(ctx, conn.(*net.IPConn), &e, deadline)
+	err = p.exchange(ctx, conn.(*net.IPConn), &e, deadline)
+	if timedOut(err) && first != nil {
+		return first // routers do not say it a second time so soon
+	}
+	return err
 }
 
 // prepare binds the socket to the interface, and has the kernel pass on nothing
-// but echo replies.
+// but echo replies, and what routers say.
 func (p *pingProbe) prepare(fd int) error {
 	if p.Interface != "" {
 		if err := unix.BindToDevice(fd, p.Interface); err != nil {
@@ -136,14 +141,20 @@ func (p *pingProbe) prepare(fd int) error {
 	}
 	if p.Address.Is4() {
 		const solRaw, icmpFilter = 255, 1
-		return unix.SetsockoptInt(fd, solRaw, icmpFilter, ^(1 << int(ipv4.ICMPTypeEchoReply)))
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
+			unix.SetsockoptInt(fd, solRaw, icmpFilter, ^(1<<int(ipv4.ICMPTypeEchoReply))),
+		)
 	}
 	var f unix.ICMPv6Filter
 	for i := range f.Data {
 		f.Data[i] = ^uint32(0)
 	}
 	f.Data[ipv6.ICMPTypeEchoReply/32] &^= 1 << (ipv6.ICMPTypeEchoReply % 32)
-	return unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &f)
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1),
+		unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &f),
+	)
 }
 
 // exchange sends a request and waits for a reply, which may be to an earlier one.
