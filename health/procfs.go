@@ -66,7 +66,7 @@ func (s Processes) find() ([]int, error) {
 		return !ok
 	})
 	if len(found) == 0 && refused > 0 {
-		return nil, fmt.Errorf("look for %v: the executables of %d processes: %w", s, refused, fs.ErrPermission)
+		return nil, fmt.Errorf("no process runs %v, as far as can be seen: look at the executables of %d others: %w", s, refused, fs.ErrPermission)
 	}
 	return found, nil
 }
