@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,7 +210,7 @@ func (p *haproxyProbe) unreachable(err error) Answer {
 	case errors.Is(err, fs.ErrNotExist):
 		a.Hint = "HAProxy does not run here, or its configuration has no \"stats socket " + p.socket + "\"" + p.nonlocal()
 	case errors.Is(err, fs.ErrPermission):
-		a.Hint = p.group()
+		a.Hint = socketGroup(p.socket, "haproxy")
 	}
 	return a
 }
@@ -228,21 +227,6 @@ func (p *haproxyProbe) nonlocal() string {
 		return ""
 	}
 	return "; it cannot start while a VIP that it binds is not on this host, unless " + strings.Join(off, " and ")
-}
-
-// group says how baton comes to be allowed to use the socket.
-func (p *haproxyProbe) group() string {
-	name, owner := "haproxy", ""
-	if fi, err := os.Stat(p.socket); err == nil {
-		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			name = strconv.FormatUint(uint64(st.Gid), 10)
-			if g, err := user.LookupGroupId(name); err == nil {
-				name = g.Name
-			}
-			owner = fmt.Sprintf("the socket is for its owner and group %s (%s): ", name, fi.Mode().Perm())
-		}
-	}
-	return owner + "baton must be in that group: SupplementaryGroups=" + name + " in its unit"
 }
 
 // bare is an error without what the net package puts around it.

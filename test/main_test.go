@@ -57,7 +57,13 @@ func must(t *testing.T, err error) {
 // newSite makes a site with the two hosts a and b, removed with the test; a failure shows what the daemons said.
 func newSite(t *testing.T) *site.Site {
 	t.Helper()
-	s, err := site.New(t.TempDir(), "a", "b")
+	return newSiteOf(t, "a", "b")
+}
+
+// newSiteOf makes a site with other hosts.
+func newSiteOf(t *testing.T, hosts ...string) *site.Site {
+	t.Helper()
+	s, err := site.New(t.TempDir(), hosts...)
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

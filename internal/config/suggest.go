@@ -60,8 +60,11 @@ func didYouMean(word string, candidates []string) string {
 	if near := nearest(word, candidates); near != "" {
 		return "did you mean " + strconv.Quote(near) + "?"
 	}
-	if len(candidates) == 0 {
+	switch n := len(candidates); {
+	case n == 0:
 		return ""
+	case n > 40:
+		return "configs/reference.yaml has all of them"
 	}
 	return "known: " + strings.Join(candidates, ", ")
 }
