@@ -35,6 +35,9 @@ second signal lets the addresses go at once.`,
 				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 				return signals
 			}
+			if self, err := os.Executable(); err == nil {
+				o.StateWatcher = []string{self, "state-watch"}
+			}
 			return daemon.Run(o)
 		},
 	}
