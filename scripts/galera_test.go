@@ -90,8 +90,8 @@ func TestCheckGalera_Real(t *testing.T) {
 		}
 		g.query(t, "SET GLOBAL wsrep_provider_options='pc.bootstrap=1'")
 		eventually(t, "the member is synced again", func() (bool, string) {
-			r := g.check(t)
-			return r.exit == 0, r.stdout
+			r := g.sandbox.run(t, "", nil, need(t, "mariadb"), "--no-defaults", "--socket="+g.socket, "--execute=SELECT 1")
+			return r.exit == 0 && g.check(t).exit == 0, r.stderr
 		})
 	})
 	t.Run("full", func(t *testing.T) {

@@ -75,7 +75,8 @@ func startOSC(t *testing.T) *osc {
 	o.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are meant
 	o.StartTLS()
 	t.Cleanup(o.Close)
-	o.ca = write(t, t.TempDir(), "osc-ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.Certificate().Raw})), 0o644)
+	o.ca = filepath.Join(t.TempDir(), "osc-ca.pem")
+	writePEM(t, o.ca, o.Certificate().Raw)
 	return o
 }
 
@@ -160,6 +161,12 @@ func TestCheckOSC_Status(t *testing.T) {
 		l.Close()
 		run(t, "", nil, "check-osc", "--url", "https://"+l.Addr().String()+statusPath).expect(t, 1, "connection refused or unreachable: OSC does not run")
 	})
+}
+
+// writePEM writes a certificate to a file.
+func writePEM(t *testing.T, path string, der []byte) {
+	t.Helper()
+	write(t, filepath.Dir(path), filepath.Base(path), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), 0o644)
 }
 
 // writeOtherCertificate writes a certificate that has not signed the servers of httptest.

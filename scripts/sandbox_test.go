@@ -2,7 +2,6 @@ package scripts_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,7 +13,7 @@ import (
 )
 
 // sandbox is a network of its own with nothing but its loopback, in which servers may have their usual ports. It has its
-// own process numbers, too: whatever a server leaves behind, such as Erlang's epmd, ends with it.
+// own process numbers, and a /proc that has them: whatever a server leaves behind, such as Erlang's epmd, ends with it.
 type sandbox struct {
 	pid int // of its first process
 }
@@ -29,8 +28,8 @@ func newSandbox(t *testing.T) *sandbox {
 		t.Skip("needs root, for a network namespace")
 	}
 	// It ends with its standard input, so also when this test is killed.
-	cmd := exec.Command(need(t, "sh"), "-c", "ip link set lo up && hostname sandbox && echo ready && read -r _")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID}
+	cmd := exec.Command(need(t, "sh"), "-c", "mount --make-rprivate / && mount -t proc proc /proc && ip link set lo up && hostname sandbox && echo ready && read -r _")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -54,6 +53,14 @@ func newSandbox(t *testing.T) *sandbox {
 	return &sandbox{pid: cmd.Process.Pid}
 }
 
+// enter is a command line that runs a program of this host in the sandbox, in dir: to enter a mount namespace loses it.
+func (s *sandbox) enter(t *testing.T, dir, path string, args ...string) []string {
+	t.Helper()
+	words := []string{need(t, "nsenter"), "--target", strconv.Itoa(s.pid), "--net", "--uts", "--pid", "--mount", "--",
+		need(t, "sh"), "-c", `cd "$0" && exec "$@"`, dir, path}
+	return append(words, args...)
+}
+
 // command prepares a program or a script of this folder to run in the sandbox.
 func (s *sandbox) command(t *testing.T, dir string, env []string, name string, args ...string) *exec.Cmd {
 	t.Helper()
@@ -61,8 +68,11 @@ func (s *sandbox) command(t *testing.T, dir string, env []string, name string, a
 	if err != nil {
 		t.Fatal(err)
 	}
-	enter := []string{"--target", strconv.Itoa(s.pid), "--net", "--uts", "--pid", "--", path}
-	return prepare(t, dir, env, need(t, "nsenter"), append(enter, args...)...)
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	words := s.enter(t, dir, path, args...)
+	return prepare(t, dir, env, words[0], words[1:]...)
 }
 
 // run is like the function run, in the sandbox.
@@ -83,19 +93,24 @@ func (s *sandbox) output(t *testing.T, env []string, name string, args ...string
 
 // server is a daemon in a sandbox.
 type server struct {
-	sandbox *sandbox
-	cmd     *exec.Cmd
-	log     bytes.Buffer
+	cmd  *exec.Cmd
+	path string // of what it prints
 }
 
 // start starts a daemon that stays in the foreground. It is killed at the end of the test, or before.
 func (s *sandbox) start(t *testing.T, dir string, env []string, name string, args ...string) *server {
 	t.Helper()
-	enter := []string{"--target", strconv.Itoa(s.pid), "--net", "--uts", "--pid", "--", need(t, name)}
-	d := &server{sandbox: s, cmd: exec.Command(need(t, "nsenter"), append(enter, args...)...)}
+	words := s.enter(t, dir, need(t, name), args...)
+	d := &server{cmd: exec.Command(words[0], words[1:]...)}
+	log, err := os.CreateTemp(t.TempDir(), "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	d.path = log.Name()
 	d.cmd.Dir = dir
 	d.cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir}, env...)
-	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
+	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -103,7 +118,7 @@ func (s *sandbox) start(t *testing.T, dir string, env []string, name string, arg
 	t.Cleanup(func() {
 		d.kill()
 		if t.Failed() {
-			log := d.log.String()
+			log := readFile(t, d.path)
 			t.Logf("%s said:\n%s", name, log[max(0, len(log)-4000):])
 		}
 	})

@@ -269,6 +269,12 @@ func write(t *testing.T, dir, name, content string, mode os.FileMode) string {
 // eventually polls a condition that another process brings about, and shows what it saw last when that does not come.
 func eventually(t *testing.T, what string, ok func() (bool, string)) {
 	t.Helper()
+	within(t, limit, what, ok)
+}
+
+// within is eventually with its own limit.
+func within(t *testing.T, limit time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(limit)
@@ -295,10 +301,15 @@ func spy(t *testing.T, names ...string) (dir string, seen func() string) {
 	}
 	return dir, func() string {
 		t.Helper()
-		b, err := os.ReadFile(notes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
+		return readFile(t, notes)
 	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

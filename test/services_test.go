@@ -161,7 +161,6 @@ func TestServices_NodeStops(t *testing.T) {
 	must(t, o.Nodes["a"].Start())
 	_, err := o.Nodes["a"].AwaitRole("web", "BACKUP", again, patience)
 	must(t, err)
-	o.said(t, "a", `"msg":"services`, again)
 	o.wantTurns(t, "a", "b")
 }
 
@@ -173,6 +172,7 @@ func TestServices_NodeDies(t *testing.T) {
 	must(t, o.Ports["a"].Cut())
 	o.kill(t, "a")
 	must(t, o.Nodes["a"].Crash())
+	must(t, o.Ports["a"].Host.RemoveAddress(site.Interface, prefix(o.c.Routers[0].Addresses[0])))
 	o.await(t, "b", died)
 	o.wantTurns(t, "a", "b")
 }

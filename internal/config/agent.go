@@ -5,58 +5,100 @@ import (
 	"strings"
 )
 
-func (w *walk) unitCheck(f fields, c *Check) { c.Unit = w.unitName(f, "unit") }
+func (w *walk) unitCheck(f fields, c *Check) { c.Unit = w.unitName(f, "unit", inCheck) }
 
-func (w *walk) containerCheck(f fields, c *Check) { c.Container = w.containerOf(f, "container") }
+func (w *walk) containerCheck(f fields, c *Check) {
+	c.Container = w.containerOf(f, "container", inCheck)
+}
 
-func (w *walk) ocfCheck(f fields, c *Check) { c.OCF = w.agent(f, "agent") }
+func (w *walk) ocfCheck(f fields, c *Check) { c.OCF = w.agent(f, "agent", inCheck) }
 
 // unitTypes are the suffixes of systemd's units: see systemd.unit(5).
-var unitTypes = []string{"service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope"}
+func unitTypes() []string {
+	return []string{".service", ".socket", ".device", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".slice", ".scope"}
+}
+
+// unitType returns the suffix of a unit's name, or "".
+func unitType(name string) string {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 || !slices.Contains(unitTypes(), name[i:]) {
+		return ""
+	}
+	return name[i:]
+}
 
 // unitName reads the name of a unit; without a suffix it is a service, as systemctl has it. It is empty where the value is absent or wrong.
-func (w *walk) unitName(f fields, name string) string {
+func (w *walk) unitName(f fields, name string, s scope) string {
 	n := f.scalar(name)
-	unit, ok := w.expanded(n, inCheck)
+	if n == nil {
+		return ""
+	}
+	suffix := unitType(n.text)
+	stem := strings.TrimSuffix(n.text, suffix) // apart, or $node.mount would be an address
+	unit, ok := w.expand(word{[]rune(stem), n.inside}, s, n.path)
 	if !ok {
 		return ""
 	}
-	if i := strings.LastIndexByte(unit, '.'); i < 0 || !slices.Contains(unitTypes, unit[i+1:]) {
-		unit += ".service"
+	if slip := nearUnitType(stem); suffix == "" && slip != "" {
+		w.errorAt(n.place, n.path, "did you mean "+quote(slip)+"?", "%s is no name of a unit", quote(n.text))
+		return ""
 	}
-	first, _, _ := strings.Cut(unit, ".")
+	if suffix == "" {
+		suffix = ".service"
+	}
 	switch {
 	case strings.Contains(unit, "/"):
-		w.errorAt(n.place, n.path, "its name: systemctl list-units shows them; a mount's is that of its folder, with dashes: srv-data.mount", "%s is a path, want the name of a unit", quote(n.text))
-	case strings.Trim(unit, letters+digits+`:-_.\@`) != "" || len(unit) > 255 || first == "":
+		w.errorAt(n.place, n.path, "its name: systemctl list-units shows them; a mount's is "+mountUnit(stem), "%s is a path, want the name of a unit", quote(n.text))
+	case strings.Trim(unit, letters+digits+`:-_.\@`) != "" || len(unit+suffix) > 255 || unit == "" && stem == "":
 		w.errorAt(n.place, n.path, "", "%s cannot be the name of a unit", quote(n.text))
-	case strings.HasSuffix(first, "@"):
-		w.errorAt(n.place, n.path, short(first)+"NAME", "%s is a template, want the name of one of its units", quote(n.text))
+	case strings.HasSuffix(stem, "@"):
+		w.errorAt(n.place, n.path, short(stem)+"NAME", "%s is a template, want the name of one of its units", quote(n.text))
 	default:
-		return unit
+		return unit + suffix
 	}
 	return ""
 }
 
+// nearUnitType returns a name with the suffix that it nearly has, or "".
+func nearUnitType(name string) string {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 || strings.Contains(name[i:], "$") {
+		return ""
+	}
+	if near := nearest(name[i:], unitTypes()); near != "" {
+		return name[:i] + near
+	}
+	return ""
+}
+
+// mountUnit is the name that the unit of a mounted folder has: what systemd-escape --path --suffix=mount writes.
+func mountUnit(folder string) string {
+	folder = strings.Trim(folder, "/")
+	if folder == "" {
+		return "-.mount"
+	}
+	return short(strings.NewReplacer("-", `\x2d`, "/", "-").Replace(folder)) + ".mount"
+}
+
 // containerOf reads the name of a container, and where its engine is asked.
-func (w *walk) containerOf(f fields, name string) *Container {
+func (w *walk) containerOf(f fields, name string, s scope) *Container {
 	c := &Container{Socket: "/var/run/docker.sock"}
 	if f.oneOf("engine", "docker", "podman") == "podman" {
 		c.Socket = "/run/podman/podman.sock"
 	}
 	n := f.scalar(name)
-	if text, ok := w.expanded(n, inCheck); ok {
+	if text, ok := w.expanded(n, s); ok {
 		if strings.Trim(text, letters+digits+"_.-") != "" || strings.IndexByte(letters+digits, text[0]) < 0 {
-			w.errorAt(n.place, n.path, "docker ps shows them, as NAMES", "%s cannot be the name of a container", quote(n.text))
+			w.errorAt(n.place, n.path, "docker ps shows them, as NAMES; not that of an image", "%s cannot be the name of a container", quote(n.text))
 		} else {
 			c.Name = text
 		}
 	}
 	switch {
 	case f.has("socket"):
-		c.Socket = w.socket(f, "/run/podman/podman.sock")
+		c.Socket = w.socket(f, "/run/podman/podman.sock", s)
 	case n != nil:
-		w.config.ask(question{kind: askSocket, at: n.place, path: n.path, name: c.Socket})
+		w.config.ask(question{kind: askSocket, at: n.place, path: n.path, name: c.Socket, unmet: s.unmet})
 	}
 	return c
 }
@@ -65,8 +107,8 @@ func (w *walk) containerOf(f fields, name string) *Container {
 const agents = "/usr/lib/ocf/resource.d/"
 
 // agent reads PROVIDER:AGENT, and its parameters.
-func (w *walk) agent(f fields, name string) *OCF {
-	o := &OCF{User: w.user(f), Params: w.params(f)}
+func (w *walk) agent(f fields, name string, s scope) *OCF {
+	o := &OCF{User: w.user(f), Params: w.params(f, s)}
 	n := f.scalar(name)
 	if n == nil {
 		return o
@@ -80,22 +122,28 @@ func (w *walk) agent(f fields, name string) *OCF {
 	}
 	switch {
 	case (len(parts) == 1 || len(parts) == 2 && parts[0] == "ocf") && !unfit(parts[len(parts)-1]):
-		w.errorAt(n.place, n.path, "such as heartbeat:"+short(parts[len(parts)-1]), "%s names no provider: want PROVIDER:AGENT", quote(n.text))
+		w.errorAt(n.place, n.path, "such as heartbeat:"+short(parts[len(parts)-1])+"; the providers are the folders of "+agents, "%s names no provider: want PROVIDER:AGENT", quote(n.text))
 	case parts[0] == "systemd" || parts[0] == "service":
-		w.errorAt(n.place, n.path, "type: unit", "%s is a unit, no resource agent", quote(n.text))
+		hint := "unit: " + short(parts[len(parts)-1])
+		if f.table.find("type") != nil {
+			hint = "type: unit, " + hint
+		}
+		w.errorAt(n.place, n.path, hint, "%s is a unit, no resource agent", quote(n.text))
+	case parts[0] == "stonith" && f.table.find("type") == nil:
+		w.errorAt(n.place, n.path, "{name: fence, only_after: silence, command: {start: COMMAND}}, first in the list", "%s is no resource agent of OCF", quote(n.text))
 	case parts[0] == "lsb" || parts[0] == "stonith":
 		w.errorAt(n.place, n.path, "", "%s is no resource agent of OCF", quote(n.text))
 	case len(parts) != 2 || unfit(parts[0]) || unfit(parts[1]):
 		w.errorAt(n.place, n.path, "such as heartbeat:redis", "%s is not PROVIDER:AGENT", quote(n.text))
 	default:
 		o.Provider, o.Agent = parts[0], parts[1]
-		w.config.ask(question{kind: askCommand, at: n.place, path: n.path, argv: []string{agents + o.Provider + "/" + o.Agent}, user: o.User})
+		w.config.ask(question{kind: askCommand, at: n.place, path: n.path, argv: []string{agents + o.Provider + "/" + o.Agent}, user: o.User, unmet: s.unmet})
 	}
 	return o
 }
 
 // params reads a mapping of a resource agent's parameters, which it gets as variables of its environment.
-func (w *walk) params(f fields) map[string]string {
+func (w *walk) params(f fields, s scope) map[string]string {
 	n := f.get("params")
 	if n == nil {
 		return nil
@@ -116,7 +164,7 @@ func (w *walk) params(f fields) map[string]string {
 		case strings.ContainsRune(e.value.text, 0):
 			w.errorAt(e.value.place, e.value.path, "", "has a NUL character")
 		default:
-			if value, ok := w.expanded(e.value, inCheck); ok {
+			if value, ok := w.expanded(e.value, s); ok {
 				all[name] = value
 			}
 		}

@@ -73,7 +73,7 @@ type HAProxy struct {
 
 // Command is a program and how to run it. No shell reads it.
 type Command struct {
-	Argv    []string // the first word is an absolute path or a bare name; a hook's words still have the role's variables, and $$ for $
+	Argv    []string // the first word is an absolute path or a bare name; those of a hook or a service still have the role's variables, and $$ for $
 	Timeout time.Duration
 	User    string   // empty: who runs baton
 	Env     []string // NAME=VALUE, from the environment_file: secret
@@ -251,7 +251,7 @@ func (w *walk) commandCheck(f fields, c *Check) {
 }
 
 func (w *walk) haproxyCheck(f fields, c *Check) {
-	h := &HAProxy{Backend: f.text("backend"), Socket: w.socket(f, "/run/haproxy/admin.sock")}
+	h := &HAProxy{Backend: f.text("backend"), Socket: w.socket(f, "/run/haproxy/admin.sock", inCheck)}
 	if h.Backend != "" {
 		h.MinUp = f.number("min_up", 1, 10000)
 		if n := f.scalar("backend"); strings.ContainsAny(n.text, " ,;/\t\n") {

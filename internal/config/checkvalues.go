@@ -17,11 +17,13 @@ func (w *walk) expanded(n *node, s scope) (text string, ok bool) {
 }
 
 // path reads an absolute path. It is empty where the value is absent or wrong.
-func (w *walk) path(f fields, name, example string) string {
+func (w *walk) path(f fields, name, example string, s scope) string {
 	n := f.scalar(name)
-	path, ok := w.expanded(n, inCheck)
+	path, ok := w.expanded(n, s)
 	switch {
 	case !ok:
+	case strings.HasPrefix(path, "unix:/"):
+		w.errorAt(n.place, n.path, "write "+short("/"+strings.TrimLeft(strings.TrimPrefix(path, "unix:"), "/")), "%s is a URL, want a path", quote(n.text))
 	case !strings.HasPrefix(path, "/"):
 		w.errorAt(n.place, n.path, "write the whole path, such as "+example, "%s is no absolute path", quote(n.text))
 	default:
@@ -34,8 +36,8 @@ func (w *walk) path(f fields, name, example string) string {
 const mostSocket = 107
 
 // socket reads the path of a Unix socket, and has the host asked for it.
-func (w *walk) socket(f fields, example string) string {
-	path, n := w.path(f, "socket", example), f.get("socket")
+func (w *walk) socket(f fields, example string, s scope) string {
+	path, n := w.path(f, "socket", example, s), f.get("socket")
 	switch {
 	case path == "":
 		return ""
@@ -43,7 +45,7 @@ func (w *walk) socket(f fields, example string) string {
 		w.errorAt(n.place, n.path, "", "has %d bytes, a socket's path has at most %d", len(path), mostSocket)
 		return ""
 	}
-	w.config.ask(question{kind: askSocket, at: n.place, path: n.path, name: path})
+	w.config.ask(question{kind: askSocket, at: n.place, path: n.path, name: path, unmet: s.unmet})
 	return path
 }
 
@@ -120,7 +122,7 @@ func (w *walk) checkAddress(f fields, name string) netip.Addr {
 func (w *walk) checkInterface(f fields) string {
 	name := w.routeInterface(f, "interface")
 	if n := f.get("interface"); name != "" {
-		w.config.ask(question{kind: askInterface, at: n.place, path: n.path, name: name, unmet: "the check fails until it is there"})
+		w.config.ask(question{kind: askInterface, at: n.place, path: n.path, name: name, unmet: inCheck.unmet})
 	}
 	return name
 }

@@ -10,7 +10,7 @@ func (w *walk) tcpCheck(f fields, c *Check) {
 }
 
 func (w *walk) unixCheck(f fields, c *Check) {
-	c.Dialogue = &Dialogue{Network: "unix", Address: w.socket(f, "/run/redis/redis.sock"), Steps: w.steps(f)}
+	c.Dialogue = &Dialogue{Network: "unix", Address: w.socket(f, "/run/redis/redis.sock", inCheck), Steps: w.steps(f)}
 }
 
 // steps reads what is said on a connection: one step, or a list of them.

@@ -5,16 +5,17 @@ import (
 	"net/url"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 func (w *walk) httpCheck(f fields, c *Check) {
 	h := &HTTP{
-		URL:      w.url(f),
-		Socket:   w.socket(f, "/run/api.sock"),
+		URL:      w.url(f, inURL),
+		Socket:   w.socket(f, "/run/api.sock", inURL),
 		Method:   f.oneOf("method", "GET", "HEAD", "OPTIONS", "POST"),
-		Headers:  w.headers(f),
+		Headers:  w.headers(f, inURL),
 		Statuses: w.statuses(f),
 		Match:    w.pattern(f, "match"),
 	}
@@ -22,26 +23,35 @@ func (w *walk) httpCheck(f fields, c *Check) {
 	if n := f.get("match"); n != nil && h.Method == "HEAD" {
 		w.errorAt(n.place, n.path, "method: GET", "the answer to HEAD has no body")
 	}
-	if n := f.get("tls"); n != nil {
-		h.TLS = w.tls(f)
-		if h.TLS.Use = false; strings.HasPrefix(h.URL, "http:") {
-			w.errorAt(n.place, n.path, "url: https://...", "is of no use: the URL begins with http:")
-		}
-	}
+	h.TLS = w.urlTLS(f, h.URL)
 	c.HTTP = h
 }
 
+// urlTLS is tls where a URL says whether it is spoken.
+func (w *walk) urlTLS(f fields, url string) TLS {
+	t := w.tls(f)
+	t.Use = false
+	if n := f.get("tls"); n != nil && strings.HasPrefix(url, "http:") {
+		w.errorAt(n.place, n.path, "url: https://...", "is of no use: the URL begins with http:")
+	}
+	return t
+}
+
 // url reads one of http or https. It is empty where the value is absent or wrong.
-func (w *walk) url(f fields) string {
+func (w *walk) url(f fields, s scope) string {
 	n := f.scalar("url")
-	text, ok := w.expanded(n, inURL)
+	text, ok := w.expanded(n, s)
 	if !ok {
 		return ""
 	}
 	u, err := url.Parse(text)
 	if strings.Contains(text, "@") && (err != nil || u.User != nil || u.Host == "") {
 		n.file.hide(n.line) // whatever a message about that line is about
-		w.errorAt(n.place, n.path, "user: NAME, and password_file: FILE", "has a user in it: a URL is shown in logs and messages")
+		hint := "user: NAME, and password_file: FILE"
+		if f.table.find("user") == nil {
+			hint = "token_file: FILE, or headers: {Authorization: TEXT}"
+		}
+		w.errorAt(n.place, n.path, hint, "has a user in it: a URL is shown in logs and messages")
 		return ""
 	}
 	switch {
@@ -77,7 +87,7 @@ func isPort(text string) bool {
 }
 
 // headers reads a mapping of them. A value never stands in a message: it may be a token.
-func (w *walk) headers(f fields) map[string]string {
+func (w *walk) headers(f fields, s scope) map[string]string {
 	n := f.get("headers")
 	if n == nil {
 		return nil
@@ -90,12 +100,16 @@ func (w *walk) headers(f fields) map[string]string {
 	seen := map[string]bool{}
 	for _, e := range n.entries {
 		name := e.key.text
-		value, ok := w.headerValue(e.value)
+		value, ok := w.headerValue(e.value, s)
 		switch {
 		case name == "" || strings.Trim(name, letters+digits+"!#$%&'*+-.^_`|~") != "":
 			w.errorAt(e.key.place, n.path, "", "%s cannot be the name of a header", quote(name))
 		case seen[strings.ToLower(name)]:
 			w.errorAt(e.key.place, n.path, "", "%q stands here twice", name)
+		case slices.Contains([]string{"content-length", "transfer-encoding", "connection"}, strings.ToLower(name)):
+			w.errorAt(e.key.place, n.path, "take it out", "%s is what baton sets itself", name)
+		case strings.EqualFold(name, "Authorization") && (f.has("token") || f.has("token_file")):
+			w.errorAt(e.key.place, n.path, "", "the token and this header are two ways to say one thing: write one of them")
 		case strings.EqualFold(name, "Authorization") && f.has("user"):
 			w.errorAt(e.key.place, n.path, "", "user and this header are two ways to say one thing: write one of them")
 		case ok:
@@ -106,12 +120,12 @@ func (w *walk) headers(f fields) map[string]string {
 	return all
 }
 
-func (w *walk) headerValue(n *node) (string, bool) {
+func (w *walk) headerValue(n *node, s scope) (string, bool) {
 	if n.kind != scalar {
 		w.errorAt(n.place, n.path, "", "is %s, want a text", n.kind)
 		return "", false
 	}
-	text, ok := w.expanded(n, inURL)
+	text, ok := w.expanded(n, s)
 	if ok && strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		w.errorAt(n.place, n.path, "", "has a character that no header can have, such as the end of a line")
 		return "", false

@@ -43,6 +43,7 @@ func notHere(word string) string {
 		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", allCheckKeys()},
 		{"a virtual router", routerKeys}, {"a group", groupKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
 		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys}, {"`tls`", tlsKeys},
+		{"a service", serviceKeys}, {"`command` of a service", serviceCommandKeys}, {"`revive`", reviveKeys}, {"a webhook", webhookKeys},
 	} {
 		if t.table.find(word) != nil {
 			return "it belongs to " + t.where
@@ -68,6 +69,33 @@ func habit(context, word string) string {
 			return "what several routers have in common stands under defaults"
 		case "vrrp_sync_group":
 			return "keepalived's vrrp_sync_group is an entry of groups, its group is members"
+		case "primitive", "primitives", "resource", "resources", "clone":
+			return "Pacemaker's " + word + " is an item of services: here where it runs on every node, else on a virtual router"
+		}
+	case "service":
+		return serviceHabit(word)
+	case "service defaults":
+		if serviceKeys.find(word) != nil {
+			return "each service has its own"
+		}
+		return serviceHabit(word)
+	case "service command":
+		switch word {
+		case "monitor", "check", "is-active":
+			return "it is status: exit status 0 says that it runs"
+		case "restart", "reload":
+			return "baton stops it and starts it again"
+		case "timeout", "user", "environment_file":
+			return "it stands on the service, beside command: start_timeout, stop_timeout, user and environment_file"
+		}
+	case "webhook":
+		switch word {
+		case "method", "body", "template":
+			return "a webhook is always a POST of JSON; for anything else there is notify"
+		case "password", "user":
+			return `headers: {Authorization: "Basic ..."}`
+		case "header":
+			return "headers: {NAME: VALUE}"
 		}
 	case "check":
 		switch word {
@@ -287,8 +315,12 @@ func routerHabit(word string) string {
 		return "keepalived's virtual_routes is routes: [{to: NETWORK, via: ADDRESS}]"
 	case "virtual_rules":
 		return "keepalived's virtual_rules is rules: [{from: NETWORK, table: NUMBER, priority: NUMBER}]"
-	case "services":
-		return "this version has no services: a notify command can start and stop them"
+	case "primitive", "resources", "service":
+		return "services: [{unit: NAME.service}]"
+	case "resource-stickiness", "resource_stickiness":
+		return "preempt: false is Pacemaker's resource-stickiness"
+	case "notify_fifo", "vrrp_notify_fifo", "notify_fifo_script", "vrrp_notify_fifo_script":
+		return "keepalived's notify_fifo is notify: {fifo: PATH}; who reads it is a service of its own"
 	case "smtp_alert", "email":
 		return "baton sends no mail: a notify command can"
 	case "priorities":

@@ -9,7 +9,7 @@ func (w *walk) pingCheck(f fields, c *Check) {
 }
 
 func (w *walk) fileCheck(f fields, c *Check) {
-	c.File = &File{Path: w.path(f, "path", "/etc/baton/maintenance")}
+	c.File = &File{Path: w.path(f, "path", "/etc/baton/maintenance", inCheck)}
 	switch f.oneOf("want", "present", "absent", "number") {
 	case "absent":
 		c.File.Want = FileAbsent

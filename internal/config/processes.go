@@ -30,7 +30,7 @@ func (w *walk) connectionCheck(f fields, c *Check) {
 }
 
 func (w *walk) processes(f fields) *Processes {
-	p := &Processes{Path: w.path(f, "executable", "/usr/sbin/nginx"), PIDFile: w.path(f, "pid_file", "/run/nginx.pid")}
+	p := &Processes{Path: w.path(f, "executable", "/usr/sbin/nginx", inCheck), PIDFile: w.path(f, "pid_file", "/run/nginx.pid", inCheck)}
 	n := f.scalar("process")
 	name, ok := w.expanded(n, inCheck)
 	switch {

@@ -24,13 +24,15 @@ func withSecrets(node, directory string) Options {
 // Each example that ships is silent, and loads on each of its nodes.
 func TestConfigs_Load(t *testing.T) {
 	paths, err := filepath.Glob("../../configs/*.yaml")
-	if err != nil || len(paths) < 5 {
+	if err != nil || len(paths) < 10 {
 		t.Fatalf("%d files, err %v", len(paths), err)
 	}
 	secrets := t.TempDir() // what the examples name, as systemd would hand it over
 	write(t, filepath.Join(secrets, "vrrp-1.key"), "hex:"+strings.Repeat("01", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp-2.key"), "hex:"+strings.Repeat("02", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp.password"), "k33palvd\n", 0o400)
+	write(t, filepath.Join(secrets, "redis.env"), "REDISCLI_AUTH=secret\n", 0o400)
+	pemFiles(t, filepath.Join(secrets, "osc-ca.pem"), filepath.Join(secrets, "osc-ca.key"))
 	for _, path := range paths {
 		c := newCollector()
 		nodes := newReader(path, realDisk(), c).nodes
@@ -114,7 +116,18 @@ func TestConfigs_Reference(t *testing.T) {
 	for _, e := range root.child("groups").entries {
 		add("group", groupKeys, e.value)
 	}
-	if len(tables) != 14+len(checkTypeNames())+3 {
+	for _, list := range []*node{root.child("services"), root.child("virtual_routers").child("web").child("services")} {
+		for _, item := range list.items {
+			add("service", serviceKeys, item)
+			add("service command", serviceCommandKeys, item.child("command"))
+			add("revive", reviveKeys, item.child("revive"))
+		}
+	}
+	for _, e := range root.child("webhooks").entries {
+		add("webhook", webhookKeys, e.value)
+		add("webhook tls", tlsKeys, e.value.child("tls"))
+	}
+	if len(tables) != 19+len(checkTypeNames())+3 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {
@@ -128,6 +141,9 @@ func TestConfigs_Reference(t *testing.T) {
 				present = true
 				if v.kind == mapping && k.perNode {
 					v = v.child("default")
+				}
+				if v != nil && v.kind == list && len(v.items) == 1 {
+					v = v.items[0]
 				}
 				asDefault = asDefault || v != nil && v.text == k.def
 			}

@@ -321,6 +321,10 @@ func (f *files) merge(n *node, c *collector) {
 		case e.value.kind == empty:
 		case old.kind == empty:
 			f.root.entries[i] = e
+		case e.key.text == "services" && old.kind == list && e.value.kind == list:
+			both := *old
+			both.items = slices.Concat(old.items, e.value.items)
+			f.root.entries[i].value = &both
 		case old.kind != mapping || e.value.kind != mapping:
 			c.errorAt(e.key.place, e.key.text, "", "is also in %s, and cannot be put together", old.from(e.key.place))
 		default:

@@ -52,6 +52,9 @@ func distance(a, b []rune) int {
 	return last[len(b)]
 }
 
+// DidYouMean is a hint that names the nearest candidate to a word, or else all of them.
+func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
+
 // didYouMean is a hint that names the nearest candidate, or else all of them.
 func didYouMean(word string, candidates []string) string {
 	if near := nearest(word, candidates); near != "" {

@@ -23,7 +23,7 @@ func (s *source) line(n int) string {
 }
 
 // passwords finds where one begins. It must not need a tree: a line that is no YAML is shown too.
-var passwords = regexp.MustCompile(`(?i)\b(password["']?\s*:|auth_pass["']?[\s:])\s*`)
+var passwords = regexp.MustCompile(`(?i)\b((password|token|headers|authorization)["']?\s*:|auth_pass["']?[\s:])\s*`)
 
 // shown returns a line as messages show it, with everything from a password on blotted out.
 func (s *source) shown(n int) string {
@@ -208,8 +208,17 @@ func (b *builder) mapping(n *node, y *yaml.Node) {
 		key := b.node(yk, n.path)
 		key.text = yk.Value // also of null: `~` is a key like others, and refused as a name
 		value := b.node(y.Content[i+1], join(n.path, yk.Value))
-		if yk.Value == "password" && value.line != key.line {
-			b.file.hide(value.line)
+		switch yk.Value {
+		case "password", "token":
+			if value.line != key.line {
+				b.file.hide(value.line)
+			}
+		case "headers":
+			for _, e := range value.entries {
+				if e.value.line != key.line {
+					b.file.hide(e.value.line)
+				}
+			}
 		}
 		n.entries = append(n.entries, entry{key, value})
 	}

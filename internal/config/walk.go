@@ -23,6 +23,9 @@ type walk struct {
 	checkDefaults *node
 	trackedBy     map[string]bool // checks that something in the file tracks, on whatever node, and those that they are made of
 	wanted        map[string]bool // those that run on this node
+
+	serviceDefaults fields
+	bound           map[string]boundService // what this node starts and stops, by what it is
 }
 
 // fields are the values of one mapping, each looked up in the mapping itself and then in the defaults.

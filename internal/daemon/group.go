@@ -9,6 +9,7 @@ import (
 	"baton/health"
 	"baton/internal/config"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vrrp"
 )
 
@@ -159,7 +160,17 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 }
 
 // tell adds the masters to a transition and hands it to the hooks.
-func (g *group) tell(t role.Transition) { g.hooks.Tell(g.withMasters(t)) }
+func (g *group) tell(t role.Transition) {
+	t = g.withMasters(t)
+	g.hooks.Tell(t)
+	if t.Reassert {
+		return
+	}
+	g.node.out.announce(webhook.Role{
+		Router: g.name, Group: g.routers[0].cfg.Group != "", From: string(t.From), To: string(t.To), Priority: t.Priority, Reason: t.Reason,
+		Master: t.Master, PreviousMaster: t.PreviousMaster, Takeover: t.Takeover,
+	})
+}
 
 // withMasters adds to a transition what is known of the masters.
 func (g *group) withMasters(t role.Transition) role.Transition {

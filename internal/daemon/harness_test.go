@@ -16,6 +16,7 @@ import (
 	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -71,6 +72,7 @@ type stage struct {
 	waits int // advertisements that wait for flush
 	log   bytes.Buffer
 
+	events []webhook.Event
 	status *control.Status // newest that was published
 	order  uint64          // of the newest wish to services
 	asked  role.Transition // that came with it
@@ -93,6 +95,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		addresses: func(r vip.Router) addresses { return stageAddresses{s, r.Name} },
 		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
 		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
+		announce:  func(e webhook.Event) { s.events = append(s.events, e) },
 		publish:   func(st *control.Status) { s.status = st },
 		reboot:    func(group string) { s.note("reboot for %s", group) },
 	})

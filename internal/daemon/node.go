@@ -12,6 +12,7 @@ import (
 	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -62,6 +63,8 @@ type outlets struct {
 	// publish takes what the node looks like from outside. It is not changed
 	// any more.
 	publish func(s *control.Status)
+	// announce tells the webhooks of an event.
+	announce func(e webhook.Event)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -217,6 +220,7 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
 	n.verdicts[c.Check] = c
+	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
 	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
 	n.settle(now)
 }

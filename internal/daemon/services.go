@@ -7,6 +7,7 @@ import (
 
 	"baton/internal/config"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vrrp"
 )
 
@@ -141,9 +142,17 @@ func (n *node) serviceReport(now time.Duration, name string, rep role.Report) {
 	n.settle(now)
 }
 
+// news are the reports that webhooks are told of, in a word.
+var news = map[role.ReportKind]string{
+	role.Ready: "ready", role.Stopped: "stopped", role.StartFailed: "not started", role.Lost: "lost", role.StopFailed: "not stopped",
+}
+
 func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	b := g.bound
 	g.node.dirty = append(g.node.dirty, g)
+	if what := news[rep.Kind]; what != "" {
+		g.node.out.announce(webhook.Service{Router: g.name, Service: rep.Service, What: what, Text: rep.Text})
+	}
 	switch rep.Kind {
 	case role.AddressesOn:
 		b.atMark = true

@@ -12,6 +12,7 @@ import (
 	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -50,6 +51,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
 		publish:   func(*control.Status) {},
+		announce:  func(webhook.Event) {},
 	})
 	must(t, err)
 	m, err := link.NewMonitor(quiet)

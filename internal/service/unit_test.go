@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -138,6 +139,35 @@ func TestUnit_StartSomebodyStops(t *testing.T) {
 	}
 }
 
+// The job has ended before its name is known.
+func TestUnit_StartEndsEarly(t *testing.T) {
+	fake, s := fakeSystemd(t, servicetest.Unit{Name: "osc.service", Start: servicetest.Job{Result: "dependency"}})
+	ended := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for j := range s.jobs {
+			if len(j.early) > 0 {
+				return true
+			}
+		}
+		return false
+	}
+	fake.Tamper(func(m *dbus.Message) {
+		if m.Type != dbus.TypeMethodReply || len(m.Body) != 1 {
+			return
+		}
+		if _, named := m.Body[0].(dbus.ObjectPath); named {
+			for !ended() && t.Context().Err() == nil {
+				runtime.Gosched()
+			}
+		}
+	})
+	err := s.Unit("osc.service").Start(in(t, 20*time.Second))
+	if err == nil || !strings.HasPrefix(err.Error(), "start osc.service: job dependency: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestUnit_Stop(t *testing.T) {
 	tests := map[string]struct {
 		unit  servicetest.Unit
@@ -171,6 +201,16 @@ func TestUnit_Stop(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// It is unloaded between the question and the order.
+func TestUnit_StopUnloaded(t *testing.T) {
+	fake, s := fakeSystemd(t, servicetest.Unit{Name: "osc.service"})
+	fake.Set("osc.service", "active", "running", "")
+	fake.Refuse(dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit osc.service not loaded."}))
+	if err := s.Unit("osc.service").Stop(in(t, 10*time.Second)); err != nil {
+		t.Error(err)
 	}
 }
 
