@@ -121,10 +121,10 @@ func TestConnection_Others(t *testing.T) {
 	must(t, err)
 	in, err := l.Accept()
 	must(t, err)
-	defer in.Close()
 	expect(true)
-	must(t, out.Close()) // FIN-WAIT: the other side, whose remote port is another, is not closed
-	expect(false)
+	must(t, in.Close()) // the other end is left in CLOSE-WAIT
+	eventually(t, "the connection is none any more", func() bool { return !probeIn(t, p, time.Hour).OK })
+	out.Close()
 }
 
 func pidFile(t *testing.T, pid int) string {
