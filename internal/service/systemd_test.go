@@ -384,12 +384,21 @@ func TestSystemd_RealBus(t *testing.T) {
 	if st := u.Status(in(t, 10*time.Second)); st.State != Starting {
 		t.Fatalf("got %+v", st)
 	}
+	s.mu.Lock()
+	waits := false
+	for j := range s.jobs {
+		waits = waits || len(j.result) == 0
+	}
+	s.mu.Unlock()
+	if !waits {
+		t.Error("the forged signal was believed")
+	}
 	fake.Finish("osc.service")
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"StartUnit osc.service replace"}, fake.Calls()); diff != "" {
-		t.Errorf("the forged signal was believed; calls (-want +got):\n%s", diff)
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 
 	// systemd leaves the bus and returns.
