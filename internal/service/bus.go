@@ -198,30 +198,20 @@ func (b *bus) await(ctx context.Context, j *job, name string) (string, error) {
 
 // DeliverSignal takes a signal from the library's reading goroutine.
 func (b *bus) DeliverSignal(iface, member string, sig *dbus.Signal) {
-	if b.take(iface, member, sig) {
-		// The answer is of no use, and this goroutine could not read it.
-		b.conn.Object(systemdName, systemdPath).Go(managerIface+".Subscribe", dbus.FlagNoReplyExpected|dbus.FlagNoAutoStart, nil)
-	}
-}
-
-// take looks at a signal. It tells whether systemd has come anew, and has to be
-// subscribed to.
-func (b *bus) take(iface, member string, sig *dbus.Signal) (anew bool) {
 	s := b.systemd
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.direct && sig.Sender == busIface {
 		var name, old, owner string
 		if member == "NameOwnerChanged" && dbus.Store(sig.Body, &name, &old, &owner) == nil && name == systemdName {
-			b.owner = owner
-			s.pokeAll()
-			return owner != ""
+			// What was subscribed to is gone with it, so all begins anew.
+			_ = b.wire.fail(errors.New("systemd has left the bus"))
 		}
-		return false
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Anybody on a bus may send anybody a signal.
 	if !s.direct && sig.Sender != b.owner {
-		return false
+		return
 	}
 	switch {
 	case iface == propsIface:
@@ -250,7 +240,6 @@ func (b *bus) take(iface, member string, sig *dbus.Signal) (anew bool) {
 			s.pokeAll()
 		}
 	}
-	return false
 }
 
 // ended tells whoever waits for a job. s.mu is held.
