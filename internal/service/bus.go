@@ -53,6 +53,24 @@ func (w *watch) poke() {
 	}
 }
 
+// subscribe asks for signals. It is the first message to systemd, which overlooks
+// it until the next one comes where it has read both this and the end of the
+// login at once, as sd-bus does up to version 252 at least; so it is sent again.
+func (b *bus) subscribe(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		limited, cancel := context.WithTimeout(ctx, wait)
+		err := b.conn.Object(systemdName, systemdPath).CallWithContext(limited, managerIface+".Subscribe", dbus.FlagNoAutoStart).Err
+		cancel()
+		var e dbus.Error
+		switch {
+		case errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.AlreadySubscribed":
+			return nil
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+}
+
 // call asks systemd. The error is an *unreachable when there is no answer, else
 // systemd's own.
 func (b *bus) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
