@@ -263,4 +263,9 @@ func TestContainer_Watch(t *testing.T) {
 		e.Set("osc", "start", nothing)
 		return n.Load() > before+2
 	})
+	before = n.Load()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is told", func() bool { return n.Load() > before })
 }
