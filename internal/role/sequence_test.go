@@ -157,7 +157,7 @@ func (st *stage) event(what string) {
 
 func (st *stage) reported(r Report) {
 	names := map[ReportKind]string{AddressesOn: "AddressesOn", AddressesOff: "AddressesOff", Ready: "Ready", Stopped: "Stopped",
-		StartFailed: "StartFailed", Lost: "Lost", StopFailed: "StopFailed"}
+		StartFailed: "StartFailed", Died: "Died", Lost: "Lost", StopFailed: "StopFailed"}
 	line := fmt.Sprintf("%d %s", r.Order, names[r.Kind])
 	if r.Service != "" {
 		line += " " + r.Service + ": " + r.Text

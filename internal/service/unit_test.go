@@ -302,4 +302,27 @@ func TestUnit_Watch(t *testing.T) {
 	before = n.Load()
 	fake.Set("osc.service", "active", "running", "")
 	eventually(t, "it watches again", func() bool { return n.Load() > before })
+
+	// Without systemd nobody knows, which is told once.
+	before = n.Load()
+	if err := fake.Down(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is told", func() bool { return n.Load() > before })
+	if st := u.Status(in(t, time.Second)); st.State != Unknown {
+		t.Errorf("got %+v, want unknown", st)
+	}
+	before = n.Load()
+	eventually(t, "it has tried again and again", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.backoff >= 8*firstBackoff
+	})
+	if n.Load() != before {
+		t.Errorf("told %d times that it is lost", n.Load()-before+1)
+	}
+	if err := fake.Up(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is back", func() bool { return n.Load() > before })
 }
