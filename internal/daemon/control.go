@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baton/health"
+	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -32,7 +33,7 @@ func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 func (d *daemon) Checks() []control.Check {
 	var list []control.Check
 	for _, r := range d.scheduler.Results() {
-		list = append(list, checkOf(r))
+		list = append(list, d.checkOf(r))
 	}
 	slices.SortFunc(list, func(a, b control.Check) int { return cmp.Compare(a.Name, b.Name) })
 	return list
@@ -47,7 +48,7 @@ func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, erro
 	if err != nil {
 		return control.Check{}, err
 	}
-	return checkOf(r), nil
+	return d.checkOf(r), nil
 }
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
@@ -66,7 +67,7 @@ func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.C
 		return control.Check{}, err
 	}
 	r, _ := d.scheduler.Result(name)
-	return checkOf(r), nil
+	return d.checkOf(r), nil
 }
 
 // known fails where there is no check of that name.
@@ -82,10 +83,13 @@ func (d *daemon) known(check string) error {
 }
 
 // checkOf is a result as it is shown.
-func checkOf(r health.Result) control.Check {
+func (d *daemon) checkOf(r health.Result) control.Check {
 	c := control.Check{
 		Name: r.Check, Verdict: r.Verdict.String(), Since: r.Since, OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
 		Runs: r.Runs, At: r.At, Took: r.Took, Hung: r.Hung,
+	}
+	if i := slices.IndexFunc(d.cfg.Checks, func(o config.Check) bool { return o.Name == r.Check }); i >= 0 {
+		c.Interval = d.cfg.Checks[i].Interval
 	}
 	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(time.Now()) {
 		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: f.Until, Reason: f.Reason, By: f.By}
