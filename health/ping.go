@@ -28,12 +28,10 @@ type Ping struct {
 // is over, or at once when an error came: a lost packet is no failure. It needs
 // CAP_NET_RAW.
 func NewPingProbe(p Ping) Probe {
-	return newPing(p, false)
+	return newPing(p)
 }
 
-// newPing makes a probe for which an own address does not count where others
-// are meant.
-func newPing(p Ping, others bool) *pingProbe {
+func newPing(p Ping) *pingProbe {
 	p.Address = p.Address.Unmap()
 	if zone := p.Address.Zone(); zone != "" {
 		if p.Interface == "" {
@@ -41,16 +39,10 @@ func newPing(p Ping, others bool) *pingProbe {
 		}
 		p.Address = p.Address.WithZone("") // bound to the interface, the socket needs no number of it
 	}
-	return &pingProbe{p, others}
+	return &pingProbe{p}
 }
 
-type pingProbe struct {
-	Ping
-	others bool
-}
-
-// errOwn says that an answer would prove nothing.
-var errOwn = errors.New("it is an address of this host")
+type pingProbe struct{ Ping }
 
 func (p *pingProbe) Probe(ctx context.Context) Answer {
 	ctx, cancel := inTime(ctx)
@@ -75,6 +67,8 @@ func (p *pingProbe) Probe(ctx context.Context) Answer {
 		a.Hint = "this host, or a router on the way, has no route there"
 	case errors.Is(err, syscall.EHOSTUNREACH):
 		a.Hint = "it is down, or not on this network"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		a.Hint = "this host has no address there to ask from"
 	case errors.Is(err, syscall.EINVAL) && p.Address.IsLinkLocalUnicast():
 		a.Hint = "a link-local address needs an interface"
 	}
@@ -106,9 +100,6 @@ func (p *pingProbe) echo(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if p.others && own(conn) {
-		return errOwn
-	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	// The kernel gives each raw socket a copy of each reply: the cookie tells ours
 	// from those of other probes and other programs.
@@ -190,20 +181,4 @@ func (p *pingProbe) exchange(ctx context.Context, conn *net.IPConn, e *icmp.Echo
 			return nil
 		}
 	}
-}
-
-// own tells whether a connection goes to an address of this host: the kernel then
-// gives it the same one on this side.
-func own(conn net.Conn) bool {
-	return host(conn.LocalAddr()) == host(conn.RemoteAddr())
-}
-
-func host(a net.Addr) string {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		return a.IP.String()
-	case *net.IPAddr:
-		return a.IP.String()
-	}
-	return ""
 }

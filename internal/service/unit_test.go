@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -156,7 +157,9 @@ func TestUnit_StartEndsEarly(t *testing.T) {
 			return
 		}
 		if _, named := m.Body[0].(dbus.ObjectPath); named {
-			eventually(t, "the job's end is known", ended)
+			for !ended() && t.Context().Err() == nil {
+				runtime.Gosched()
+			}
 		}
 	})
 	err := s.Unit("osc.service").Start(in(t, 20*time.Second))
@@ -198,6 +201,16 @@ func TestUnit_Stop(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// It is unloaded between the question and the order.
+func TestUnit_StopUnloaded(t *testing.T) {
+	fake, s := fakeSystemd(t, servicetest.Unit{Name: "osc.service"})
+	fake.Set("osc.service", "active", "running", "")
+	fake.Refuse(dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit osc.service not loaded."}))
+	if err := s.Unit("osc.service").Stop(in(t, 10*time.Second)); err != nil {
+		t.Error(err)
 	}
 }
 
