@@ -30,13 +30,13 @@ second signal lets the addresses go at once.`,
 		RunE: func(*cobra.Command, []string) error {
 			// A log whose reader has gone must not end the daemon.
 			signal.Ignore(syscall.SIGPIPE)
-			if self, err := os.Executable(); err == nil { // else nothing removes the state files of a daemon that is killed
-				o.StateWatcher = []string{self, newStateWatchCommand().Name()}
-			}
 			o.Signals = func() <-chan os.Signal {
 				signals := make(chan os.Signal, 8)
 				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 				return signals
+			}
+			if self, err := os.Executable(); err == nil {
+				o.StateWatcher = []string{self, "state-watch"}
 			}
 			return daemon.Run(o)
 		},

@@ -41,9 +41,6 @@ func (d *daemon) Checks() []control.Check {
 
 // RunCheck runs a check now.
 func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, error) {
-	if err := d.known(name); err != nil {
-		return control.Check{}, err
-	}
 	r, err := d.scheduler.RunNow(ctx, name)
 	if err != nil {
 		return control.Check{}, err
@@ -53,9 +50,6 @@ func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, erro
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
 func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.Check, error) {
-	if err := d.known(name); err != nil {
-		return control.Check{}, err
-	}
 	force := health.Force{Until: f.Until, Reason: f.Reason, By: by}
 	switch f.Verdict {
 	case "pass":
@@ -70,25 +64,13 @@ func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.C
 	return d.checkOf(r), nil
 }
 
-// known fails where there is no check of that name.
-func (d *daemon) known(check string) error {
-	if _, ok := d.scheduler.Result(check); ok {
-		return nil
-	}
-	err := control.Errorf(control.NotFound, "there is no check %q", check)
-	for _, c := range d.cfg.Checks {
-		err.Known = append(err.Known, c.Name)
-	}
-	return err
-}
-
 // checkOf is a result as it is shown.
 func (d *daemon) checkOf(r health.Result) control.Check {
 	c := control.Check{
 		Name: r.Check, Verdict: r.Verdict.String(), Since: r.Since, OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
 		Runs: r.Runs, At: r.At, Took: r.Took, Hung: r.Hung,
 	}
-	if i := slices.IndexFunc(d.cfg.Checks, func(o config.Check) bool { return o.Name == r.Check }); i >= 0 {
+	if i := slices.IndexFunc(d.cfg.Checks, func(c config.Check) bool { return c.Name == r.Check }); i >= 0 {
 		c.Interval = d.cfg.Checks[i].Interval
 	}
 	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(time.Now()) {

@@ -350,11 +350,12 @@ func TestSender_Hooks(t *testing.T) {
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: all.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	told := make(deliveries, 8)
 	s := New([]Hook{
 		{Name: "slow", URL: hang.URL, Timeout: time.Hour},
 		{Name: "ops", URL: all.URL + "/hook?a=b", Token: "t0ken", Events: []string{"role", "service"}, TLS: TLS{CAFile: ca, ServerName: "example.com"},
 			Headers: map[string]string{"X-Custom": "yes", "host": "ops.example"}},
-	}, "lb1", slog.New(slog.DiscardHandler))
+	}, "lb1", slog.New(slog.NewTextHandler(told, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	s.Tell(Role{Router: "web", From: "BACKUP", To: "MASTER", Priority: 200})
 	s.Tell(Check{Check: "haproxy"})
 	s.Tell(Service{Service: "redis", What: "started"})
@@ -415,4 +416,14 @@ func TestSend_BadURL(t *testing.T) {
 	if again || err == nil || strings.Contains(err.Error(), "secret") || errors.Unwrap(err) != nil {
 		t.Errorf("%t, %v", again, err)
 	}
+}
+
+// deliveries is a log of which the deliveries are counted.
+type deliveries chan struct{}
+
+func (d deliveries) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("webhook told")) {
+		d <- struct{}{}
+	}
+	return len(line), nil
 }
