@@ -226,7 +226,7 @@ func TestProbes_Cancelled(t *testing.T) {
 		return
 	}
 	fakeAt(t, "tcp", "127.0.0.1:80", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	newPeer(t, "eth0")
+	newPeer(t, "eth0").swallow(t, "eth0", "10.0.0.2")
 	address(t, "eth0", "10.0.0.1/24")
 	http, err := NewHTTPProbe(HTTP{URL: "http://127.0.0.1/", Statuses: ok200})
 	must(t, err)

@@ -148,6 +148,13 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 			}
 			r.master = vrrp.Rival{}
 		}
+		if b := g.bound; b != nil {
+			t.PreviousMaster = cmp.Or(t.PreviousMaster, b.silent)
+			b.silent = ""
+			if t.Takeover == "silence" {
+				b.silent = t.PreviousMaster
+			}
+		}
 		g.pending = &t
 		g.last = g.withMasters(t)
 		g.placed()

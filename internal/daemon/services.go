@@ -20,10 +20,14 @@ type bound struct {
 	marked  bool   // the addresses have their place in the list, and wait for it
 	order   uint64 // of the newest wish
 	wish    wish
-	served  bool // all were ready once in this mastership: a fence has been, and promote_after is over
-	atMark  bool // the newest Start has come to the addresses
-	ready   bool // all that the newest Start began is ready
-	stopped bool // nothing is left of what the newest Stop had to stop
+	served  bool          // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark  bool          // the newest Start has come to the addresses
+	ready   bool          // all that the newest Start began is ready
+	stopped bool          // nothing is left of what the newest Stop had to stop
+	diedAt  time.Duration // when a service died last that is brought back; 0: none has
+	// silent is the master that this node took over from in silence, until the
+	// services run here: what makes sure that it is off may have to be tried again.
+	silent string
 	// stuck names the service that did not stop, for which this node stays
 	// master though it was to leave.
 	stuck string
@@ -172,7 +176,7 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 			r.addresses.Release()
 		}
 	case role.Ready:
-		b.ready, b.served = true, true
+		b.ready, b.served, b.silent = true, true, ""
 		g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
 	case role.Stopped:
 		b.stopped = true
@@ -180,6 +184,8 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	case role.StartFailed:
 		g.log.Error("service did not start: it is rolled back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)
+	case role.Died:
+		b.diedAt = now
 	case role.Lost:
 		g.log.Error("service cannot be brought back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)

@@ -252,6 +252,63 @@ func TestServices_StartFails(t *testing.T) {
 	}
 }
 
+// What makes sure that a silent master is off may fail: the next time it is told
+// of the same one, until the services run.
+func TestServices_FenceAgain(t *testing.T) {
+	s := newStage(t, served(true))
+	s.n.cfg.Routers[0].RetryAfter = time.Second
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.hear(peerAddr, 190)
+	again := func(want string) {
+		t.Helper()
+		s.advance(20 * time.Second)
+		if r := s.asked; r.To != role.Master || r.Takeover != "silence" || r.PreviousMaster != want {
+			t.Fatalf("the services are told %+v, want a takeover from %q", r, want)
+		}
+	}
+	fail := func() {
+		s.report(role.StartFailed, "fence", "the power switch does not answer")
+		s.report(role.Stopped, "", "")
+	}
+	again("b")
+	fail()
+	again("b")
+	s.report(role.AddressesOn, "", "")
+	s.on("web")
+	s.report(role.Ready, "", "")
+	s.report(role.Lost, "osc", "died")
+	s.report(role.Stopped, "", "")
+	again("") // since then it was master itself
+}
+
+// A service that is brought back has the grace of its checks anew, each time; one
+// that is not costs the role.
+func TestServices_DiedWithinGrace(t *testing.T) {
+	cfg := served(false)
+	serves := track("osc", config.Fault, 0, config.Master)
+	serves.Grace = 4 * time.Minute
+	cfg.Routers[0].Track = []config.Track{serves}
+	s := newStage(t, cfg)
+	s.serving()
+	s.advance(5 * time.Minute)
+	s.report(role.Died, "osc", "osc.service died")
+	s.advance(time.Second)
+	s.verdict("osc", health.Fail, "connection refused")
+	s.advance(3 * time.Minute)
+	s.report(role.Died, "osc", "osc.service did not start")
+	s.advance(3 * time.Minute)
+	s.verdict("osc", health.Pass, "")
+	s.verdict("osc", health.Fail, "connection refused")
+	if got := s.n.set.State(s.router("web").id).Role; got != vrrp.Master || s.asked.To != role.Master {
+		t.Errorf("role %s, told %+v while the service is brought back", got, s.asked)
+	}
+	s.advance(time.Minute + time.Second)
+	if s.asked.To != role.Fault || s.asked.Reason != "osc fails: connection refused" {
+		t.Errorf("told %+v after the grace", s.asked)
+	}
+}
+
 // Before it is certain who is master nothing is touched.
 func TestServices_Decide(t *testing.T) {
 	s := newStage(t, served(false))
