@@ -43,7 +43,8 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 // Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
 // the CPU they take, in percent of one core: cpu%, children included. In
 // "haproxy" the other side, which HAProxy would do, is in it too; the server of
-// "http" and "tcp" is a process of its own, which is not counted.
+// "http" and "tcp" is a process of its own, which is not counted; what the kernel
+// does for both ends of the loopback is.
 func Benchmark500Checks(b *testing.B) {
 	kinds := []struct {
 		name   string
