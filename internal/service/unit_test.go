@@ -14,8 +14,12 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"baton/internal/lab"
 	"baton/internal/service/servicetest"
 )
+
+// Units can run in the hosts of a laboratory.
+var _ servicetest.Process = (*lab.Process)(nil)
 
 func TestUnit_Status(t *testing.T) {
 	type is struct{ active, sub, result string }
