@@ -232,6 +232,8 @@ func (b *bus) DeliverSignal(iface, member string, sig *dbus.Signal) {
 		return
 	}
 	switch {
+	// Not UnitNew and UnitRemoved: to ask about a unit that nothing refers to loads
+	// it for a moment, so that each answer would lead to the next question.
 	case iface == propsIface:
 		s.poke(sig.Path)
 	case iface != managerIface:
@@ -243,14 +245,6 @@ func (b *bus) DeliverSignal(iface, member string, sig *dbus.Signal) {
 		)
 		if dbus.Store(sig.Body, &id, &path, &unit, &outcome) == nil {
 			s.ended(path, oneLine(outcome))
-		}
-	case member == "UnitNew", member == "UnitRemoved":
-		var (
-			name string
-			path dbus.ObjectPath
-		)
-		if dbus.Store(sig.Body, &name, &path) == nil {
-			s.poke(path)
 		}
 	case member == "Reloading":
 		var begins bool

@@ -23,7 +23,7 @@ var realUnits = map[string]string{
 	"ends.service":     "[Service]\nType=oneshot\nExecStart=/bin/true\n",
 	"fails.service":    "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 3'\n",
 	"slow.service":     "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 60\n",
-	"again.service":    "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\nExecStart=/bin/sh -c 'exit 4'\nRestart=always\nRestartSec=1h\n",
+	"again.service":    "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStartPre=/bin/false\nExecStart=/bin/sleep 60\nRestart=always\nRestartSec=1h\n",
 	"limited.service":  "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c 'exit 5'\n",
 	"needs.service":    "[Unit]\nRequires=fails.service\nAfter=fails.service\n[Service]\nExecStart=/bin/sleep 60\n",
 	"unmet.service":    "[Unit]\nConditionPathExists=/nowhere\n[Service]\nExecStart=/bin/sleep 60\n",
@@ -101,6 +101,12 @@ func TestSystemd_Real(t *testing.T) {
 	s := realSystemd(t)
 	n := watching(t, s.Unit("good.service").(Watcher))
 	eventually(t, "it watches", func() bool { return n.Load() == 1 })
+	for range 20 { // to ask is no change
+		s.Unit("good.service").Status(in(t, 10*time.Second))
+	}
+	if n.Load() != 1 {
+		t.Errorf("told %d times of nothing", n.Load())
+	}
 	const ends = "it is inactive (dead) after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status "
 	const unknown = "no such unit: install it, or mend the name; after a change of its file: systemctl daemon-reload"
 	const bad = "its file cannot be loaded (bad-setting): Unit bad.service has a bad unit file setting."
@@ -123,7 +129,7 @@ func TestSystemd_Real(t *testing.T) {
 		{"start", "unmet.service", ends + "unmet.service", Stopped, "inactive (dead)"},
 		{"start", "fails.service", "job failed: exit-code 3; see journalctl -u fails.service", Failed, "failed: exit-code 3"},
 		{"start", "needs.service", "job dependency: a unit that it requires did not start; see systemctl list-dependencies needs.service", Stopped, "inactive (dead)"},
-		{"start", "again.service", "job failed: exit-code 4; see journalctl -u again.service", Starting, "activating (auto-restart)"},
+		{"start", "again.service", "job failed: exit-code; see journalctl -u again.service", Starting, "activating (auto-restart)"},
 		{"stop", "again.service", "", Stopped, "inactive (dead)"},
 		// Its limit of one start an hour does not stand against a second on purpose.
 		{"start", "limited.service", "job failed: exit-code 5; see journalctl -u limited.service", Failed, "failed: exit-code 5"},
