@@ -25,7 +25,7 @@ const (
 	firstRetry   = time.Second
 	longestRetry = 30 * time.Second
 	// defaultTimeout bounds a request of a hook that has no limit.
-	defaultTimeout = 10 * time.Second
+	defaultTimeout = 5 * time.Second
 	// droppedEvery is how often the log says that events were dropped.
 	droppedEvery = time.Minute
 )
@@ -38,7 +38,7 @@ type Hook struct {
 	Headers map[string]string // secret
 	Token   string            // sent as a bearer token; secret; empty: none
 	Events  []string          // role, check, service: what it is told of; empty: of all
-	Timeout time.Duration     // of each request; 0: 10 s
+	Timeout time.Duration     // of each request; 0: 5 s
 	Retries int               // how often one event is tried again
 	TLS     TLS
 }
