@@ -61,7 +61,7 @@ func newScripted() *scripted {
 func (s *scripted) Status() *control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Why: "haproxy fails"}
+	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
 	return &control.Status{Node: "lb1", Routers: []control.Router{edge, s.router}}
 }
 

@@ -104,13 +104,16 @@ func tooLate(ctx context.Context, client *control.Client, want control.Wait, tim
 	return errors.New(text)
 }
 
-// stateOf is the role of a router, and for a master whether it is ready.
+// stateOf is the role of a router, for a master whether it is ready, and else
+// who is master, where one was heard.
 func stateOf(r control.Router) string {
 	switch {
 	case r.Role == "MASTER" && r.Ready:
 		return "MASTER and ready"
 	case r.Role == "MASTER":
 		return "MASTER, not ready yet"
+	case r.Master != "":
+		return r.Role + ", " + r.Master + " is master"
 	}
 	return r.Role
 }

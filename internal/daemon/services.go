@@ -227,6 +227,7 @@ func (n *node) rebootFailed(name string) {
 // placed tells the services and the hooks of a mastership whose addresses are
 // all on.
 func (g *group) placed() {
+	g.node.stale = true
 	if slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace }) {
 		return
 	}
