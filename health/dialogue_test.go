@@ -151,9 +151,10 @@ func TestDialogue_RealServers(t *testing.T) {
 	}
 	start := func(name string, args ...string) {
 		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatalf("%s is not installed: test/prepare", name)
+		if err != nil && os.Getenv("CI") == "" {
+			t.Skipf("%s is not installed", name)
 		}
+		must(t, err)
 		cmd := exec.Command(path, args...)
 		cmd.Dir = t.TempDir()
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
