@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,18 +45,44 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 // the CPU they take, in percent of one core: cpu%, children included. In
 // "haproxy" the other side, which HAProxy would do, is in it too; the server of
 // "http" and "tcp" is a process of its own, which is not counted; what the kernel
-// does for both ends of the loopback is.
+// does for both ends of the loopback is. In "missing" each run must look through all
+// processes of this host.
 func Benchmark500Checks(b *testing.B) {
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
 	kinds := []struct {
-		name   string
-		probes func(b *testing.B) func() Probe
+		name  string
+		probe func(b *testing.B) func() Probe
 	}{
 		{"nothing", func(*testing.B) func() Probe {
-			return func() Probe { return probeFunc(func(context.Context) Answer { return Answer{OK: true} }) }
+			p := probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+			return func() Probe { return p }
 		}},
 		{"haproxy", func(b *testing.B) func() Probe {
-			socket := fakeHAProxy(b, reply{info: wellInfo})
-			return func() Probe { return NewHAProxyProbe(socket, "", 0) }
+			p := NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0)
+			return func() Probe { return p }
+		}},
+		{"process", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: filepath.Base(self), Most: -1}) }
+		}},
+		{"missing", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: "nobody-has-this", Most: -1}) }
+		}},
+		{"file", func(*testing.B) func() Probe {
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{"/etc/passwd", FilePresent}) }
+		}},
+		{"number", func(b *testing.B) func() Probe {
+			path := filepath.Join(b.TempDir(), "number")
+			if err := os.WriteFile(path, []byte("1\n"), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{path, FileNumber}) }
 		}},
 		{"http", func(b *testing.B) func() Probe {
 			url := "http://" + startServer(b) + "/ok"
@@ -72,15 +99,13 @@ func Benchmark500Checks(b *testing.B) {
 			}
 		}},
 		{"command", func(b *testing.B) func() Probe {
-			r := newRunner(b)
-			return func() Probe {
-				return NewCommandProbe(r, command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
-			}
+			p := NewCommandProbe(newRunner(b), command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+			return func() Probe { return p }
 		}},
 	}
 	for _, k := range kinds {
 		b.Run(k.name, func(b *testing.B) {
-			probe := k.probes(b)
+			probe := k.probe(b)
 			var checks []Check
 			for i := range 500 {
 				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe()})

@@ -9,12 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -28,50 +28,50 @@ const established = 1
 // one of the ports, as has a worker that is connected to its message queue and
 // listens nowhere itself. Another user's processes need CAP_SYS_PTRACE and
 // CAP_DAC_READ_SEARCH.
-func NewConnectionProbe(s Processes) Probe {
-	return &connectionProbe{Processes: s}
+func NewConnectionProbe(t *ProcessTable, s Processes) Probe {
+	s.Least, s.Most = math.MaxInt, -1 // none of them is enough: any may be the one that is connected
+	return &connectionProbe{processes: NewProcessProbe(t, s).(*processProbe), ports: s.Ports}
 }
 
+// connectionProbe is asked by one goroutine at a time.
 type connectionProbe struct {
-	Processes
-	last atomic.Int64 // the process that was connected in the last run; 0: none
+	processes *processProbe
+	ports     []int
+	last      int // the process that was connected in the last run; 0: none
 }
+
+// Watch tells of the deaths of processes.
+func (p *connectionProbe) Watch(ctx context.Context, changed func()) { p.processes.Watch(ctx, changed) }
 
 func (p *connectionProbe) Probe(ctx context.Context) Answer {
-	last := int(p.last.Swap(0))
-	if last != 0 {
-		// All processes of a host are many, and this one is most likely still the one.
-		if pids, err := p.still(last); err == nil {
-			if a := p.among(ctx, pids); a.OK {
-				return a
-			}
+	// All processes of a host are many, and the last one is most likely still the one.
+	if p.last != 0 && p.processes.PIDFile == "" && len(p.processes.living([]int{p.last})) > 0 {
+		if a := p.among(ctx, []int{p.last}); a.OK {
+			return a
 		}
 	}
-	pids, err := p.find()
+	p.last = 0
+	problem, hint, failed := p.processes.find(ctx)
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return Answer{Text: err.Error(), Hint: mayLook}
-	case err != nil:
-		return Answer{Text: err.Error(), Hint: "does the service run?"}
-	case len(pids) == 0:
-		return Answer{Text: fmt.Sprintf("%v does not run", p.Processes)}
+	case failed != nil:
+		return *failed
+	case len(p.processes.known) > 0:
+		return p.among(ctx, p.processes.known)
+	case problem != "":
+		return Answer{Text: problem, Hint: hint}
 	}
-	return p.among(ctx, pids)
+	return Answer{Text: p.what() + " does not run", Hint: hint}
+}
+
+// what is how a text names the processes.
+func (p *connectionProbe) what() string {
+	if p.processes.PIDFile != "" {
+		return "the process of " + p.processes.PIDFile
+	}
+	return p.processes.what()
 }
 
 const mayLook = "baton needs AmbientCapabilities=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH in its unit to look at other users' processes"
-
-// still returns the process if it is still one of those selected.
-func (p *connectionProbe) still(pid int) ([]int, error) {
-	if p.PIDFile != "" {
-		return p.find()
-	}
-	ok, err := p.is(pid, p.executable())
-	if !ok {
-		return nil, err
-	}
-	return []int{pid}, nil
-}
 
 // among looks for a connection of one of the processes.
 func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
@@ -82,10 +82,10 @@ func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
 		var there map[uint64]netip.AddrPort
 		switch {
 		case !sameNetwork(pid):
-			there, err = readConnections(ctx, pid, p.Ports)
+			there, err = readConnections(ctx, pid, p.ports)
 		case here == nil:
-			if here, err = askConnections(p.Ports); err != nil { // a kernel without sock_diag
-				here, err = readConnections(ctx, pid, p.Ports)
+			if here, err = askConnections(p.ports); err != nil { // a kernel without sock_diag
+				here, err = readConnections(ctx, pid, p.ports)
 			}
 			there = here
 		default:
@@ -100,12 +100,8 @@ func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
 		case err != nil:
 			problem = err
 		case to.IsValid():
-			p.last.Store(int64(pid))
-			more := ""
-			if replaced(pid) {
-				more = ", its executable has been deleted"
-			}
-			return Answer{OK: true, Text: fmt.Sprintf("%v (pid %d%s) is connected to %v", p.Processes, pid, more, to)}
+			p.last = pid
+			return Answer{OK: true, Text: fmt.Sprintf("%s (pid %d) is connected to %v", p.what(), pid, to)}
 		}
 	}
 	switch {
@@ -115,7 +111,7 @@ func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
 		return Answer{Text: problem.Error()}
 	}
 	return Answer{
-		Text: fmt.Sprintf("%v (%s) has no connection to %s", p.Processes, pidList(pids), ports(p.Ports)),
+		Text: fmt.Sprintf("%s (%s) has no connection to %s", p.what(), pidsText(pids), portsText(p.ports)),
 		Hint: "it runs but has lost its server: is that reachable from here?",
 	}
 }
@@ -260,23 +256,13 @@ func holds(ctx context.Context, pid int, connections map[uint64]netip.AddrPort) 
 	return to, fmt.Errorf("look at the sockets of process %d: %w", pid, ctx.Err())
 }
 
-// pidList is a list of processes for a text.
-func pidList(pids []int) string {
-	var list []string
-	for _, pid := range pids {
-		list = append(list, strconv.Itoa(pid))
-	}
-	if len(list) == 1 {
-		return "pid " + list[0]
-	}
-	return "pids " + some(list)
-}
-
-// ports is a list of ports for a text.
-func ports(to []int) string {
+// portsText is a list of ports for a text.
+func portsText(to []int) string {
 	var list []string
 	for _, port := range to {
 		list = append(list, strconv.Itoa(port))
 	}
 	return "port " + strings.Join(list, " or ")
 }
+
+func procfs(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }

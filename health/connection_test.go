@@ -86,11 +86,11 @@ func TestConnection(t *testing.T) {
 		"none of them": {Processes{Name: own("twice"), Ports: []int{5671}}, Answer{Text: fmt.Sprintf(own("twice")+" (pids %d, %d) has no connection to port 5671", one, two), Hint: lost}},
 		"another port": {Processes{Name: own("idle"), Ports: amqp}, Answer{Text: fmt.Sprintf(own("idle")+" (pid %d) has no connection to port 5672 or 5671", idle), Hint: lost}},
 		"does not run": {Processes{Name: own("none"), Ports: amqp}, Answer{Text: own("none") + " does not run"}},
-		"no PID file":  {Processes{PIDFile: "/nonexistent", Ports: amqp}, Answer{Text: "read PID file /nonexistent: no such file or directory", Hint: "does the service run?"}},
+		"no PID file":  {Processes{PIDFile: "/nonexistent", Ports: amqp}, Answer{Text: "read the pid file: stat /nonexistent: no such file or directory", Hint: "pid_file must name a file that the process writes its pid to"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := NewConnectionProbe(tt.processes)
+			p := NewConnectionProbe(NewProcessTable(), tt.processes)
 			for range 2 { // the second time it looks at that process first
 				if got := probeIn(t, p, time.Hour); got != tt.want {
 					t.Errorf("got  %+v\nwant %+v", got, tt.want)
@@ -109,7 +109,7 @@ func TestConnection_Others(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:5672")
 	must(t, err)
 	defer l.Close()
-	p := NewConnectionProbe(Processes{PIDFile: pidFile(t, os.Getpid()), Ports: []int{5672}})
+	p := NewConnectionProbe(NewProcessTable(), Processes{PIDFile: pidFile(t, os.Getpid()), Ports: []int{5672}})
 	expect := func(ok bool) {
 		t.Helper()
 		if a := probeIn(t, p, time.Hour); a.OK != ok {
@@ -153,8 +153,8 @@ func TestConnection_Container(t *testing.T) {
 		to        string
 	}{{four, 5672, "127.0.0.1:5672"}, {six, 5671, "[::1]:5671"}, {six, 5672, ""}, {four, 5671, ""}} {
 		p := Processes{PIDFile: pidFile(t, tt.pid), Ports: []int{tt.port}}
-		a := probeIn(t, NewConnectionProbe(p), time.Hour)
-		if want := fmt.Sprintf("%v (pid %d) is connected to %s", p, tt.pid, tt.to); a.OK != (tt.to != "") || a.OK && a.Text != want {
+		a := probeIn(t, NewConnectionProbe(NewProcessTable(), p), time.Hour)
+		if want := fmt.Sprintf("the process of %s (pid %d) is connected to %s", p.PIDFile, tt.pid, tt.to); a.OK != (tt.to != "") || a.OK && a.Text != want {
 			t.Errorf("got %v, want %s", a, want)
 		}
 	}
@@ -179,7 +179,7 @@ func TestConnection_NotAllowed(t *testing.T) {
 		if err := unix.Setfsuid(65534); err != nil {
 			t.Error(err)
 		}
-		answer <- NewConnectionProbe(Processes{Name: name, Ports: []int{5672}}).Probe(context.Background())
+		answer <- NewConnectionProbe(NewProcessTable(), Processes{Name: name, Ports: []int{5672}}).Probe(context.Background())
 	}()
 	want := Answer{Text: fmt.Sprintf("look at the sockets of process %d: permission denied", pid), Hint: mayLook}
 	if got := <-answer; got != want {

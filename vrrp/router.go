@@ -70,6 +70,10 @@ type Config struct {
 	// Together says that the addresses cannot be let go one by one: with a
 	// virtual MAC the first frame of the successor takes them all.
 	Together bool
+	// Bound says that services run where the role is, and take their time to
+	// stop: a master whose priority falls just says so, and goes on until it hears
+	// a better one.
+	Bound bool
 	// Nodes are the addresses from which the configured nodes advertise on
 	// this link; none where that is not known. An advertisement from elsewhere
 	// is noted.
@@ -266,6 +270,11 @@ func (r *router) faulty(now time.Duration, e Event) {
 	switch {
 	case e.Deaf:
 		r.release() // nobody can be heard, so no successor would ever be known
+	case e.Alone: // the successor may be one that cannot be heard
+		if r.role == Master && !r.cfg.Bound { // services that still stop are no reason for haste
+			r.send(now, 0)
+		}
+		r.release()
 	case r.role != Master:
 	case e.Mute: // the others miss their advertisements before their skew begins
 		r.lend(now, r.missed()*r.cfg.Interval+r.handoverBound())
@@ -314,7 +323,7 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 			r.timer += r.skew(priority, r.masterInterval) - r.skew(old, r.masterInterval)
 		}
 	case Master:
-		if r.quiet == yielding || r.quiet == speaking && priority < old && r.mayMove() {
+		if r.quiet == yielding || r.quiet == speaking && priority < old && !r.cfg.Bound && r.mayMove() {
 			r.group.yield(now)
 		}
 	}

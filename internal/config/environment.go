@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// maxSecret bounds a file of secrets, in bytes.
-const maxSecret = 64 << 10
+// maxSecret bounds a file of secrets or certificates, in bytes: those of all authorities that a host trusts are 220 KiB.
+const maxSecret = 1 << 20
 
 // secrets says where secrets are looked for.
 type secrets struct {
@@ -52,6 +52,15 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 		return path, text, true
 	}
 	return path, nil, false
+}
+
+// publicFile is secret for a file that everybody may read.
+func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
+	path, text, _, err := w.openSecret(n.text)
+	if err != nil && w.secrets.needed {
+		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
+	}
+	return path, text, err == nil
 }
 
 func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {

@@ -40,9 +40,10 @@ func notHere(word string) string {
 		where string
 		table keys
 	}{
-		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", append(append(checkKeys[:len(checkKeys):len(checkKeys)], commandCheckKeys...), haproxyCheckKeys...)},
+		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", allCheckKeys()},
 		{"a virtual router", routerKeys}, {"a group", groupKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
-		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys},
+		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys}, {"`tls`", tlsKeys},
+		{"a service", serviceKeys}, {"`command` of a service", serviceCommandKeys}, {"`revive`", reviveKeys}, {"a webhook", webhookKeys},
 	} {
 		if t.table.find(word) != nil {
 			return "it belongs to " + t.where
@@ -60,10 +61,41 @@ func habit(context, word string) string {
 			return "keepalived's vrrp_instance is an entry of virtual_routers"
 		case "vrrp_script":
 			return "keepalived's vrrp_script is an entry of checks"
+		case "vrrp_track_process", "track_process":
+			return "keepalived's " + word + " is an entry of checks: {type: process, process: NAME}"
+		case "vrrp_track_file", "track_file":
+			return "keepalived's " + word + " is an entry of checks: {type: file, path: PATH, want: number}"
 		case "global_defs":
 			return "what several routers have in common stands under defaults"
 		case "vrrp_sync_group":
 			return "keepalived's vrrp_sync_group is an entry of groups, its group is members"
+		case "primitive", "primitives", "resource", "resources", "clone":
+			return "Pacemaker's " + word + " is an item of services: here where it runs on every node, else on a virtual router"
+		}
+	case "service":
+		return serviceHabit(word)
+	case "service defaults":
+		if serviceKeys.find(word) != nil {
+			return "each service has its own"
+		}
+		return serviceHabit(word)
+	case "service command":
+		switch word {
+		case "monitor", "check", "is-active":
+			return "it is status: exit status 0 says that it runs"
+		case "restart", "reload":
+			return "baton stops it and starts it again"
+		case "timeout", "user", "environment_file":
+			return "it stands on the service, beside command: start_timeout, stop_timeout, user and environment_file"
+		}
+	case "webhook":
+		switch word {
+		case "method", "body", "template":
+			return "a webhook is always a POST of JSON; for anything else there is notify"
+		case "password", "user":
+			return `headers: {Authorization: "Basic ..."}`
+		case "header":
+			return "headers: {NAME: VALUE}"
 		}
 	case "check":
 		switch word {
@@ -75,6 +107,26 @@ func habit(context, word string) string {
 			return "baton always waits for the first answer of a check"
 		case "raise":
 			return `did you mean "rise"?`
+		case "quorum":
+			return "keepalived's quorum is count: {min: NUMBER}; of type process"
+		case "quorum_max":
+			return "keepalived's quorum_max is count: {max: NUMBER}; of type process"
+		case "delay", "terminate_delay", "fork_delay":
+			return "keepalived's " + word + " is rise and fall, in answers"
+		case "param_match", "full_command":
+			return "the name or the executable of a process is looked at, not what it was called with"
+		case "file":
+			return "it is path, with type: file"
+		case "status_code", "codes", "expected_status":
+			return "it is status: [200, 2xx]"
+		case "body", "regex", "contains":
+			return "it is match, a regular expression"
+		case "uri":
+			return "it is url: http://HOST:PORT/PATH"
+		case "host":
+			return "the host stands in url or address; the header in headers: {Host: NAME}"
+		case "nodes":
+			return "of: nodes, and all `nodes` are meant"
 		}
 	case "virtual router":
 		return routerHabit(word)
@@ -167,6 +219,15 @@ func habit(context, word string) string {
 		case "weight":
 			return "keepalived's weight is effect: a number, or fault"
 		}
+	case "tls":
+		switch word {
+		case "insecure", "skip_verify", "insecure_skip_verify":
+			return "it is verify: false"
+		case "ca", "cafile", "cacert":
+			return "it is ca_file"
+		case "sni":
+			return "it is server_name"
+		}
 	case "notify":
 		switch word {
 		case "deleted", "notify_deleted":
@@ -197,7 +258,7 @@ func routerHabit(word string) string {
 	case "track_script", "track_process", "track_file":
 		return "keepalived's " + word + " is track"
 	case "track_interface":
-		return "the router's own link is always tracked; this version tracks no other"
+		return "the router's own link is always tracked; another one is a check to track: {type: interface, interface: NAME}"
 	case "weight":
 		return "the weight is the effect of a tracked check: track: {NAME: -20}"
 	case "mcast_src_ip", "unicast_src_ip":
@@ -254,8 +315,12 @@ func routerHabit(word string) string {
 		return "keepalived's virtual_routes is routes: [{to: NETWORK, via: ADDRESS}]"
 	case "virtual_rules":
 		return "keepalived's virtual_rules is rules: [{from: NETWORK, table: NUMBER, priority: NUMBER}]"
-	case "services":
-		return "this version has no services: a notify command can start and stop them"
+	case "primitive", "resources", "service":
+		return "services: [{unit: NAME.service}]"
+	case "resource-stickiness", "resource_stickiness":
+		return "preempt: false is Pacemaker's resource-stickiness"
+	case "notify_fifo", "vrrp_notify_fifo", "notify_fifo_script", "vrrp_notify_fifo_script":
+		return "keepalived's notify_fifo is notify: {fifo: PATH}; who reads it is a service of its own"
 	case "smtp_alert", "email":
 		return "baton sends no mail: a notify command can"
 	case "priorities":

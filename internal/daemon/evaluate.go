@@ -22,13 +22,19 @@ const addressGrace = time.Second
 // in the election and with which priority.
 func (g *group) evaluate(now time.Duration) {
 	n := g.node
-	if n.leaving {
+	n.stale = true
+	switch {
+	case g.left:
+		return
+	case g.leaving:
 		g.evalAt = vrrp.Never
+		if g.guide(now, true) {
+			g.depart(now)
+		}
 		return
 	}
 	base := g.routers[0].cfg.Priority
-	reading := func(check string) health.Reading { return n.verdicts[check].Reading() }
-	out := health.Evaluate(int(base), g.tracks, reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
 	g.evalAt = out.Next
 	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
@@ -41,11 +47,28 @@ func (g *group) evaluate(now time.Duration) {
 	first := !g.started
 	g.started = true
 	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
-		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "role", st.Role.String(), "terms", terms(base, out))
+		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "why", g.explain(now))
+	}
+	alone := slices.ContainsFunc(out.Faults, func(check string) bool { return n.quorums[check] })
+	// A master stops its services before it says that it goes, unless it is cut off
+	// from the others: they are already taking over.
+	common := g.common
+	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
+		common = nil
 	}
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), first)
+		r.apply(now, uint8(out.Priority), common, alone, first)
 	}
+}
+
+// serviceSince is when the grace of its checks begins: with the role, and in a
+// master anew with each service that died and is brought back, as that takes as
+// long as the first start and is bound by the tries.
+func (g *group) serviceSince() time.Duration {
+	if g.bound != nil && g.isMaster() {
+		return max(g.masterSince, g.bound.diedAt)
+	}
+	return g.masterSince
 }
 
 // isMaster tells whether all routers of the group are.
@@ -55,9 +78,9 @@ func (g *group) isMaster() bool {
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
 // to the state machine.
-func (r *router) apply(now time.Duration, priority uint8, first bool) {
+func (r *router) apply(now time.Duration, priority uint8, common []string, alone, first bool) {
 	link, deaf := r.linkFault()
-	faults := r.group.common
+	faults := common
 	if link != "" {
 		faults = append([]string{link}, faults...)
 	}
@@ -73,7 +96,7 @@ func (r *router) apply(now time.Duration, priority uint8, first bool) {
 		if changed && !told && r.node.set.State(r.id).Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Reason: why})
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: alone, Reason: why})
 		reprioritise()
 	case first:
 		reprioritise()
@@ -149,7 +172,9 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 			}
 		}
 	}
-	g.hold.Served(now)
+	if g.bound == nil || g.bound.ready {
+		g.hold.Served(now)
+	}
 }
 
 // fail holds the group in FAULT for retry_after: it could not do as master

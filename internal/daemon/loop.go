@@ -87,11 +87,11 @@ func (l *loop) run() error {
 
 // done tells whether the loop has nothing left to do.
 func (l *loop) done() bool {
-	return l.node.leaving && (len(l.node.holding()) == 0 || l.poller.Now() >= l.leaveBy)
+	return l.node.leaving && (l.node.gone() || l.poller.Now() >= l.leaveBy && !l.node.stuck())
 }
 
-// leave begins the end of the loop: when no address is on any more, or the
-// slowest handover must be over.
+// leave begins the end of the loop: when no service runs and no address is on any
+// more, or the slowest handover must be over.
 func (l *loop) leave(now time.Duration) {
 	l.leaveBy = now + l.node.leave(now) + leaveMargin
 }

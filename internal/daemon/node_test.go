@@ -305,7 +305,7 @@ func TestLet_LetsEveryAddressGo(t *testing.T) {
 	s.master()
 	s.n.leave(s.now)
 	s.did = nil
-	s.n.let()
+	s.n.let(s.now)
 	s.wantDone("release web")
 }
 

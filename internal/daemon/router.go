@@ -38,9 +38,11 @@ type router struct {
 	keptTill time.Duration // at most; Never where none is
 
 	heldBy  string     // the holder of our addresses that INIT waits for
+	wanted  bool       // the role wants the addresses on, whether or not their turn has come
 	on      bool       // addresses are, or may be, on this host
 	inPlace bool       // all of the newest Hold are
 	holds   uint64     // sequence of Hold: a new number announces again
+	follows vrrp.Rival // who is master elsewhere, as the services and the status know it
 	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
@@ -178,10 +180,12 @@ func (r *router) sendKept() {
 func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
-		r.on, r.inPlace = true, false
-		r.holds++
-		r.addresses.Hold(r.holds)
+		r.wanted, r.inPlace = true, false
+		if b := r.group.bound; b == nil || !b.marked || b.atMark {
+			r.hold()
+		}
 	case vrrp.Release:
+		r.wanted = false
 		if a.Addr.IsValid() {
 			r.addresses.Release(a.Addr)
 		} else {
@@ -204,10 +208,19 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	}
 }
 
+// hold puts the addresses on and announces them, or announces them again.
+func (r *router) hold() {
+	r.on, r.inPlace = true, false
+	r.holds++
+	r.addresses.Hold(r.holds)
+}
+
 // changed handles a change of role.
 func (r *router) changed(now time.Duration, a vrrp.Action) {
 	r.role = a.To
-	if a.To != vrrp.Master {
+	if a.To == vrrp.Master {
+		r.follows = vrrp.Rival{}
+	} else {
 		r.keptTill = vrrp.Never
 	}
 	reason := r.reason(a)
@@ -241,7 +254,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.inPlace = true
 		clear(r.broken)
 		r.sendKept()
-		r.group.tellPending()
+		r.group.placed()
 	case vip.Off:
 		r.on = false
 	case vip.Failed:

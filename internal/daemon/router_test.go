@@ -76,9 +76,9 @@ func TestVerdict_WeightYields(t *testing.T) {
 	s := newStage(t, pair(web))
 	s.master()
 	s.verdict("disk", health.Pass, "")
-	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=200 to=205 role=MASTER terms="200 + 5 (disk)"`)
+	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=200 to=205 why="priority 205 = 200 + 5 (disk); master"`)
 	s.verdict("galera", health.Fail, "")
-	s.wantLog(`from=205 to=145 role=MASTER terms="200 - 60 (galera) + 5 (disk)"`)
+	s.wantLog(`from=205 to=145 why="priority 145 = 200 - 60 (galera) + 5 (disk); master"`)
 	s.wantDone("send eth0 vrid 51 priority 0 from 10.0.0.1", "flush")
 	// Silent for its new skew, 433 ms, cut to 10 ms, less 1 ms; then it goes on.
 	s.advance(428 * time.Millisecond)

@@ -10,6 +10,12 @@ import (
 	"baton/internal/command"
 )
 
+// A hook that failed is run again after retryFirst, and then after double the time, to at most retryMost.
+const (
+	retryFirst = time.Second
+	retryMost  = 30 * time.Second
+)
+
 // reapTime is how long Close waits, beyond its context, for a hook that it had to end.
 const reapTime = time.Second
 
@@ -21,20 +27,22 @@ const reapTime = time.Second
 //   - A hook that runs is left to finish (or to reach its time limit; one that even then does not die, since it
 //     hangs in the kernel, is not waited for). Hooks of the same transition that have not
 //     begun by the time a newer state is known are not begun: a cloud address must not be moved to a node
-//     that has lost the role already.
+//     that has lost the role already. For the same reason a hook that failed is then not run again.
 //   - A state equal to the newest one told is no news and is ignored. One that comes back after another state
 //     is told again, also when nobody heard of the other: MASTER, BACKUP, MASTER while the first hook runs
 //     ends in a second MASTER, since a peer may have had the role, and run its hooks, in between.
 //   - A reassertion waits behind the state that waits, replaces an older reassertion, and is dropped
 //     when a newer state comes or the router is not master.
 //   - The first state is told, too. INIT is never told.
+//   - The named pipe, where there is one, waits for no hook: it has a line for each change, in order, and that
+//     line is written before hooks of the change are run.
 //
 // So the hooks of the router's newest state are always the last that were run, all of them, in order.
 type Queue struct {
-	router Router
-	run    RunFunc
-	log    *slog.Logger
-	lookup Lookup
+	words words
+	run   RunFunc
+	log   *slog.Logger
+	fifo  *fifo // nil: none
 
 	ctx    context.Context // of every hook; ends when Close gives up
 	cancel context.CancelFunc
@@ -45,17 +53,19 @@ type Queue struct {
 	pending  *Transition   // the state that waits
 	reassert *Transition   // the reassertion that waits, behind pending
 	passed   int           // transitions replaced since hooks were last begun
+	news     chan struct{} // holds one where a newer state has come
 	idle     chan struct{} // closed when the worker ends; nil while there is none
 	closed   bool
 }
 
-// New returns the queue of router r. It starts nothing: there is a goroutine only while hooks run.
+// New returns the queue of router r. It starts nothing: there is a goroutine only while hooks run or the pipe is
+// written to; but it makes the named pipe, so that somebody can read it before the first change.
 // lookup may be nil where no nodes are configured.
 func New(r Router, run RunFunc, log *slog.Logger, lookup Lookup) *Queue {
-	if lookup == nil {
-		lookup = func(string, string) (string, bool) { return "", false }
+	q := &Queue{words: newWords(r, lookup), run: run, log: log.With("router", r.Name), news: make(chan struct{}, 1)}
+	if path := r.Hooks.FIFO; path != "" {
+		q.fifo = newFIFO(path, q.log)
 	}
-	q := &Queue{router: r, run: run, log: log.With("router", r.Name), lookup: lookup}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
 }
@@ -69,7 +79,13 @@ func (q *Queue) Tell(t Transition) {
 	}
 	switch {
 	case t.Reassert:
-		if q.newest != Master || len(q.router.Hooks.Reassert) == 0 {
+		if q.newest != Master {
+			return
+		}
+		if !q.words.router.Group { // keepalived has no such event for its groups
+			q.line("MASTER_RX_LOWER_PRI", t)
+		}
+		if len(q.words.router.Hooks.Reassert) == 0 {
 			return
 		}
 		q.reassert = &t
@@ -80,6 +96,11 @@ func (q *Queue) Tell(t Transition) {
 			q.passed++
 		}
 		q.newest, q.pending, q.reassert = t.To, &t, nil
+		q.line(string(t.To), t)
+		select {
+		case q.news <- struct{}{}:
+		default:
+		}
 	default:
 		return
 	}
@@ -98,6 +119,9 @@ func (q *Queue) Close(ctx context.Context) error {
 	idle := q.idle
 	q.mu.Unlock()
 	defer q.cancel()
+	if q.fifo != nil {
+		defer q.fifo.close()
+	}
 	if idle == nil {
 		return nil
 	}
@@ -122,9 +146,9 @@ func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.heard != q.newest {
-		return fmt.Errorf("finish hooks of router %s: those for %s were not begun: %w", q.router.Name, q.newest, ctx.Err())
+		return fmt.Errorf("finish hooks of router %s: those for %s were not begun: %w", q.words.router.Name, q.newest, ctx.Err())
 	}
-	return fmt.Errorf("finish hooks of router %s: those for %s were cut short: %w", q.router.Name, q.heard, ctx.Err())
+	return fmt.Errorf("finish hooks of router %s: those for %s were cut short: %w", q.words.router.Name, q.heard, ctx.Err())
 }
 
 // work runs what waits until nothing does. There is one at a time.
@@ -134,19 +158,74 @@ func (q *Queue) work(idle chan struct{}) {
 		if !ok {
 			return
 		}
-		for i, j := range q.router.Hooks.of(t) {
+		if q.fifo != nil {
+			q.fifo.wait()
+		}
+		for i, j := range q.words.router.Hooks.of(t) {
 			if i > 0 && q.outdated() {
 				q.log.Info("hooks left out, a newer state waits", "state", t.To, "hook", j.list)
 				break
 			}
-			argv, env := q.words(j, t), q.environment(j.hook, t)
-			hook := j.hook
-			if hook.Timeout <= 0 {
-				hook.Timeout = DefaultTimeout
-			}
-			q.report(j, t, q.run(q.ctx, hook, argv, env))
+			q.perform(j, t)
 		}
 	}
+}
+
+// perform runs one hook, and again as often as it may be when it fails and no newer state waits.
+func (q *Queue) perform(j job, t Transition) {
+	hook := j.hook
+	if hook.Timeout <= 0 {
+		hook.Timeout = DefaultTimeout
+	}
+	argv, env := q.argv(j, t), q.words.environment(hook.Env, t)
+	pause := retryFirst
+	for try := 0; ; try++ {
+		r := q.run(q.ctx, hook, argv, env)
+		if r.OK() || try >= hook.Retries || q.outdated() {
+			q.report(j, t, r)
+			return
+		}
+		q.report(j, t, r, "again_in", pause)
+		if !q.pause(pause) {
+			q.log.Info("hook is not run again, a newer state waits", "state", t.To, "hook", j.list, "command", hook.Argv[0])
+			return
+		}
+		pause = min(2*pause, retryMost)
+	}
+}
+
+// pause waits, and reports false as soon as the present transition is outdated.
+func (q *Queue) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for !q.outdated() {
+		select {
+		case <-timer.C:
+			return !q.outdated()
+		case <-q.news: // may be an old one
+		case <-q.ctx.Done():
+		}
+	}
+	return false
+}
+
+// argv returns the command of a hook with its variables replaced; an `any` hook gets keepalived's four arguments after
+// its own.
+func (q *Queue) argv(j job, t Transition) []string {
+	argv, _ := q.words.argv(j.hook.Argv, t)
+	if j.list == "any" {
+		argv = append(argv, q.words.arguments(string(t.To), t)...)
+	}
+	return argv
+}
+
+// line writes a change to the named pipe, in due course.
+func (q *Queue) line(state string, t Transition) {
+	if q.fifo == nil {
+		return
+	}
+	a := q.words.arguments(state, t)
+	q.fifo.write(fmt.Sprintf("%s \"%s\" %s %s\n", a[0], printable(a[1]), a[2], a[3]))
 }
 
 // take returns what is to be told next. When nothing is, it ends the worker, under the lock: a Tell that comes
@@ -190,7 +269,7 @@ func (q *Queue) outdated() bool {
 }
 
 // report logs how a hook ended.
-func (q *Queue) report(j job, t Transition, r command.Result) {
+func (q *Queue) report(j job, t Transition, r command.Result, more ...any) {
 	level, message := slog.LevelInfo, "hook ran"
 	if !r.OK() {
 		level, message = slog.LevelWarn, "hook failed"
@@ -206,5 +285,6 @@ func (q *Queue) report(j job, t Transition, r command.Result) {
 	if r.Err != nil || r.TimedOut || r.Signal != "" {
 		attrs = append(attrs, "err", r.String())
 	}
+	attrs = append(attrs, more...)
 	q.log.Log(context.Background(), level, message, attrs...)
 }

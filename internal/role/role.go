@@ -1,11 +1,15 @@
-// Package role tells this host's notify hooks what a virtual router has become.
+// Package role tells this host's notify hooks what a virtual router has become, and starts and stops the services that
+// are bound to its role.
 //
 // Each virtual router has one [Queue]. It runs one hook at a time, in order, each with a time limit, and when
 // the router changes faster than its hooks run, the newest state wins: hooks are told of what is, not of
 // everything that was.
 //
+// The services of one router or group have a [Sequence]. It starts them in order, stops them in reverse, and watches over
+// them in between.
+//
 // The package must not decide about roles, must not speak to the network and must not make the caller wait:
-// the protocol goes on whatever a hook does.
+// the protocol goes on whatever a hook or a service does.
 package role
 
 import (
@@ -43,6 +47,9 @@ type Hook struct {
 	Timeout time.Duration
 	// Env are more variables for the command, NAME=VALUE. They cannot replace those of this package.
 	Env []string
+	// Retries is how often a hook that failed is run again: after a second, doubled to half a minute, and only while no
+	// newer state waits.
+	Retries int
 }
 
 // Hooks are the hooks of one virtual router. For each state its own list runs first, then Any.
@@ -50,6 +57,10 @@ type Hooks struct {
 	Any, Master, Backup, Fault, Stop []Hook
 	// Reassert runs, alone, when a rival was heard and beaten and the router stays master.
 	Reassert []Hook
+	// FIFO is the path of a named pipe that is told of each change, also of those that hooks never hear of; empty: none.
+	// A line is `INSTANCE "name" MASTER 200`, or for a group `GROUP "name" MASTER 0`, as keepalived writes it, and
+	// for a router's reassertion `INSTANCE "name" MASTER_RX_LOWER_PRI 200`.
+	FIFO string
 }
 
 // Router is what hooks are told about the virtual router, or the group of them, that they belong to.

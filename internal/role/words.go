@@ -11,32 +11,53 @@ import (
 // to start a command that has a variable of 128 KiB or more.
 const maxReason = 1024
 
-// words returns the command of a hook with its variables replaced; an `any` hook gets keepalived's four arguments
-// after its own: INSTANCE or GROUP, the name, the state and the priority, which for a group is always 0.
-func (q *Queue) words(j job, t Transition) []string {
-	argv := make([]string, 0, len(j.hook.Argv)+4)
-	for _, w := range j.hook.Argv {
-		argv = append(argv, q.replace(w, t))
+// words puts what a router has become into commands: the variables in their words, and those of their environment.
+type words struct {
+	router Router
+	lookup Lookup
+}
+
+// newWords returns the words of a router; lookup may be nil where no nodes are configured.
+func newWords(r Router, lookup Lookup) words {
+	if lookup == nil {
+		lookup = func(string, string) (string, bool) { return "", false }
 	}
-	switch {
-	case j.list == "any" && q.router.Group:
-		argv = append(argv, "GROUP", q.router.Name, string(t.To), "0")
-	case j.list == "any":
-		argv = append(argv, "INSTANCE", q.router.Name, string(t.To), strconv.Itoa(t.Priority))
+	return words{r, lookup}
+}
+
+// argv returns a command with its variables replaced. missing is the first variable of a node that has no value, such
+// as $master.NETWORK where the master is no node that is known; else it is empty.
+func (v words) argv(of []string, t Transition) (argv []string, missing string) {
+	argv = make([]string, 0, len(of)+4)
+	for _, w := range of {
+		word, m := v.replace(w, t)
+		argv = append(argv, word)
+		if missing == "" {
+			missing = m
+		}
 	}
-	return argv
+	return argv, missing
+}
+
+// arguments are the four that keepalived gives a script for any change: INSTANCE or GROUP, the name, the state and the
+// priority, which for a group is always 0.
+func (v words) arguments(state string, t Transition) []string {
+	if v.router.Group {
+		return []string{"GROUP", v.router.Name, state, "0"}
+	}
+	return []string{"INSTANCE", v.router.Name, state, strconv.Itoa(t.Priority)}
 }
 
 // replace puts values in place of the variables in a word. What has no value, such as the master before there
 // is one, becomes nothing; the word stays, so that the others keep their places. A name that is not known
-// stays as it is: the configuration has refused it.
-func (q *Queue) replace(word string, t Transition) string {
+// stays as it is: the configuration has refused it. missing is the first variable of a node that became nothing.
+func (v words) replace(word string, t Transition) (replaced, missing string) {
 	var b strings.Builder
 	for {
 		before, rest, found := strings.Cut(word, "$")
 		b.WriteString(before)
 		if !found {
-			return b.String()
+			return b.String(), missing
 		}
 		if strings.HasPrefix(rest, "$") {
 			b.WriteByte('$')
@@ -44,37 +65,43 @@ func (q *Queue) replace(word string, t Transition) string {
 			continue
 		}
 		name, after := span(rest, isName)
+		ok := true
 		switch name {
 		case "router":
-			b.WriteString(printable(q.router.Name))
+			b.WriteString(printable(v.router.Name))
 		case "role":
 			b.WriteString(string(t.To))
 		case "master":
-			after = q.replaceNode(&b, t.Master, after)
+			after, ok = v.replaceNode(&b, t.Master, after)
 		case "previous_master":
-			after = q.replaceNode(&b, t.PreviousMaster, after)
+			after, ok = v.replaceNode(&b, t.PreviousMaster, after)
 		default:
 			b.WriteString("$" + name)
+		}
+		if !ok && missing == "" {
+			missing = "$" + rest[:len(rest)-len(after)]
 		}
 		word = after
 	}
 }
 
-// replaceNode writes a node's name, or where `.NETWORK` follows its address in that network, and returns what follows.
-func (q *Queue) replaceNode(b *strings.Builder, node, after string) string {
+// replaceNode writes a node's name, or where `.NETWORK` follows its address in that network, and returns what follows, and
+// whether there was something to write.
+func (v words) replaceNode(b *strings.Builder, node, after string) (string, bool) {
 	if rest, dot := strings.CutPrefix(after, "."); dot {
 		network, _ := span(rest, isNetwork)
 		network = strings.TrimRight(network, "-") // as the configuration reads it
 		if network != "" && isLetter(network[0]) {
 			after = rest[len(network):]
-			if address, ok := q.lookup(node, network); ok {
+			address, ok := v.lookup(node, network)
+			if ok {
 				b.WriteString(printable(address))
 			}
-			return after
+			return after, ok
 		}
 	}
 	b.WriteString(printable(node))
-	return after
+	return after, node != ""
 }
 
 // span cuts s after its first bytes for which in holds.
@@ -93,35 +120,35 @@ func isName(c byte) bool { return isLetter(c) || c >= '0' && c <= '9' }
 
 func isNetwork(c byte) bool { return isName(c) || c == '-' }
 
-// environment returns the variables of a hook. All are set always, so that scripts may run under `set -u`; what is
-// unknown is empty. They come after the hook's own: of two equal names the last counts.
-func (q *Queue) environment(h Hook, t Transition) []string {
+// environment returns the variables of a command that has own ones. All are set always, so that scripts may run under
+// `set -u`; what is unknown is empty. They come after its own: of two equal names the last counts.
+func (v words) environment(own []string, t Transition) []string {
 	from := t.From
 	if from == "" {
 		from = Init
 	}
 	var vrids []string
-	for _, vrid := range q.router.VRIDs {
+	for _, vrid := range v.router.VRIDs {
 		vrids = append(vrids, strconv.Itoa(int(vrid)))
 	}
-	env := make([]string, 0, len(h.Env)+14)
-	env = append(env, h.Env...)
-	for _, v := range [...]struct{ name, value string }{
-		{"NODE", q.router.Node},
-		{"ROUTER", q.router.Name},
+	env := make([]string, 0, len(own)+14)
+	env = append(env, own...)
+	for _, e := range [...]struct{ name, value string }{
+		{"NODE", v.router.Node},
+		{"ROUTER", v.router.Name},
 		{"STATE", string(t.To)},
 		{"PREVIOUS_STATE", string(from)},
 		{"PRIORITY", strconv.Itoa(t.Priority)},
 		{"REASON", truncate(t.Reason, maxReason)},
-		{"INTERFACE", strings.Join(q.router.Interfaces, " ")},
+		{"INTERFACE", strings.Join(v.router.Interfaces, " ")},
 		{"VRID", strings.Join(vrids, " ")},
-		{"ADDRESSES", strings.Join(q.router.Addresses, " ")},
+		{"ADDRESSES", strings.Join(v.router.Addresses, " ")},
 		{"MASTER", t.Master},
 		{"MASTER_ADDRESS", t.MasterAddress},
 		{"PREVIOUS_MASTER", t.PreviousMaster},
 		{"TAKEOVER", t.Takeover},
 	} {
-		env = append(env, "BATON_"+v.name+"="+printable(v.value))
+		env = append(env, "BATON_"+e.name+"="+printable(e.value))
 	}
 	return env
 }

@@ -14,9 +14,9 @@ import (
 	"baton/internal/command"
 )
 
-func TestQueue_Replace(t *testing.T) {
+func TestWords_Replace(t *testing.T) {
 	networks := map[string]string{"lb2 cluster": "172.20.1.12", "lb1 storage-mgmt": "172.19.1.11", "lb1 v6": "2001:db8::1"}
-	q := New(Router{Name: "web", Node: "lb1"}, nil, quiet(), func(node, network string) (string, bool) {
+	v := newWords(Router{Name: "web", Node: "lb1"}, func(node, network string) (string, bool) {
 		address, ok := networks[node+" "+network]
 		return address, ok
 	})
@@ -56,17 +56,38 @@ func TestQueue_Replace(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.word, func(t *testing.T) {
-			if got := q.replace(tt.word, tt.t); got != tt.want {
+			if got, _ := v.replace(tt.word, tt.t); got != tt.want {
 				t.Errorf("replace %q: %q, want %q", tt.word, got, tt.want)
 			}
 		})
 	}
 }
 
-func TestQueue_ReplaceWithoutNodes(t *testing.T) {
-	q := New(Router{Name: "web"}, nil, quiet(), nil)
-	if got := q.replace("<$master.cluster>", Transition{Master: "10.0.0.7"}); got != "<>" {
+func TestWords_ReplaceWithoutNodes(t *testing.T) {
+	v := newWords(Router{Name: "web"}, nil)
+	if got, _ := v.replace("<$master.cluster>", Transition{Master: "10.0.0.7"}); got != "<>" {
 		t.Errorf("replaced by %q, want <>", got)
+	}
+}
+
+func TestWords_Missing(t *testing.T) {
+	v := newWords(Router{Name: "web"}, func(node, network string) (string, bool) { return "172.20.1.12", node == "lb2" && network == "cluster" })
+	for _, tt := range []struct {
+		argv []string
+		t    Transition
+		want string
+	}{
+		{[]string{"follow", "$master", "$master.cluster"}, Transition{Master: "lb2"}, ""},
+		{[]string{"follow", "--of=$master.cluster:6379", "$master.storage"}, Transition{Master: "10.0.0.7"}, "$master.cluster"},
+		{[]string{"follow", "$master"}, Transition{Master: "10.0.0.7"}, ""},
+		{[]string{"follow", "$role$master"}, Transition{}, "$master"},
+		{[]string{"follow", "$previous_master.v6/64"}, Transition{Master: "lb2"}, "$previous_master.v6"},
+		{[]string{"follow", "$$master"}, Transition{}, ""},
+		{[]string{"follow"}, Transition{}, ""},
+	} {
+		if _, got := v.argv(tt.argv, tt.t); got != tt.want {
+			t.Errorf("missing in %q: %q, want %q", tt.argv, got, tt.want)
+		}
 	}
 }
 
@@ -126,11 +147,11 @@ func TestQueue_Environment(t *testing.T) {
 // may count on the 0.
 func TestQueue_WordsOfAGroup(t *testing.T) {
 	q := New(Router{Name: "edge", Group: true, Interfaces: []string{"eth0", "eth1"}, VRIDs: []uint8{10, 20}}, nil, quiet(), nil)
-	got := q.words(job{list: "any", hook: Hook{Argv: []string{"hook", "$router"}}}, Transition{To: Master, Priority: 200})
+	got := q.argv(job{list: "any", hook: Hook{Argv: []string{"hook", "$router"}}}, Transition{To: Master, Priority: 200})
 	if diff := cmp.Diff([]string{"hook", "edge", "GROUP", "edge", "MASTER", "0"}, got); diff != "" {
 		t.Errorf("words (-want +got):\n%s", diff)
 	}
-	env := strings.Join(q.environment(Hook{}, Transition{To: Master, Priority: 200}), "\n")
+	env := strings.Join(q.words.environment(nil, Transition{To: Master, Priority: 200}), "\n")
 	for _, want := range []string{"BATON_ROUTER=edge", "BATON_PRIORITY=200", "BATON_INTERFACE=eth0 eth1", "BATON_VRID=10 20"} {
 		if !strings.Contains(env, "\n"+want+"\n") {
 			t.Errorf("%s is not in the environment:\n%s", want, env)

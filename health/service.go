@@ -1,0 +1,45 @@
+package health
+
+import (
+	"context"
+
+	"baton/internal/service"
+)
+
+// NewServiceProbe asks the manager of a service: it passes while the service is
+// Running. Anything else is a failure, one that nobody can tell about included.
+// what names it in the answer's text, as in "unit osc.service". Where the service
+// knows of its changes, the probe is a Watcher.
+func NewServiceProbe(s service.Service, what string) Probe {
+	p := serviceProbe{s, what}
+	if w, ok := s.(service.Watcher); ok {
+		return watchedService{p, w}
+	}
+	return p
+}
+
+type serviceProbe struct {
+	service service.Service
+	what    string
+}
+
+func (p serviceProbe) Probe(ctx context.Context) Answer {
+	st := p.service.Status(ctx)
+	a := Answer{OK: st.State == service.Running, Text: p.what + ": " + st.Text}
+	if st.Text == "" {
+		a.Text = p.what + " is " + st.State.String()
+	}
+	if !a.OK {
+		a.Hint = st.Hint
+	}
+	return a
+}
+
+type watchedService struct {
+	serviceProbe
+	watcher service.Watcher
+}
+
+func (p watchedService) Watch(ctx context.Context, changed func()) {
+	p.watcher.Watch(ctx, changed)
+}

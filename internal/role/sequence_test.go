@@ -1,0 +1,543 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/service"
+)
+
+// stage is a sequence with fake services, and all that happens on it.
+type stage struct {
+	*Sequence
+	t      *testing.T
+	start  time.Time
+	log    logged
+	actors map[string]*actor
+	absent bool // nobody puts the addresses on
+	hear   func(Report)
+
+	mu     sync.Mutex
+	events []string // "2s start db" for one begun two seconds after the beginning
+}
+
+// actor is a Control that does as it is told. What has no time in takes is done at once.
+type actor struct {
+	stage *stage
+	name  string
+
+	mu      sync.Mutex
+	state   service.State
+	text    string
+	takes   map[string]time.Duration // by "start", "stop", "status", "follow"
+	fails   map[string]error
+	deaf    bool // does not care about the end of a context
+	busy    bool
+	asked   int
+	changed func()
+}
+
+// watched is an actor that tells of its changes, follower one that follows.
+type watched struct{ *actor }
+
+type follower struct{ *actor }
+
+func (a *actor) act(ctx context.Context, verb, what string, then service.State) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // it was called off before it was begun
+	}
+	a.mu.Lock()
+	if a.busy {
+		a.stage.t.Errorf("%s of %s overlaps another call", verb, a.name)
+	}
+	a.busy = true
+	takes, fails, deaf := a.takes[verb], a.fails[verb], a.deaf
+	a.mu.Unlock()
+	if what != "" {
+		a.stage.event(what)
+	}
+	defer func() {
+		a.mu.Lock()
+		a.busy = false
+		a.mu.Unlock()
+	}()
+	done := ctx.Done()
+	if deaf {
+		done = nil
+	}
+	select {
+	case <-time.After(takes):
+	case <-done:
+		if what != "" {
+			a.stage.event("cut " + what)
+		}
+		return ctx.Err()
+	}
+	if fails == nil && then != service.Unknown {
+		a.set(then)
+	}
+	return fails
+}
+
+func (a *actor) Start(ctx context.Context, t Transition) error {
+	return a.act(ctx, "start", "start "+a.name, service.Running)
+}
+
+func (a *actor) Stop(ctx context.Context, t Transition) error {
+	return a.act(ctx, "stop", "stop "+a.name, service.Stopped)
+}
+
+func (a *actor) Status(ctx context.Context, t Transition) service.Status {
+	err := a.act(ctx, "status", "", service.Unknown)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.asked++
+	if err != nil {
+		return service.Status{Text: err.Error()}
+	}
+	return service.Status{State: a.state, Text: a.text}
+}
+
+func (a *actor) set(s service.State) {
+	a.mu.Lock()
+	a.state = s
+	changed := a.changed
+	a.mu.Unlock()
+	if changed != nil {
+		changed()
+	}
+}
+
+func (a *actor) take(verb string, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.takes[verb] = d
+}
+
+func (a *actor) say(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text = text
+}
+
+func (a *actor) fail(verb string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fails[verb] = err
+}
+
+func (a watched) Watch(ctx context.Context, changed func()) {
+	a.mu.Lock()
+	a.changed = changed
+	a.mu.Unlock()
+	<-ctx.Done()
+}
+
+func (a follower) Follow(ctx context.Context, t Transition) error {
+	if t.Master == "stranger" {
+		return fmt.Errorf("%w: needs $master.cluster", errNobodyToFollow)
+	}
+	return a.act(ctx, "follow", "follow "+a.name+" "+t.Master, service.Stopped)
+}
+
+func (st *stage) event(what string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.events = append(st.events, fmt.Sprintf("%v %s", time.Since(st.start).Round(time.Millisecond), what))
+}
+
+func (st *stage) reported(r Report) {
+	names := map[ReportKind]string{AddressesOn: "AddressesOn", AddressesOff: "AddressesOff", Ready: "Ready", Stopped: "Stopped",
+		StartFailed: "StartFailed", Died: "Died", Lost: "Lost", StopFailed: "StopFailed"}
+	line := fmt.Sprintf("%d %s", r.Order, names[r.Kind])
+	if r.Service != "" {
+		line += " " + r.Service + ": " + r.Text
+	}
+	st.event(line)
+	if st.hear != nil {
+		st.hear(r)
+	}
+	if r.Kind == AddressesOn && !st.absent {
+		st.Placed(r.Order)
+	}
+}
+
+// newStage has one item for each name; "-" is the mark of the addresses, "name*" a service that is watched, "name>" one
+// that follows.
+func newStage(t *testing.T, names string, with func(map[string]*Item)) *stage {
+	st := &stage{t: t, start: time.Now(), actors: map[string]*actor{}}
+	var items []*Item
+	byName := map[string]*Item{}
+	for _, name := range strings.Fields(names) {
+		if name == "-" {
+			items = append(items, &Item{Addresses: true})
+			continue
+		}
+		a := &actor{stage: st, name: strings.Trim(name, "*>"), state: service.Stopped, takes: map[string]time.Duration{}, fails: map[string]error{}}
+		item := &Item{Name: a.name, Control: a}
+		switch {
+		case strings.HasSuffix(name, "*"):
+			item.Control = watched{a}
+		case strings.HasSuffix(name, ">"):
+			item.Control = follower{a}
+		}
+		st.actors[a.name], byName[a.name] = a, item
+		items = append(items, item)
+	}
+	if with != nil {
+		with(byName)
+	}
+	o := Options{Router: Router{Name: "web"}, Report: st.reported, Log: slog.New(slog.NewTextHandler(&st.log, nil))}
+	for _, i := range items {
+		o.Items = append(o.Items, *i)
+		o.Everywhere = o.Everywhere || i.Name == "everywhere"
+	}
+	st.Sequence = NewSequence(o)
+	return st
+}
+
+var (
+	master = Transition{To: Master, From: Backup, Takeover: "election"}
+	backup = Transition{To: Backup, From: Master}
+)
+
+// at waits until a moment after the beginning, when all that was due then is done.
+func (st *stage) at(after time.Duration) {
+	synctest.Wait()
+	time.Sleep(after - time.Since(st.start))
+	synctest.Wait()
+}
+
+// wants compares what happened, and forgets it.
+func (st *stage) wants(want ...string) {
+	st.t.Helper()
+	synctest.Wait()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if diff := cmp.Diff(want, st.events); diff != "" {
+		st.t.Errorf("after %v (-want +got):\n%s\nlog:\n%s", time.Since(st.start), diff, &st.log)
+	}
+	st.events = nil
+}
+
+func (st *stage) logs(times int, text string) {
+	st.t.Helper()
+	synctest.Wait()
+	if got := strings.Count(st.log.String(), text); got != times {
+		st.t.Errorf("the log has %q %d times, want %d:\n%s", text, got, times, &st.log)
+	}
+}
+
+func (st *stage) end() {
+	st.t.Helper()
+	if err := st.Close(context.Background()); err != nil {
+		st.t.Errorf("Close: %v", err)
+	}
+}
+
+const s = time.Second
+
+func TestSequence(t *testing.T) {
+	tests := []struct {
+		name  string
+		items string
+		with  func(map[string]*Item)
+		run   func(st *stage)
+	}{
+		{"up in order, down in reverse", "a b - c", nil, func(st *stage) {
+			st.actors["a"].take("start", 2*s)
+			st.actors["b"].take("start", s)
+			st.actors["b"].take("stop", s)
+			st.Start(1, master, 0)
+			st.at(10 * s)
+			st.wants("0s start a", "2s start b", "3s 1 AddressesOn", "3s start c", "3s 1 Ready")
+			st.Stop(2, backup, true)
+			st.at(20 * s)
+			st.wants("10s stop c", "10s 2 AddressesOff", "10s stop b", "11s stop a", "11s 2 Stopped")
+			st.Start(3, master, 0)
+			st.Stop(4, backup, false)
+			st.at(21 * s)
+			st.wants("20s 4 Stopped")
+			st.Stop(5, backup, true)
+			st.wants("21s 5 AddressesOff", "21s 5 Stopped")
+		}},
+		{"the mark alone", "-", nil, func(st *stage) {
+			st.Start(1, master, 0)
+			st.wants("0s 1 AddressesOn", "0s 1 Ready")
+			st.Stop(2, backup, true)
+			st.wants("0s 2 AddressesOff", "0s 2 Stopped")
+		}},
+		{"nothing at all", "", nil, func(st *stage) {
+			st.Start(1, master, 0)
+			st.wants("0s 1 Ready")
+			st.Stop(2, backup, true)
+			st.wants("0s 2 Stopped")
+		}},
+		{"a leave that is not chosen passes the mark silently", "a -", nil, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(s)
+			st.wants("0s start a", "0s 1 AddressesOn", "0s 1 Ready")
+			st.Stop(2, backup, false)
+			st.wants("1s stop a", "1s 2 Stopped")
+		}},
+		{"waits at the mark as long as it takes", "a - b", nil, func(st *stage) {
+			st.absent = true
+			st.Start(1, master, 0)
+			st.at(time.Hour)
+			st.Placed(7)
+			st.wants("0s start a", "0s 1 AddressesOn")
+			st.Placed(1)
+			st.wants("1h0m0s start b", "1h0m0s 1 Ready")
+			st.Start(2, master, 0) // the addresses are asked for anew
+			st.Placed(1)
+			st.wants("1h0m0s 2 AddressesOn")
+			st.Placed(2)
+			st.wants("1h0m0s 2 Ready")
+		}},
+		{"promote_after", "a", nil, func(st *stage) {
+			st.Start(1, master, 10*s)
+			st.at(4 * s)
+			st.Start(2, master, 10*s)
+			st.at(11 * s)
+			st.wants("10s start a", "10s 2 Ready")
+			st.Stop(3, backup, false)
+			st.wants("11s stop a", "11s 3 Stopped")
+			st.Start(4, master, 10*s)
+			st.at(15 * s)
+			st.Stop(5, backup, false)
+			st.at(time.Minute)
+			st.wants("15s 5 Stopped")
+		}},
+		{"only after silence", "fence a", func(i map[string]*Item) { i["fence"].OnlyAfterSilence = true }, func(st *stage) {
+			st.Start(1, master, 0)
+			st.wants("0s start a", "0s 1 Ready")
+			st.Stop(2, backup, false)
+			st.wants("0s stop a", "0s 2 Stopped")
+			st.Start(3, Transition{To: Master, Takeover: "silence"}, 0)
+			st.wants("0s start fence", "0s start a", "0s 3 Ready")
+			st.Stop(4, backup, false)
+			st.Start(5, Transition{To: Master, Takeover: "silence"}, 0)
+			// Somebody else may have been master between the two, whether there was time for a stop or not.
+			st.wants("0s start fence", "0s 5 Ready")
+			st.at(time.Hour)
+			st.Stop(6, backup, false)
+			st.at(time.Hour + s)
+			st.wants("1h0m0s stop a", "1h0m0s stop fence", "1h0m0s 6 Stopped")
+			st.actors["fence"].set(service.Running) // by hand: whoever did it knows why
+			st.at(2 * time.Hour)
+			st.wants()
+			if n := st.actors["fence"].asked; n != 1 { // before the first stop
+				st.t.Errorf("the fence was asked for its status %d times", n)
+			}
+		}},
+		{"a fence that is done at once need not run until it is ready", "fence", func(i map[string]*Item) {
+			i["fence"].OnlyAfterSilence = true
+			i["fence"].Ready = func(after time.Time) (bool, string) { return time.Since(after) > 10*s, "" }
+		}, func(st *stage) {
+			st.actors["fence"].take("start", s)
+			st.Start(1, Transition{To: Master, Takeover: "silence"}, 0)
+			st.at(2 * s)
+			st.actors["fence"].set(service.Stopped)
+			st.at(time.Minute)
+			st.wants("0s start fence", "11.1s 1 Ready")
+		}},
+		{"a fence that fails", "fence a", func(i map[string]*Item) { i["fence"].OnlyAfterSilence = true }, func(st *stage) {
+			st.actors["fence"].fail("start", errors.New("start command /etc/baton/fence: exit 1: no such plug"))
+			st.Start(1, Transition{To: Master, Takeover: "silence"}, 0)
+			st.at(time.Hour)
+			st.wants("0s start fence", "0s 1 StartFailed fence: fence did not start: start command /etc/baton/fence: exit 1: no such plug")
+		}},
+		{"not ready in time, and rolled back", "db osc - web", func(i map[string]*Item) {
+			i["osc"].StartTimeout = 4 * time.Minute
+			i["osc"].Ready = func(time.Time) (bool, string) { return false, "osc: connection refused" }
+		}, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(5 * time.Minute)
+			st.wants("0s start db", "0s start osc", "4m0s 1 StartFailed osc: osc did not start within 4m: osc: connection refused")
+			st.Stop(2, backup, true)
+			st.wants("5m0s 2 AddressesOff", "5m0s stop osc", "5m0s stop db", "5m0s 2 Stopped")
+		}},
+		{"a status that hangs is bounded while a service gets ready", "a", func(i map[string]*Item) {
+			i["a"].Ready = func(after time.Time) (bool, string) { return time.Since(after) > 6*s, "" }
+		}, func(st *stage) {
+			st.actors["a"].take("status", time.Hour)
+			st.Start(1, master, 0)
+			st.at(time.Minute)
+			st.wants("0s start a", "8s 1 Ready")
+		}},
+		{"a start that takes too long", "a", nil, func(st *stage) {
+			st.actors["a"].take("start", time.Hour)
+			st.Start(1, master, 0)
+			st.at(time.Hour)
+			st.wants("0s start a", "1m30s cut start a", "1m30s 1 StartFailed a: a did not start within 1m30s: context deadline exceeded")
+			st.actors["a"].take("start", 0)
+			st.Start(2, master, 0)
+			st.wants("1h0m0s start a", "1h0m0s 2 Ready")
+		}},
+		{"ready counts from the end of the start", "a b", func(i map[string]*Item) {
+			i["a"].Ready = func(after time.Time) (bool, string) { return time.Since(after) > 3*s, "" }
+		}, func(st *stage) {
+			st.actors["a"].take("start", 20*s)
+			st.Start(1, master, 0)
+			st.at(30 * s)
+			st.wants("0s start a", "23.1s start b", "23.1s 1 Ready")
+		}},
+		{"one that dies before it is ready is not waited for", "a*", func(i map[string]*Item) {
+			i["a"].Ready = func(time.Time) (bool, string) { return false, "a: connection refused" }
+		}, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(s)
+			st.actors["a"].say("exit status 1")
+			st.actors["a"].set(service.Failed)
+			st.at(2 * s)
+			st.wants("0s start a", "1.1s 1 StartFailed a: a did not start: it is failed before it was ready: exit status 1")
+		}},
+		{"a stop cancels a start", "a b - c", nil, func(st *stage) {
+			st.actors["b"].take("start", time.Minute)
+			st.actors["c"].state = service.Running // from before this daemon
+			st.Start(1, master, 0)
+			st.at(10 * s)
+			st.Stop(2, backup, true)
+			st.wants("0s start a", "0s start b", "10s cut start b", "10s stop c", "10s 2 AddressesOff", "10s stop b", "10s stop a", "10s 2 Stopped")
+		}},
+		{"a start waits for the stop under way, and goes up from there", "a b - c", nil, func(st *stage) {
+			st.actors["b"].take("stop", 20*s)
+			st.Start(1, master, 0)
+			st.at(s)
+			st.Stop(2, backup, true)
+			st.at(2 * s)
+			st.Start(3, master, 0)
+			st.at(time.Minute)
+			st.wants("0s start a", "0s start b", "0s 1 AddressesOn", "0s start c", "0s 1 Ready",
+				"1s stop c", "1s 2 AddressesOff", "1s stop b", "21s start b", "21s 3 AddressesOn", "21s start c", "21s 3 Ready")
+		}},
+		{"a stop over a stop does not cut it short", "a b", nil, func(st *stage) {
+			st.actors["b"].take("stop", 20*s)
+			st.Start(1, master, 0)
+			st.at(s)
+			st.Stop(2, backup, false)
+			st.at(2 * s)
+			st.Stop(3, backup, false)
+			st.at(time.Minute)
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "1s stop b", "21s stop a", "21s 3 Stopped")
+		}},
+		{"nothing more is done for a wish that was replaced a moment ago", "a - b", nil, func(st *stage) {
+			st.hear = func(r Report) {
+				if r.Kind == AddressesOff {
+					st.Start(3, master, 0)
+				}
+			}
+			st.Start(1, master, 0)
+			st.at(s)
+			st.Stop(2, backup, true)
+			st.at(2 * s)
+			st.wants("0s start a", "0s 1 AddressesOn", "0s start b", "0s 1 Ready",
+				"1s stop b", "1s 2 AddressesOff", "1s 3 AddressesOn", "1s start b", "1s 3 Ready")
+		}},
+		{"a start over a start goes on where it is", "a b", nil, func(st *stage) {
+			st.actors["a"].take("start", 10*s)
+			st.Start(1, master, 0)
+			st.at(s)
+			st.Start(2, master, 0)
+			st.at(time.Minute)
+			st.wants("0s start a", "10s start b", "10s 2 Ready")
+		}},
+		{"of unknown services only those are stopped that may run", "a b c d*", nil, func(st *stage) {
+			st.actors["a"].state, st.actors["b"].state, st.actors["c"].state = service.Running, service.Stopped, service.Unknown
+			st.actors["d"].state = service.Failed
+			st.at(time.Minute)
+			st.wants()
+			st.Stop(1, backup, false)
+			st.wants("1m0s stop d", "1m0s stop c", "1m0s stop a", "1m0s 1 Stopped")
+			st.Stop(2, backup, false)
+			st.wants("1m0s 2 Stopped")
+		}},
+		{"at the start of the daemon", "decide first leave", func(i map[string]*Item) {
+			i["first"].AtStart, i["leave"].AtStart = StopFirst, Leave
+		}, func(st *stage) {
+			for _, a := range st.actors {
+				a.state = service.Running
+			}
+			st.Begin()
+			st.at(time.Hour)
+			st.wants("0s stop first")
+			st.Stop(1, backup, false)
+			st.at(2 * time.Hour)
+			st.wants("1h0m0s stop decide", "1h0m0s 1 Stopped")
+			st.Start(2, master, 0)
+			st.wants("2h0m0s start decide", "2h0m0s start first", "2h0m0s start leave", "2h0m0s 2 Ready")
+			st.Stop(3, backup, false)
+			st.wants("2h0m0s stop leave", "2h0m0s stop first", "2h0m0s stop decide", "2h0m0s 3 Stopped")
+		}},
+		{"the beginning does not wait, nor try again", "first b", func(i map[string]*Item) { i["first"].AtStart = StopFirst }, func(st *stage) {
+			st.actors["first"].state = service.Running
+			st.actors["first"].take("stop", 10*s)
+			st.actors["first"].fail("stop", errors.New("no"))
+			st.Begin()
+			st.at(s)
+			st.Start(1, master, 0)
+			st.at(time.Minute)
+			st.wants("0s stop first", "10s start first", "10s start b", "10s 1 Ready")
+			st.logs(1, "service was not stopped at the start of baton")
+		}},
+		{"a stop that fails: hold", "a b - c", nil, func(st *stage) {
+			st.actors["b"].fail("stop", errors.New("device is busy"))
+			st.Start(1, master, 0)
+			st.Stop(2, backup, true)
+			st.Placed(2)
+			st.wants("0s 2 AddressesOff", "0s 2 Stopped")
+			st.Start(3, master, 0)
+			st.wants("0s start a", "0s start b", "0s 3 AddressesOn", "0s start c", "0s 3 Ready")
+			st.Stop(4, backup, true)
+			st.at(time.Hour)
+			st.wants("0s stop c", "0s 4 AddressesOff", "0s stop b", "0s 4 StopFailed b: b did not stop: device is busy")
+			st.Start(5, master, 0)
+			st.wants("1h0m0s start b", "1h0m0s 5 AddressesOn", "1h0m0s start c", "1h0m0s 5 Ready")
+		}},
+		{"a stop that fails: release", "a b c", nil, func(st *stage) {
+			st.actors["b"].take("stop", time.Hour)
+			st.actors["c"].fail("stop", errors.New("no"))
+			st.Start(1, master, 0)
+			st.Abandon() // of nothing
+			st.at(s)
+			st.wants("0s start a", "0s start b", "0s start c", "0s 1 Ready")
+			st.Stop(2, backup, false)
+			st.Abandon() // still of nothing: a stop cannot have failed yet
+			st.at(2 * s)
+			st.wants("1s stop c", "1s 2 StopFailed c: c did not stop: no")
+			st.Abandon()
+			st.at(time.Hour)
+			st.Abandon()
+			st.at(time.Hour + s)
+			st.wants("2s stop b", "1m32s cut stop b", "1m32s 2 StopFailed b: b did not stop within 1m30s: context deadline exceeded",
+				"1h0m0s stop a", "1h0m0s 2 Stopped", "1h0m0s stop c") // c runs still, and is tried again as any that runs
+		}},
+		{"another stop tries again", "a", nil, func(st *stage) {
+			st.actors["a"].fail("stop", errors.New("no"))
+			st.Start(1, master, 0)
+			st.at(s)
+			st.Stop(2, backup, false)
+			st.at(2 * s)
+			st.Stop(3, backup, false)
+			st.wants("0s start a", "0s 1 Ready", "1s stop a", "1s 2 StopFailed a: a did not stop: no", "2s stop a", "2s 3 StopFailed a: a did not stop: no")
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newStage(t, tt.items, tt.with)
+				tt.run(st)
+				st.end()
+			})
+		})
+	}
+}
