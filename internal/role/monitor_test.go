@@ -128,10 +128,11 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(31 * s)
 			st.Start(3, master, 0)
 			st.at(32 * s)
-			st.wants("0s start a", "0s 1 Ready", "10s start a", "20s start a", "30s stop a", "30s 2 Stopped", "31s start a", "31s 3 Ready")
+			st.wants("0s start a", "0s 1 Ready", "5s 1 Died a: a died: it is failed", "10s start a", "10s 1 Died a: a did not start: exit 1",
+				"20s start a", "20s 1 Died a: a did not start: exit 1", "30s stop a", "30s 2 Stopped", "31s start a", "31s 3 Ready")
 			st.actors["a"].set(service.Failed)
 			st.at(time.Minute)
-			st.wants("41s start a")
+			st.wants("36s 3 Died a: a died: it is failed", "41s start a")
 			st.logs(2, `try="1 of 3"`)
 		}},
 		{"a death that is being looked into is not forgotten", "a*", revive, func(st *stage) {
@@ -142,7 +143,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(10*s + 500*time.Millisecond)
 			st.Start(2, master, 0)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s 1 Ready", "16.5s start a", "17.5s 2 Ready")
+			st.wants("0s start a", "0s 1 Ready", "11.5s 2 Died a: a died: it is stopped", "16.5s start a", "17.5s 2 Ready")
 		}},
 		{"one that nobody can be asked about is nothing to log", "a", revive, func(st *stage) {
 			st.Start(1, master, 0)
