@@ -148,33 +148,6 @@ func TestScheduler_FirstRunsAtOnceThenSpread(t *testing.T) {
 	})
 }
 
-// To wake up costs more than most checks: many of them share it.
-func TestScheduler_ManyShareStarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &watched{}
-		var checks []Check
-		for i := range 500 {
-			checks = append(checks, Check{Name: fmt.Sprint(i), Interval: time.Second, Probe: probeFunc(func(context.Context) Answer {
-				w.note("run")
-				return Answer{OK: true}
-			})})
-		}
-		w.run(t, checks...)
-		w.until(3025 * time.Millisecond)
-		w.end(t)
-		runs := map[string]int{}
-		for _, line := range w.lines {
-			if at, what, _ := strings.Cut(line, " "); what == "run" {
-				runs[at]++
-			}
-		}
-		// The first at once; then 20 starts a second, of 25 checks each.
-		if len(runs) != 61 || runs["2.05s"] != 25 || runs["3s"] != 25 {
-			t.Errorf("%d starts: %v", len(runs), runs)
-		}
-	})
-}
-
 func TestScheduler_Hung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watched{}
