@@ -1,12 +1,15 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"baton/internal/control"
 	"baton/internal/lab"
 	"baton/internal/service/servicetest"
 	"baton/test/site"
@@ -79,6 +82,26 @@ func (d *deployment) launch(name, begun string, env ...string) {
 func (d *deployment) start(t *testing.T, name string) {
 	t.Helper()
 	must(t, d.Nodes[name].StartWith(d.env[name]...))
+}
+
+// knows waits until a standby has heard its master, and has made sure that what must
+// not run there does not. The name is the router's.
+func (d *deployment) knows(t *testing.T, name, router, master string) {
+	t.Helper()
+	client := control.Dial(filepath.Join(d.Nodes[name].Dir, "run"))
+	eventually(t, name+" knows its master", func() (bool, string) {
+		st, err := client.Status(t.Context())
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, r := range st.Routers {
+			if r.Name == router {
+				running := slices.ContainsFunc(r.Services, func(s control.Service) bool { return s.State != "stopped" })
+				return r.Role == "BACKUP" && r.Master == master && !running, fmt.Sprintf("%+v", r)
+			}
+		}
+		return false, "there is no such router"
+	})
 }
 
 // said waits until a node has written a line that has all of the texts.

@@ -73,7 +73,7 @@ func newOSCPair(t *testing.T, pairs ...string) *oscPair {
 	o.await("a", "MASTER", begun)
 	o.follows(append([]string{"a fence nobody"}, takesOver("a")...)...)
 	o.start(t, "b")
-	o.await("b", "BACKUP", begun)
+	o.knows(t, "b", "osc", "a")
 	return o
 }
 
@@ -230,10 +230,12 @@ func TestOSC_CutOff(t *testing.T) {
 // serving?" fails meanwhile; when it cannot be, the other node takes over.
 func TestOSC_Dies(t *testing.T) {
 	t.Parallel()
-	grace := 4 * time.Second
-	o := newOSCPair(t, "when: master, grace: 4m", "when: master, grace: 4s", "backoff: 200ms", "backoff: 2s")
+	begun := time.Now()
+	o := newOSCPair(t, "when: master, grace: 4m", "when: master, grace: 6s", "tries: 3", "tries: 2", "backoff: 200ms", "backoff: 1200ms")
 	o.forget()
-	time.Sleep(grace) // the check counts
+	master, err := o.Nodes["a"].AwaitRole("osc", "MASTER", begun, patience)
+	must(t, err)
+	time.Sleep(time.Until(master.At.Add(6 * time.Second))) // since then the check counts
 	killed := time.Now()
 	o.systemd["a"].Kill("osc.service", unix.SIGKILL)
 	o.said(t, "a", killed, `"check":"osc"`, `"to":"fail"`)
@@ -245,9 +247,10 @@ func TestOSC_Dies(t *testing.T) {
 	o.has("a.broken", true)
 	killed = time.Now()
 	o.systemd["a"].Kill("osc.service", unix.SIGKILL)
-	o.said(t, "a", killed, "service cannot be brought back", "osc.service")
+	o.said(t, "a", killed, "service cannot be brought back", "osc.service", "tried to bring it back 2 times")
 	o.await("a", "FAULT", killed)
-	o.follows(append(leaves("a")[1:], takesOver("b")...)...)
+	// In FAULT the address stays until the successor has it.
+	o.follows(append([]string{"a data unmounted, with the address", "a drbd secondary, with the address"}, takesOver("b")...)...)
 	o.serves("b")
 }
 
@@ -315,6 +318,7 @@ func TestOSC_DoesNotStop(t *testing.T) {
 	o.has("a.open", false)
 	_, err := o.Ports["a"].Host.Run(patience, "/run/bin/drbdadm", "secondary", "osc")
 	must(t, err)
-	o.follows(slices.Concat(leaves("a")[:2], []string{"b drbd refuses", "a drbd secondary"}, takesOver("b"))...)
+	// That a is silent since is for the fence, and nobody has fallen silent.
+	o.follows(slices.Concat(leaves("a")[:2], []string{"b drbd refuses", "a drbd secondary", "b fence nobody"}, takesOver("b"))...)
 	o.serves("b")
 }

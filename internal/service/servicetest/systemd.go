@@ -223,10 +223,8 @@ func (s *Systemd) adopt(c *dbus.Conn, closer io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = closer
-	select {
-	case <-s.closed:
+	if s.isClosed() {
 		closer.Close()
-	default:
 	}
 }
 

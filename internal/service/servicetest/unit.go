@@ -247,6 +247,16 @@ func (s *Systemd) wait(j *job, d Job) bool {
 	}
 }
 
+// isClosed says that nothing may be started any more.
+func (s *Systemd) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // start brings the unit up.
 func (s *Systemd) start(u *unit, j *job) {
 	s.mu.Lock()
@@ -260,7 +270,7 @@ func (s *Systemd) start(u *unit, j *job) {
 		}
 	}
 	s.mu.Lock()
-	if u.job != j {
+	if u.job != j || s.isClosed() {
 		s.mu.Unlock()
 		return
 	}
