@@ -25,8 +25,8 @@ type rehearsal struct {
 	node []string
 }
 
-// newRehearsal starts the nodes, of which the first is master. All follow one file, as three-controllers.yaml has it:
-// who returns is a standby.
+// newRehearsal starts the nodes. The first is master of web, where who returns is a standby; the last is master of api,
+// which comes home to it.
 func newRehearsal(t *testing.T, nodes ...string) *rehearsal {
 	t.Helper()
 	need(t, "awk")
@@ -46,6 +46,13 @@ exec sh -c "$* --runtime-dir %s/$host/run"
 	for i, name := range nodes {
 		web.Priority[name] = 200 - 10*i
 	}
+	r.c.Routers = append(r.c.Routers, site.Router{
+		Name: "api", VRID: 52, Interval: interval, Addresses: site.Addresses(2, false)[1:],
+		Priority: map[string]int{}, More: "track: {haproxy: fault, keystone: report}\n",
+	})
+	for i, name := range nodes {
+		r.c.Routers[1].Priority[name] = 100 + 10*i
+	}
 	r.follow("haproxy: fault", "galera: fault", "rabbitmq: fault", "keystone: report", "glance: report", "weight: -60")
 	for _, name := range nodes {
 		n := add(t, r.Site, name, site.Baton, r.c)
@@ -62,6 +69,7 @@ exec sh -c "$* --runtime-dir %s/$host/run"
 		_, err := r.Nodes[name].AwaitRole("web", "BACKUP", time.Time{}, patience)
 		must(t, err)
 	}
+	settled(t, r.Site, nodes[len(nodes)-1], site.Config{Routers: r.c.Routers[1:]})
 	return r
 }
 
@@ -165,10 +173,15 @@ func TestDrill(t *testing.T) {
 	// One or more APIs have failed: seen, and the role stays. Without HAProxy nothing can be served here.
 	r.nothingLost(func() {
 		from := time.Now()
-		r.drill("a", "--expect", "same", "fail", "web", "keystone", "glance")
+		r.drill("a", "--peer", "b", "--expect", "same", "fail", "web", "keystone", "glance")
 		unmoved(t, r.Site, r.vip, "a", from)
 		r.drill("a", "--peer", "b", "--peer", "c", "run", "web", "haproxy")
 		r.at("b")
+		// What comes home has done so when the drill ends.
+		r.drill("c", "--peer", "b", "fail", "api", "haproxy")
+		if got := r.Holders.Now(site.Address(r.c.Routers[1].Addresses[0])); !slices.Equal(got, []string{"c"}) {
+			t.Errorf("api is with %v, want c", got)
+		}
 	})
 
 	// Members of Galera have failed: the master's own, and the role comes back to a.
@@ -180,7 +193,7 @@ func TestDrill(t *testing.T) {
 	// Members of RabbitMQ have failed: two at a time, and the role stays.
 	r.nothingLost(func() {
 		from := time.Now()
-		b, c := r.start("b", "fail", "web", "rabbitmq"), r.start("c", "fail", "web", "rabbitmq")
+		b, c := r.start("b", "--peer", "a", "fail", "web", "rabbitmq"), r.start("c", "--peer", "a", "fail", "web", "rabbitmq")
 		r.ends(b, 0, "as expected")
 		r.ends(c, 0, "as expected")
 		unmoved(t, r.Site, r.vip, "a", from)
@@ -233,7 +246,7 @@ func TestDrill_Refuses(t *testing.T) {
 	r.refused("a", "tracks a check hapoxy", "--peer", "b", "fail", "web", "hapoxy")
 	r.refused("b", "only a MASTER can become BACKUP", "--expect", "backup", "fail", "web", "weight")
 	r.refused("a", "no virtual router and no group", "well", "wbe")
-	if n := len(a.Changes()); n != 2 {
+	if n := r.changes("a"); n != 2 {
 		t.Errorf("%d changes of role on a, want none but its start's", n)
 	}
 
@@ -246,7 +259,7 @@ func TestDrill_Refuses(t *testing.T) {
 	// Nobody is there to take over.
 	must(t, b.Stop())
 	r.refused("a", "nobody is there to take over: b: ", "--peer", "b", "fail", "web", "haproxy")
-	if n := len(a.Changes()); n != 4 {
+	if n := r.changes("a"); n != 4 {
 		t.Errorf("%d changes of role on a, want 4", n)
 	}
 	from := time.Now()
@@ -268,6 +281,17 @@ func TestDrill_Refuses(t *testing.T) {
 
 	must(t, a.Stop())
 	r.ends(r.start("a", "well", "web"), 1, "no baton runs here")
+}
+
+// changes is how often the role of web has changed on a node.
+func (r *rehearsal) changes(node string) int {
+	n := 0
+	for _, c := range r.Nodes[node].Changes() {
+		if c.Router == "web" {
+			n++
+		}
+	}
+	return n
 }
 
 // said waits for a line in a node's log that has all the words.
