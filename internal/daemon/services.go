@@ -182,7 +182,7 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 			r.addresses.Release()
 		}
 	case role.Ready:
-		if b.died == "" { // else the log was told that it is back
+		if b.died == "" || !b.served { // else the log was told that it is back
 			g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
 		}
 		b.ready, b.served, b.silent, b.died = true, true, "", ""
@@ -259,12 +259,16 @@ func (g *group) followMaster() {
 	g.bound.run.Follow(g.withMasters(role.Transition{To: state(g.role), From: state(g.role), Reason: "another master"}))
 }
 
+// stopMargin is how much longer than its limit the stop of a service may take: to
+// ask for its status before, and to end what does not.
+const stopMargin = 5 * time.Second
+
 // stopTime is how long the services may take to stop, all of them one after
 // another.
 func (g *group) stopTime() time.Duration {
 	var sum time.Duration
 	for _, s := range g.routers[0].cfg.Services {
-		sum += s.StopTimeout
+		sum += s.StopTimeout + stopMargin
 	}
 	return sum
 }
