@@ -84,7 +84,12 @@ func (g *group) guide(now time.Duration, leaving bool) (free bool) {
 		}
 		g.stopServices(why)
 	}
-	return b.wish == untold || b.stopped
+	return g.free()
+}
+
+// free tells whether nothing of the services is left to stop.
+func (g *group) free() bool {
+	return g.bound == nil || g.bound.wish == untold || g.bound.stopped
 }
 
 // certain tells whether it is known that this node is not to run the services:
@@ -273,8 +278,8 @@ func (g *group) stopTime() time.Duration {
 	return sum
 }
 
-// leave takes the group out of the election for good, once its services are
-// stopped.
+// leave takes the group out of the election for good, a master once its services
+// are stopped.
 func (g *group) leave(now time.Duration) {
 	g.leaving, g.pending = true, nil
 	from := state(g.role)
