@@ -194,6 +194,14 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	}
 }
 
+// unfenced tells whether this node took over in silence and has not come to serve,
+// where a fence stands before that. It then leaves without a word: the next node
+// would take it for the end of the old master, and leave its own fence out.
+func (g *group) unfenced() bool {
+	return g.bound != nil && !g.bound.served && g.last.Takeover == "silence" &&
+		slices.ContainsFunc(g.routers[0].cfg.Services, func(s config.Service) bool { return s.OnlyAfterSilence })
+}
+
 // stopFailed does what on_stop_failure says. A master stays one only where its
 // leave was chosen: in FAULT, or after a better one, there is nothing to stay.
 func (g *group) stopFailed(now time.Duration, rep role.Report) {
