@@ -51,7 +51,7 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		r.left, r.leftAt = rival, now
 		r.master = Rival{}
 		if !r.ready {
-			r.timer = now + r.skew(r.priority, r.masterInterval)
+			r.timer = r.peers.beside(r, now, rival.Addr) + r.skew(r.priority, r.masterInterval)
 		}
 		r.group.left(now, r)
 	case a.Priority >= r.priority || !r.preempts():
