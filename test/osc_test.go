@@ -73,7 +73,7 @@ func newOSCPair(t *testing.T, pairs ...string) *oscPair {
 	o.await("a", "MASTER", begun)
 	o.follows(append([]string{"a fence nobody"}, takesOver("a")...)...)
 	o.start(t, "b")
-	o.knows(t, "b", "osc", "a")
+	knows(t, o.Nodes["b"], "osc", "a")
 	return o
 }
 

@@ -55,9 +55,10 @@ func newRedisNodes(t *testing.T) *redisNodes {
 		}})
 	}
 	begun := time.Now()
-	for _, name := range []string{"a", "b", "c"} {
-		r.start(t, name)
-	}
+	r.start(t, "a") // who is first stays master
+	r.serves("a", begun)
+	r.start(t, "b")
+	r.start(t, "c")
 	r.serves("a", begun, "b", "c")
 	return r
 }
