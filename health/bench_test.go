@@ -1,11 +1,17 @@
 package health
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +43,10 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 
 // Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
 // the CPU they take, in percent of one core: cpu%, children included. In
-// "haproxy" the other side, which HAProxy would do, is in it too. In "missing"
-// each run must look through all processes of this host.
+// "haproxy" the other side, which HAProxy would do, is in it too; the server of
+// "http" and "tcp" is a process of its own, which is not counted; what the kernel
+// does for both ends of the loopback is. In "missing" each run must look through
+// all processes of this host.
 func Benchmark500Checks(b *testing.B) {
 	self, err := os.Executable()
 	if err != nil {
@@ -76,6 +84,20 @@ func Benchmark500Checks(b *testing.B) {
 			n := NewInotify()
 			return func() Probe { return NewFileProbe(n, File{path, FileNumber}) }
 		}},
+		{"http", func(b *testing.B) func() Probe {
+			url := "http://" + startServer(b) + "/ok"
+			return func() Probe {
+				p, err := NewHTTPProbe(HTTP{URL: url, Statuses: [][2]int{{200, 200}}, Match: "OK"})
+				return probeMust(b, p, err)
+			}
+		}},
+		{"tcp", func(b *testing.B) func() Probe {
+			address := startServer(b)
+			return func() Probe {
+				p, err := NewDialogueProbe(Dialogue{Network: "tcp", Address: address, Steps: []Step{{"PING / HTTP/1.0\r\n\r\n", "OK"}}})
+				return probeMust(b, p, err)
+			}
+		}},
 		{"command", func(b *testing.B) func() Probe {
 			p := NewCommandProbe(newRunner(b), command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
 			return func() Probe { return p }
@@ -109,6 +131,42 @@ func Benchmark500Checks(b *testing.B) {
 	}
 }
 
+// serving marks the process that startServer starts.
+const serving = "BATON_TEST_SERVING"
+
+// startServer runs fakeAPI in a process of its own, at a port of the loopback.
+func startServer(b *testing.B) (address string) {
+	self, err := os.Executable()
+	must(b, err)
+	cmd := exec.Command(self, "-test.run=^TestServe$")
+	cmd.Env = append(os.Environ(), serving+"=1")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe() // its end is the server's
+	must(b, err)
+	stdout, err := cmd.StdoutPipe()
+	must(b, err)
+	must(b, cmd.Start())
+	b.Cleanup(func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	})
+	address, err = bufio.NewReader(stdout).ReadString('\n')
+	must(b, err)
+	return strings.TrimSpace(address)
+}
+
+// TestServe is that process.
+func TestServe(t *testing.T) {
+	if os.Getenv(serving) == "" {
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	serveHTTP(t, l)
+	fmt.Println(l.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
 func cpu(b *testing.B) time.Duration {
 	var sum time.Duration
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
@@ -119,4 +177,17 @@ func cpu(b *testing.B) time.Duration {
 		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	return sum
+}
+
+func BenchmarkHTTPProbe(b *testing.B) {
+	p, err := NewHTTPProbe(HTTP{URL: "http://" + startServer(b) + "/ok", Statuses: [][2]int{{200, 200}}, Match: "OK"})
+	probeMust(b, p, err)
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		if a := probeIn(b, p, time.Second); !a.OK {
+			b.Fatal(a)
+		}
+	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }

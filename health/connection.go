@@ -60,7 +60,15 @@ func (p *connectionProbe) Probe(ctx context.Context) Answer {
 	case problem != "":
 		return Answer{Text: problem, Hint: hint}
 	}
-	return Answer{Text: fmt.Sprintf("no process %s runs", p.processes.what()), Hint: hint}
+	return Answer{Text: p.what() + " does not run", Hint: hint}
+}
+
+// what is how a text names the processes.
+func (p *connectionProbe) what() string {
+	if p.processes.PIDFile != "" {
+		return "the process of " + p.processes.PIDFile
+	}
+	return p.processes.what()
 }
 
 const mayLook = "baton needs AmbientCapabilities=CAP_SYS_PTRACE CAP_DAC_READ_SEARCH in its unit to look at other users' processes"
@@ -93,7 +101,7 @@ func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
 			problem = err
 		case to.IsValid():
 			p.last = pid
-			return Answer{OK: true, Text: fmt.Sprintf("pid %d is connected to %v", pid, to)}
+			return Answer{OK: true, Text: fmt.Sprintf("%s (pid %d) is connected to %v", p.what(), pid, to)}
 		}
 	}
 	switch {
@@ -103,7 +111,7 @@ func (p *connectionProbe) among(ctx context.Context, pids []int) Answer {
 		return Answer{Text: problem.Error()}
 	}
 	return Answer{
-		Text: fmt.Sprintf("%s: no connection to %s", pidsText(pids), portsText(p.ports)),
+		Text: fmt.Sprintf("%s (%s) has no connection to %s", p.what(), pidsText(pids), portsText(p.ports)),
 		Hint: "it runs but has lost its server: is that reachable from here?",
 	}
 }

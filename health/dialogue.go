@@ -130,7 +130,8 @@ func (p *dialogueProbe) broken(i int, heard []byte, err error) Answer {
 	if len(p.steps) > 1 {
 		step = fmt.Sprintf(" in step %d", i+1)
 	}
-	want := excerpt([]byte(p.steps[i].Expect))
+	want := p.steps[i].Expect
+	want = strconv.Quote(want[:min(len(want), maxWords)])
 	closed := errors.Is(err, io.EOF)
 	switch {
 	case err == nil:

@@ -161,6 +161,20 @@ func address(t testing.TB, name, address string) {
 	must(t, netlink.AddrAdd(l, a))
 }
 
+// swallow has packets to an address go to the peer, which drops them.
+func (p *peer) swallow(t testing.TB, name string, addresses ...string) {
+	t.Helper()
+	far, err := p.LinkByName("eth0")
+	must(t, err)
+	near, err := netlink.LinkByName(name)
+	must(t, err)
+	for _, a := range addresses {
+		must(t, netlink.NeighAdd(&netlink.Neigh{
+			LinkIndex: near.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(a), HardwareAddr: far.Attrs().HardwareAddr,
+		}))
+	}
+}
+
 // fake listens and has each connection served until the test ends.
 func fake(t testing.TB, l net.Listener, serve func(net.Conn)) {
 	t.Helper()
@@ -195,4 +209,16 @@ func probeMust(t testing.TB, p Probe, err error) Probe {
 	t.Helper()
 	must(t, err)
 	return p
+}
+
+// route adds a route.
+func route(t testing.TB, to, via string) {
+	t.Helper()
+	_, dst, err := net.ParseCIDR(to)
+	must(t, err)
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}))
+}
+
+func writeSysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/"+name, []byte(value), 0)
 }

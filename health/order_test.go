@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // hangUntil makes a probe that hangs, whatever its context says.
@@ -170,6 +173,100 @@ func TestScheduler_OrderBeforeRun(t *testing.T) {
 		w.start = time.Now()
 		if w.sinceStart() != 0 {
 			t.Error("time passed")
+		}
+	})
+}
+
+// Whatever is asked out of turn: runs of a check never overlap, runs out of turn
+// keep their distance, each Change begins where the last one ended, and in the end
+// the check's own verdict counts.
+func TestScheduler_OutOfTurnProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ms := func(name string, least, most int) time.Duration {
+			return time.Duration(rapid.IntRange(least, most).Draw(rt, name)) * time.Millisecond
+		}
+		interval, timeout := ms("interval", 50, 300), ms("timeout", 10, 400)
+		takes := rapid.SliceOfN(rapid.IntRange(0, 600), 1, 20).Draw(rt, "takes")
+		oks := rapid.SliceOfN(rapid.Bool(), len(takes), len(takes)).Draw(rt, "oks")
+		acts := rapid.SliceOfN(rapid.IntRange(0, 4), 0, 30).Draw(rt, "acts")
+		pause := ms("pause", 0, 100)
+		var faults []string
+		synctest.Test(t, func(t *testing.T) {
+			n, alive := 0, 0
+			var starts []time.Time
+			stir := make(chan struct{})
+			last := map[string]Verdict{}
+			probe := watchProbe{func(context.Context) Answer {
+				if alive++; alive > 1 {
+					faults = append(faults, "two runs at a time")
+				}
+				defer func() { alive-- }()
+				starts = append(starts, time.Now())
+				i := min(n, len(takes)-1)
+				n++
+				time.Sleep(time.Duration(takes[i]) * time.Millisecond)
+				return Answer{OK: oks[i]}
+			}, func(ctx context.Context, changed func()) {
+				for {
+					select {
+					case <-ctx.Done():
+						return
+					case <-stir:
+						changed()
+					}
+				}
+			}}
+			s := NewScheduler([]Check{
+				{Name: "c", Interval: interval, Timeout: timeout, Probe: probe}, {Name: "all", Of: []string{"c"}, Least: 1},
+			}, slog.New(slog.DiscardHandler), func(c Change) {
+				if c.From != last[c.Check] {
+					faults = append(faults, fmt.Sprintf("%s from %v after %v", c.Check, c.From, last[c.Check]))
+				}
+				last[c.Check] = c.To
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- s.Run(ctx) }()
+			for _, act := range acts {
+				time.Sleep(pause)
+				var err error
+				switch act {
+				case 0:
+					stir <- struct{}{}
+				case 1:
+					begin := time.Now()
+					var r Result
+					if r, err = s.RunNow(ctx, "c"); err == nil && !r.At.After(begin) && !r.At.Equal(begin) {
+						faults = append(faults, "an older answer was returned")
+					}
+				default:
+					err = s.Force("c", Force{Verdict: Verdict(act - 2), Until: time.Now().Add(pause + 50*time.Millisecond)})
+				}
+				if err != nil {
+					faults = append(faults, err.Error())
+				}
+			}
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			c, all := s.Results()[0], s.Results()[1]
+			own := Fail
+			if c.OK {
+				own = Pass
+			}
+			if c.Verdict != own || c.Forced != (Force{}) || all.Verdict != c.Verdict || last["c"] != own || last["all"] != own {
+				faults = append(faults, fmt.Sprintf("in the end: %+v, %+v, told %v", c, all, last))
+			}
+			// Two in a row may be near, where the second has its slot; three are not.
+			for i := 2; i < len(starts); i++ {
+				if d := starts[i].Sub(starts[i-2]); d < MinInterval {
+					faults = append(faults, fmt.Sprintf("three runs within %v", d))
+				}
+			}
+			cancel()
+			<-ended
+		})
+		if len(faults) > 0 {
+			rt.Fatal(faults)
 		}
 	})
 }

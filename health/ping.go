@@ -28,12 +28,10 @@ type Ping struct {
 // is over, or at once when an error came: a lost packet is no failure. It needs
 // CAP_NET_RAW.
 func NewPingProbe(p Ping) Probe {
-	return newPing(p, false)
+	return newPing(p)
 }
 
-// newPing makes a probe for which an own address does not count where others
-// are meant.
-func newPing(p Ping, others bool) *pingProbe {
+func newPing(p Ping) *pingProbe {
 	p.Address = p.Address.Unmap()
 	if zone := p.Address.Zone(); zone != "" {
 		if p.Interface == "" {
@@ -41,16 +39,10 @@ func newPing(p Ping, others bool) *pingProbe {
 		}
 		p.Address = p.Address.WithZone("") // bound to the interface, the socket needs no number of it
 	}
-	return &pingProbe{p, others}
+	return &pingProbe{p}
 }
 
-type pingProbe struct {
-	Ping
-	others bool
-}
-
-// errOwn says that an answer would prove nothing.
-var errOwn = errors.New("it is an address of this host")
+type pingProbe struct{ Ping }
 
 func (p *pingProbe) Probe(ctx context.Context) Answer {
 	ctx, cancel := inTime(ctx)
@@ -72,9 +64,11 @@ func (p *pingProbe) Probe(ctx context.Context) Answer {
 	case errors.Is(err, syscall.ENODEV):
 		a.Text = fmt.Sprintf("ping %v: no interface %s", p.Address, p.Interface)
 	case errors.Is(err, syscall.ENETUNREACH):
-		a.Hint = "this host has no route there"
+		a.Hint = "this host, or a router on the way, has no route there"
 	case errors.Is(err, syscall.EHOSTUNREACH):
 		a.Hint = "it is down, or not on this network"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		a.Hint = "this host has no address there to ask from"
 	case errors.Is(err, syscall.EINVAL) && p.Address.IsLinkLocalUnicast():
 		a.Hint = "a link-local address needs an interface"
 	}
@@ -106,28 +100,30 @@ func (p *pingProbe) echo(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if p.others && own(conn) {
-		return errOwn
-	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	// The kernel gives each raw socket a copy of each reply: the cookie tells ours
 	// from those of other probes and other programs.
 	e := icmp.Echo{ID: rand.IntN(1 << 16), Data: make([]byte, 56)}
 	binary.NativeEndian.PutUint64(e.Data, rand.Uint64())
 	deadline, timed := ctx.Deadline()
+	var first error
 	if timed {
 		e.Seq = 1
-		err := p.exchange(ctx, conn.(*net.IPConn), &e, time.Now().Add(time.Until(deadline)/2))
-		if err == nil || ctx.Err() != nil {
-			return err
+		first = p.exchange(ctx, conn.(*net.IPConn), &e, time.Now().Add(time.Until(deadline)/2))
+		if first == nil || ctx.Err() != nil {
+			return first
 		}
 	}
 	e.Seq++
-	return p.exchange(ctx, conn.(*net.IPConn), &e, deadline)
+	err = p.exchange(ctx, conn.(*net.IPConn), &e, deadline)
+	if timedOut(err) && first != nil {
+		return first // routers do not say it a second time so soon
+	}
+	return err
 }
 
 // prepare binds the socket to the interface, and has the kernel pass on nothing
-// but echo replies.
+// but echo replies, and what routers say.
 func (p *pingProbe) prepare(fd int) error {
 	if p.Interface != "" {
 		if err := unix.BindToDevice(fd, p.Interface); err != nil {
@@ -136,14 +132,20 @@ func (p *pingProbe) prepare(fd int) error {
 	}
 	if p.Address.Is4() {
 		const solRaw, icmpFilter = 255, 1
-		return unix.SetsockoptInt(fd, solRaw, icmpFilter, ^(1 << int(ipv4.ICMPTypeEchoReply)))
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
+			unix.SetsockoptInt(fd, solRaw, icmpFilter, ^(1<<int(ipv4.ICMPTypeEchoReply))),
+		)
 	}
 	var f unix.ICMPv6Filter
 	for i := range f.Data {
 		f.Data[i] = ^uint32(0)
 	}
 	f.Data[ipv6.ICMPTypeEchoReply/32] &^= 1 << (ipv6.ICMPTypeEchoReply % 32)
-	return unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &f)
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1),
+		unix.SetsockoptICMPv6Filter(fd, unix.IPPROTO_ICMPV6, unix.ICMPV6_FILTER, &f),
+	)
 }
 
 // exchange sends a request and waits for a reply, which may be to an earlier one.
@@ -179,20 +181,4 @@ func (p *pingProbe) exchange(ctx context.Context, conn *net.IPConn, e *icmp.Echo
 			return nil
 		}
 	}
-}
-
-// own tells whether a connection goes to an address of this host: the kernel then
-// gives it the same one on this side.
-func own(conn net.Conn) bool {
-	return host(conn.LocalAddr()) == host(conn.RemoteAddr())
-}
-
-func host(a net.Addr) string {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		return a.IP.String()
-	case *net.IPAddr:
-		return a.IP.String()
-	}
-	return ""
 }

@@ -124,9 +124,7 @@ func (p *processProbe) search(ctx context.Context) (refused int, err error) {
 			return 0, err
 		}
 		refused += no
-		for _, pid := range p.living(without(pids, found)) {
-			found = append(found, pid)
-		}
+		found = append(found, p.living(without(pids, found))...)
 	}
 	slices.Sort(found)
 	p.known, p.counted = found, time.Now()

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Quorum is who must answer, more than half of them and this node.
@@ -36,7 +39,7 @@ func NewQuorumProbe(q Quorum) Probe {
 			return false
 		}
 		seen[addr] = true
-		v := voter{name: addr.String(), ping: newPing(Ping{Address: addr}, true)}
+		v := voter{name: addr.String(), ping: newPing(Ping{Address: addr})}
 		if name != "" {
 			v.name = fmt.Sprintf("%s (%v)", name, addr)
 		}
@@ -74,8 +77,17 @@ func (p *quorumProbe) Probe(ctx context.Context) Answer {
 	ctx, cancel := inTime(ctx)
 	defer cancel()
 	errs := make([]error, len(p.voters))
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return Answer{Text: fmt.Sprintf("ask the kernel for its addresses: open a netlink socket: %v", err)}
+	}
+	defer h.Close()
 	var wg sync.WaitGroup
 	for i, v := range p.voters {
+		if own(h, v.ping.Address) {
+			errs[i] = errOwn
+			continue
+		}
 		wg.Go(func() { errs[i] = v.ask(ctx) })
 	}
 	wg.Wait()
@@ -113,9 +125,15 @@ func (v voter) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if own(conn) {
-		return errOwn
-	}
-	return nil
+	return conn.Close()
+}
+
+// errOwn says that an answer would prove nothing, as of a virtual address that is
+// held here.
+var errOwn = errors.New("it is an address of this host")
+
+// own tells whether packets to an address do not leave this host.
+func own(h *netlink.Handle, addr netip.Addr) bool {
+	routes, err := h.RouteGet(addr.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }

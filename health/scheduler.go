@@ -17,8 +17,10 @@ import (
 const farewell = 2 * time.Second
 
 // stride is what the slots of checks are apart at least. Those that share one cost
-// one waking of the daemon, which is dearer than a native check.
-const stride = 10 * time.Millisecond
+// one waking of the daemon, which is dearer than a native check: on a busy machine
+// 500 file checks at 1 s took 6 to 8 % of a core without it, 3.4 % at 10 ms, 2.7 %
+// at 20 ms. More of them at a time would make the protocol wait.
+const stride = 20 * time.Millisecond
 
 // Scheduler runs checks, each at its interval, and reports changed verdicts.
 //
@@ -107,7 +109,7 @@ func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Schedu
 			result: Result{Check: c.Name},
 			// All first runs begin at once, since routers wait for them. The
 			// second ones spread over the interval, and stay apart.
-			phase: max((c.Interval * time.Duration(i+1) / time.Duration(len(checks))).Truncate(stride), stride),
+			phase: min((c.Interval*time.Duration(i+1)/time.Duration(len(checks)) + stride - 1).Truncate(stride), c.Interval),
 		}
 		s.checks = append(s.checks, state)
 		s.byName[c.Name] = state

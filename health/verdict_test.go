@@ -132,3 +132,20 @@ func TestScheduler_Output(t *testing.T) {
 		w.end(t)
 	})
 }
+
+// What a command wrote before it was killed comes late, and is kept no less short.
+func TestScheduler_LateOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 3*maxOutput)
+		w := watch(t, Check{Name: "c", Interval: time.Minute, Timeout: time.Second, Probe: probeFunc(func(ctx context.Context) Answer {
+			<-ctx.Done()
+			time.Sleep(time.Millisecond)
+			return Answer{Text: "killed", Output: long}
+		})})
+		w.until(2 * time.Second)
+		if r := w.Results()[0]; r.Text != "killed" || r.Output != long[:maxOutput] {
+			t.Errorf("%s, and %d bytes", r.Text, len(r.Output))
+		}
+		w.end(t)
+	})
+}

@@ -119,7 +119,7 @@ func shipped(t *testing.T) []string {
 			names = append(names, e.Name())
 		}
 	}
-	if want := []string{"check-drbd", "check-galera", "check-haproxy", "check-mongodb", "check-osc", "check-rabbitmq", "check-redis", "move-cloud-address", "notify-log"}; !slices.Equal(names, want) {
+	if want := []string{"check-drbd", "check-galera", "check-haproxy", "check-mongodb", "check-osc", "check-rabbitmq", "check-redis", "drill", "move-cloud-address", "notify-log"}; !slices.Equal(names, want) {
 		t.Fatalf("files here: %q, want %q", names, want)
 	}
 	return names
@@ -220,6 +220,24 @@ func TestScripts_WrongUsage(t *testing.T) {
 		{"check-drbd", "r0 --role master", "want Primary, Secondary"},
 		{"check-drbd", "r0 --promotable", "unknown argument --promotable"},
 		{"check-drbd", "r0 --timeout x", "not a number of seconds"},
+		{"drill", "", "want well, fail or run"},
+		{"drill", "--force well web", "unknown option --force"},
+		{"drill", "--pause=1 start web", "unknown command start"},
+		{"drill", "well", "well wants a ROUTER"},
+		{"drill", "well web haproxy", "well wants a ROUTER alone"},
+		{"drill", "well web;id", "not the name of a router"},
+		{"drill", "fail web", "fail wants a CHECK"},
+		{"drill", "fail web $(id)", "not the name of a check"},
+		{"drill", "run web", "run wants a STEP"},
+		{"drill", "run web a,b=moved", "want CHECK[,CHECK]...=fault, backup or same"},
+		{"drill", "run web =same", "not CHECK[,CHECK]...[=EXPECT]"},
+		{"drill", "--expect pass fail web haproxy", "want fault, backup or same"},
+		{"drill", "--peer -v fail web haproxy", "not a host name"},
+		{"drill", "--peer b --no-peer fail web haproxy", "exclude each other"},
+		{"drill", "--except a,b well web", "not the name of a check"},
+		{"drill", "--timeout 0 well web", "not a whole number of seconds"},
+		{"drill", "--return 1m well web", "not a whole number of seconds"},
+		{"drill", "--runtime-dir= well web", "--runtime-dir needs a value"},
 		{"move-cloud-address", "", "--floating-ip is missing"},
 		{"move-cloud-address", "10.0.0.1", "unknown argument 10.0.0.1"},
 		{"move-cloud-address", "--floating-ip 10.0.0.1", "not a number"},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 // fake is a daemon that says what it was given.
@@ -227,21 +229,21 @@ func TestControl_Refusals(t *testing.T) {
 		do   func() error
 		want *Error
 	}{
-		{"unknown", ran("hapoxy"), &Error{NotFound, `no router of this node tracks a check "hapoxy"`, known}},
-		{"escaped", ran("a/b c%?#"), &Error{NotFound, `no router of this node tracks a check "a/b c%?#"`, known}},
-		{"dots", ran(".."), &Error{NotFound, `no router of this node tracks a check ".."`, known}},
-		{"force unknown", forced("x", "pass", time.Minute, "why"), &Error{NotFound, `no router of this node tracks a check "x"`, known}},
-		{"failed", ran("haproxy"), &Error{Failed, "the scheduler has ended", nil}},
-		{"refused", forced("galera", "pass", time.Minute, "why"), &Error{Refused, "force galera: it is only shown", nil}},
-		{"verdict", forced("haproxy", "maybe", time.Minute, "why"), &Error{BadRequest, `a check is forced to pass or to fail, not to "maybe"`, nil}},
-		{"short", forced("haproxy", "pass", time.Millisecond, "why"), &Error{BadRequest, "1ms is not in 1s to 168h0m0s", nil}},
-		{"long", forced("haproxy", "pass", 200*time.Hour, "why"), &Error{BadRequest, "200h0m0s is not in 1s to 168h0m0s", nil}},
-		{"no reason", forced("haproxy", "pass", time.Minute, " "), &Error{BadRequest, "a reason is missing: others will ask", nil}},
-		{"long reason", forced("haproxy", "pass", time.Minute, strings.Repeat("x", 201)), &Error{BadRequest, "the reason has 201 bytes, at most 200 are kept", nil}},
-		{"lines", forced("haproxy", "pass", time.Minute, "a\nb"), &Error{BadRequest, `the reason "a\nb" has characters that do not print`, nil}},
-		{"router", waited(Wait{Router: "wbe", States: []string{"MASTER"}}), &Error{NotFound, `this node runs no virtual router and no group "wbe"`, routers}},
-		{"no router", waited(Wait{States: []string{"MASTER"}}), &Error{BadRequest, "a router is missing", nil}},
-		{"state", waited(Wait{Router: "web", States: []string{"ACTIVE"}}), &Error{BadRequest, `there is no state "ACTIVE": it is one of init, backup, master, fault`, nil}},
+		{"unknown", ran("hapoxy"), &Error{NotFound, `no router of this node tracks a check "hapoxy"`, "hapoxy", known}},
+		{"escaped", ran("a/b c%?#"), &Error{NotFound, `no router of this node tracks a check "a/b c%?#"`, "a/b c%?#", known}},
+		{"dots", ran(".."), &Error{NotFound, `no router of this node tracks a check ".."`, "..", known}},
+		{"force unknown", forced("x", "pass", time.Minute, "why"), &Error{NotFound, `no router of this node tracks a check "x"`, "x", known}},
+		{"failed", ran("haproxy"), &Error{Kind: Failed, Text: "the scheduler has ended"}},
+		{"refused", forced("galera", "pass", time.Minute, "why"), &Error{Kind: Refused, Text: "force galera: it is only shown"}},
+		{"verdict", forced("haproxy", "maybe", time.Minute, "why"), &Error{Kind: BadRequest, Text: `a check is forced to pass or to fail, not to "maybe"`}},
+		{"short", forced("haproxy", "pass", time.Millisecond, "why"), &Error{Kind: BadRequest, Text: "1ms is not in 1s to 168h0m0s"}},
+		{"long", forced("haproxy", "pass", 200*time.Hour, "why"), &Error{Kind: BadRequest, Text: "200h0m0s is not in 1s to 168h0m0s"}},
+		{"no reason", forced("haproxy", "pass", time.Minute, " "), &Error{Kind: BadRequest, Text: "a reason is missing: others will ask"}},
+		{"long reason", forced("haproxy", "pass", time.Minute, strings.Repeat("x", 201)), &Error{Kind: BadRequest, Text: "the reason has 201 bytes, at most 200 are kept"}},
+		{"lines", forced("haproxy", "pass", time.Minute, "a\nb"), &Error{Kind: BadRequest, Text: `the reason "a\nb" has characters that do not print`}},
+		{"router", waited(Wait{Router: "wbe", States: []string{"MASTER"}}), &Error{NotFound, `this node runs no virtual router and no group "wbe"`, "wbe", routers}},
+		{"no router", waited(Wait{States: []string{"MASTER"}}), &Error{Kind: BadRequest, Text: "a router is missing"}},
+		{"state", waited(Wait{Router: "web", States: []string{"ACTIVE"}}), &Error{Kind: BadRequest, Text: `there is no state "ACTIVE": it is one of init, backup, master, fault`}},
 	} {
 		var got *Error
 		if err := test.do(); !errors.As(err, &got) {
@@ -279,12 +281,12 @@ func TestControl_BadRequests(t *testing.T) {
 func TestClient_NotRunning(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Dial(dir).Status(t.Context())
-	if want := "baton does not run here: connect " + dir + "/control.sock: no such file or directory"; !errors.Is(err, ErrNotRunning) || err.Error() != want {
+	if want := "no baton runs here: connect " + dir + "/control.sock: no such file or directory"; !errors.Is(err, ErrNotRunning) || err.Error() != want {
 		t.Errorf("no socket: %v", err)
 	}
 	stale(t, SocketPath(dir))
 	_, err = Dial(dir).Status(t.Context())
-	if want := "baton does not run here: connect " + dir + "/control.sock: connection refused"; !errors.Is(err, ErrNotRunning) || err.Error() != want {
+	if want := "no baton runs here: connect " + dir + "/control.sock: connection refused"; !errors.Is(err, ErrNotRunning) || err.Error() != want {
 		t.Errorf("stale socket: %v", err)
 	}
 }
@@ -334,5 +336,54 @@ func TestListen_Refuses(t *testing.T) {
 		if _, err := Listen(path); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// Who asks is known by the connection, and not by what he says.
+func TestServe_KnowsWhoAsks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("needs root, to be somebody else")
+		}
+		t.Skip("needs root, to be somebody else")
+	}
+	d := newFake()
+	c := serve(t, d)
+	must(t, os.Chmod(c.path, 0o666))
+	must(t, os.Chmod(filepath.Dir(c.dir), 0o755))
+	for uid, want := range map[uintptr]string{65534: "nobody", 54321: "user 54321"} {
+		conns := make(chan any, 1)
+		go func() {
+			runtime.LockOSThread() // for good: the thread ends with its user
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+				conns <- errno
+				return
+			}
+			conn, err := net.Dial("unix", c.path)
+			if err != nil {
+				conns <- err
+				return
+			}
+			conns <- conn
+		}()
+		conn, ok := (<-conns).(net.Conn)
+		if !ok {
+			t.Fatal("cannot connect as another user")
+		}
+		other := newClient(c.path, func(context.Context, string, string) (net.Conn, error) { return conn, nil })
+		got, err := other.ForceCheck(t.Context(), "haproxy", "pass", time.Minute, "drill")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Forced.By != want {
+			t.Errorf("by %q, want %q", got.Forced.By, want)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

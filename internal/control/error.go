@@ -7,13 +7,14 @@ import (
 )
 
 // ErrNotRunning says that no daemon listens in the runtime directory.
-var ErrNotRunning = errors.New("baton does not run here")
+var ErrNotRunning = errors.New("no baton runs here")
 
 // Error is why the daemon did not do what it was asked, in its own words.
 type Error struct {
 	Kind  Kind     `json:"kind"`
 	Text  string   `json:"error"`
-	Known []string `json:"known,omitempty"` // of a name that was not found: those that there are
+	Name  string   `json:"name,omitempty"`  // that was not found
+	Known []string `json:"known,omitempty"` // those that there are
 }
 
 // Error is the daemon's words.

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,7 +38,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, Errorf(BadRequest, "this version of baton knows no request %s %s", r.Method, r.URL.Path))
 	})
-	return mux
+	return s.withBody(mux)
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
@@ -72,7 +74,7 @@ func (s *Server) forceCheck(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var body force
-	if err := read(w, r, &body); err != nil {
+	if err := read(r, &body); err != nil {
 		s.fail(w, err)
 		return
 	}
@@ -119,22 +121,36 @@ func (s *Server) knows(name string) error {
 		}
 		names = append(names, c.Name)
 	}
-	return &Error{Kind: NotFound, Text: "no router of this node tracks a check " + quote(name), Known: names}
+	return &Error{Kind: NotFound, Text: "no router of this node tracks a check " + quote(name), Name: name, Known: names}
+}
+
+// withBody reads the whole body before anything is done. A client whose body
+// does not come is cut off: else the server would wait for the rest of it. And
+// only when it is read does the server notice that a client goes.
+func (s *Server) withBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		_ = c.SetReadDeadline(time.Now().Add(bodyLimit)) // it can only fail on a connection that is gone
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var large *http.MaxBytesError
+		switch {
+		case errors.As(err, &large):
+			s.fail(w, Errorf(BadRequest, "the body has more than %d bytes", maxBody))
+			return
+		case err != nil:
+			panic(http.ErrAbortHandler) // closes the connection, and logs nothing
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // read decodes the body of a request.
-func read(w http.ResponseWriter, r *http.Request, into any) error {
-	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Now().Add(bodyLimit)) // it can only fail on a connection that is gone
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+func read(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields() // a misspelt key would be one that is missing
-	err := d.Decode(into)
-	_ = c.SetReadDeadline(time.Time{})
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return Errorf(BadRequest, "the body has more than %d bytes", maxBody)
-	case err != nil:
+	if err := d.Decode(into); err != nil {
 		return Errorf(BadRequest, "the body cannot be read: %v", err)
 	}
 	return nil

@@ -39,7 +39,7 @@ const (
 	// an answer.
 	headerLimit = 5 * time.Second
 	bodyLimit   = 5 * time.Second
-	idleLimit   = 10 * time.Second
+	idleLimit   = 5 * time.Second
 	answerLimit = 5 * time.Second
 	// endLimit bounds the wait for requests when the server ends, and once more
 	// when they have been cut.

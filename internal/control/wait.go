@@ -94,5 +94,5 @@ func (s *Status) Find(name string) (Router, error) {
 		names = append(append(names, r.Name), r.Members...)
 	}
 	slices.Sort(names)
-	return Router{}, &Error{Kind: NotFound, Text: "this node runs no virtual router and no group " + quote(name), Known: names}
+	return Router{}, &Error{Kind: NotFound, Text: "this node runs no virtual router and no group " + quote(name), Name: name, Known: names}
 }

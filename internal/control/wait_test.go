@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -172,7 +173,7 @@ func TestServe_EndsWithContext(t *testing.T) {
 		}
 		for range 2 {
 			var e *Error
-			if err := <-failed; !errors.As(err, &e) || e.Kind != Unavailable {
+			if err := <-failed; !errors.As(err, &e) || e.Kind != Unavailable || e.Text != "baton ends" {
 				t.Error(err)
 			}
 		}
@@ -201,27 +202,41 @@ func TestServe_RequestThatDoesNotEnd(t *testing.T) {
 
 // Clients that hang are cut off, so that others find room.
 func TestServe_ClientsThatHang(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, c, end := inBubble(t, newFake(Router{Name: "web", Role: "BACKUP"}))
-		var hung []net.Conn
-		for i := range maxConnections {
-			conn := p.dial()
-			hung = append(hung, conn)
-			if i%2 == 0 { // some begin to speak
-				go conn.Write([]byte("POST /v1/checks/haproxy/force HTTP/1.1\r\nHost: baton\r\nContent-Length: 70\r\n\r\n{"))
-			}
-		}
-		synctest.Wait()
-		if _, err := c.Status(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-		for _, conn := range hung {
-			conn.Close()
-		}
-	})
+	for what, words := range map[string]string{
+		"says nothing":     "",
+		"half a head":      "GET /v1/status HTTP/1.1\r\nHost: ba",
+		"half a body":      "POST /v1/checks/haproxy/force HTTP/1.1\r\nHost: baton\r\nContent-Length: 70\r\n\r\n{",
+		"unused body":      "POST /v1/checks/haproxy/run HTTP/1.1\r\nHost: baton\r\nContent-Length: 70\r\n\r\n{",
+		"does not read":    "GET /v1/status HTTP/1.1\r\nHost: baton\r\n\r\n",
+		"keeps connection": "keep",
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, c, end := inBubble(t, newFake(Router{Name: "web", Role: "BACKUP"}))
+				var hung []net.Conn
+				for range maxConnections {
+					conn := p.dial()
+					hung = append(hung, conn)
+					if words == "keep" {
+						go io.Copy(io.Discard, conn)
+						go conn.Write([]byte("GET /v1/status HTTP/1.1\r\nHost: baton\r\n\r\n"))
+					} else {
+						go conn.Write([]byte(words))
+					}
+				}
+				synctest.Wait()
+				if _, err := c.Status(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if err := end(); err != nil {
+					t.Error(err)
+				}
+				for _, conn := range hung {
+					conn.Close()
+				}
+			})
+		})
+	}
 }
 
 // Those who wait leave room for those who ask.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baton/health"
+	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -32,7 +33,7 @@ func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 func (d *daemon) Checks() []control.Check {
 	var list []control.Check
 	for _, r := range d.scheduler.Results() {
-		list = append(list, checkOf(r))
+		list = append(list, d.checkOf(r))
 	}
 	slices.SortFunc(list, func(a, b control.Check) int { return cmp.Compare(a.Name, b.Name) })
 	return list
@@ -40,21 +41,15 @@ func (d *daemon) Checks() []control.Check {
 
 // RunCheck runs a check now.
 func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, error) {
-	if err := d.known(name); err != nil {
-		return control.Check{}, err
-	}
 	r, err := d.scheduler.RunNow(ctx, name)
 	if err != nil {
 		return control.Check{}, err
 	}
-	return checkOf(r), nil
+	return d.checkOf(r), nil
 }
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
 func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.Check, error) {
-	if err := d.known(name); err != nil {
-		return control.Check{}, err
-	}
 	force := health.Force{Until: f.Until, Reason: f.Reason, By: by}
 	switch f.Verdict {
 	case "pass":
@@ -66,26 +61,17 @@ func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.C
 		return control.Check{}, err
 	}
 	r, _ := d.scheduler.Result(name)
-	return checkOf(r), nil
-}
-
-// known fails where there is no check of that name.
-func (d *daemon) known(check string) error {
-	if _, ok := d.scheduler.Result(check); ok {
-		return nil
-	}
-	err := control.Errorf(control.NotFound, "there is no check %q", check)
-	for _, c := range d.cfg.Checks {
-		err.Known = append(err.Known, c.Name)
-	}
-	return err
+	return d.checkOf(r), nil
 }
 
 // checkOf is a result as it is shown.
-func checkOf(r health.Result) control.Check {
+func (d *daemon) checkOf(r health.Result) control.Check {
 	c := control.Check{
 		Name: r.Check, Verdict: r.Verdict.String(), Since: r.Since, OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
 		Runs: r.Runs, At: r.At, Took: r.Took, Hung: r.Hung,
+	}
+	if i := slices.IndexFunc(d.cfg.Checks, func(c config.Check) bool { return c.Name == r.Check }); i >= 0 {
+		c.Interval = d.cfg.Checks[i].Interval
 	}
 	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(time.Now()) {
 		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: f.Until, Reason: f.Reason, By: f.By}

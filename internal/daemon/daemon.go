@@ -176,6 +176,8 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.everywhere = d.sequenceEverywhere()
+	d.published.publish(d.loop.node.status(poller.Now()))
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
 	d.loop.discard = d.links.discard
 	checks, err := d.host.checks(cfg)
@@ -234,7 +236,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	})
 	d.part("checks", d.scheduler.Run)
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
-	d.startEverywhere()
+	if d.everywhere != nil {
+		d.everywhere.Start(1, role.Transition{}, 0)
+	}
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
 	err := l.run()

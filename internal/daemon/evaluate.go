@@ -209,6 +209,7 @@ func (g *group) checkFault(check string) string {
 
 // vacant ends a hold early: a node that failed as master is better than none.
 func (g *group) vacant(now time.Duration, a vrrp.Action) {
+	g.node.stale = true // the status may name a master
 	if g.hold.Until() <= now {
 		return
 	}

@@ -127,7 +127,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince = now
 		if g.bound != nil {
-			g.bound.waited = false
+			g.bound.served = false
 		}
 	}
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last

@@ -26,14 +26,14 @@ func (d *daemon) services(c config.Router, r role.Router) services {
 	return s
 }
 
-// startEverywhere starts the services that run on every node.
-func (d *daemon) startEverywhere() {
+// sequenceEverywhere makes the sequence of the services that run on every node; nil
+// where there are none.
+func (d *daemon) sequenceEverywhere() *role.Sequence {
 	if len(d.cfg.Services) == 0 {
-		return
+		return nil
 	}
 	r := role.Router{Node: d.cfg.Node}
-	d.everywhere = role.NewSequence(role.Options{Router: r, Items: d.items(d.cfg.Services, r), Everywhere: true, Log: d.log})
-	d.everywhere.Start(1, role.Transition{}, 0)
+	return role.NewSequence(role.Options{Router: r, Items: d.items(d.cfg.Services, r), Everywhere: true, Log: d.log})
 }
 
 func (d *daemon) items(services []config.Service, r role.Router) []role.Item {

@@ -130,12 +130,17 @@ func (u *uplink) add(r *router) {
 func (u *uplink) heard(p link.Packet) {
 	r := u.byVRID[p.Src.Is6()][p.Payload[1]]
 	st := r.node.set.State(r.id)
-	if st.Master == r.follows || st.Role == vrrp.Master {
+	if st.Role == vrrp.Master {
+		return
+	}
+	if st.Master != r.shown { // also when it is the same as before a change of role, which forgets it
+		r.node.stale = true
+	}
+	if st.Master == r.follows {
 		return
 	}
 	another := st.Master.Addr != r.follows.Addr
 	r.follows = st.Master
-	r.node.stale = true
 	if another && st.Master.Addr.IsValid() {
 		r.master = st.Master
 		r.group.followMaster()
@@ -414,6 +419,9 @@ func (n *node) settle(now time.Duration) {
 	}
 	if n.stale {
 		n.stale = false
+		for _, r := range n.routers {
+			r.shown = n.set.State(r.id).Master
+		}
 		n.out.publish(n.status(now))
 	}
 }

@@ -42,7 +42,8 @@ type router struct {
 	on      bool       // addresses are, or may be, on this host
 	inPlace bool       // all of the newest Hold are
 	holds   uint64     // sequence of Hold: a new number announces again
-	follows vrrp.Rival // who is master elsewhere, as the services and the status know it
+	follows vrrp.Rival // who is master elsewhere, as the services know it
+	shown   vrrp.Rival // the same, as the newest status has it
 	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 

@@ -415,6 +415,50 @@ func TestHooks_AreToldOfMasterOnlyWithTheAddressesOn(t *testing.T) {
 	s.wantDone()
 }
 
+// A master is ready when its addresses are on, though nothing else changes then.
+func TestStatus_ReadyWithTheAddressesOn(t *testing.T) {
+	s := newStage(t, pair())
+	s.start()
+	s.advance(4 * time.Second)
+	if r := s.status.Routers[0]; r.Role != "MASTER" || r.Ready {
+		t.Errorf("published %s, ready %v, before the addresses are on", r.Role, r.Ready)
+	}
+	s.on("web")
+	if !s.status.Routers[0].Ready {
+		t.Error("not ready with the addresses on")
+	}
+}
+
+// Who is master is told as soon as it is known: in FAULT, after it, and when he is gone.
+func TestStatus_Master(t *testing.T) {
+	web := webRouter()
+	web.Track = []config.Track{track("haproxy", config.Fault, 0, config.Always)}
+	web.Preempt = false
+	s := newStage(t, pair(web))
+	want := func(role, master string) {
+		t.Helper()
+		if r := s.status.Routers[0]; r.Role != role || r.Master != master {
+			t.Errorf("published %s and master %q, want %s and %q", r.Role, r.Master, role, master)
+		}
+	}
+	s.verdict("haproxy", health.Pass, "")
+	s.master()
+	want("MASTER", "a")
+	s.verdict("haproxy", health.Fail, "")
+	want("FAULT", "")
+	s.hear(peerAddr, 190)
+	want("FAULT", "b")
+	s.verdict("haproxy", health.Pass, "")
+	want("BACKUP", "")
+	s.hear(peerAddr, 190)
+	want("BACKUP", "b")
+	s.verdict("haproxy", health.Fail, "")
+	s.hear(peerAddr, 190)
+	want("FAULT", "b")
+	s.advance(8 * time.Second)
+	want("FAULT", "")
+}
+
 func TestHooks_ARoleThatIsLostBeforeItsAddressesAreOnIsNotTold(t *testing.T) {
 	s := newStage(t, pair())
 	s.start()

@@ -137,6 +137,54 @@ func TestServices_FaultThatEnds(t *testing.T) {
 	}
 }
 
+// What is waited for is the old master, since this one took over: a fault that
+// comes and goes meanwhile does not shorten it.
+func TestServices_FaultDoesNotShortenPromoteAfter(t *testing.T) {
+	s := newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.advance(3300 * time.Millisecond) // master since 3.219s
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "")
+	s.wantDone("start services of web after 9.91875s")
+}
+
+// A fence has been there once the services are ready. If it were started again,
+// it would switch off a standby that is well.
+func TestServices_FencedOnce(t *testing.T) {
+	causes := map[string]func(*stage){
+		"a fault that ends": func(s *stage) {
+			s.verdict("osc", health.Fail, "connection refused")
+			s.verdict("osc", health.Pass, "")
+		},
+		"a service that does not stop": func(s *stage) {
+			s.n.leave(s.now)
+			s.report(role.StopFailed, "osc", "no")
+		},
+	}
+	for name, cause := range causes {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, served(false))
+			s.serving()
+			cause(s)
+			if s.asked.To != role.Master || s.asked.Takeover != "" {
+				t.Errorf("started again to %s after %q, want MASTER after nothing", s.asked.To, s.asked.Takeover)
+			}
+		})
+	}
+	t.Run("before they were ready", func(t *testing.T) {
+		s := newStage(t, served(false))
+		s.start()
+		s.verdict("osc", health.Pass, "")
+		s.advance(3300 * time.Millisecond)
+		causes["a fault that ends"](s)
+		if s.asked.Takeover != "silence" {
+			t.Errorf("started again after %q, want silence: nobody knows whether the fence was", s.asked.Takeover)
+		}
+	})
+}
+
 func TestServices_BetterMaster(t *testing.T) {
 	s := newStage(t, served(false))
 	s.serving()

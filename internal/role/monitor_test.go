@@ -117,6 +117,43 @@ func TestSequence_Monitor(t *testing.T) {
 			st.wants("3s 1 Ready", "8s 1 Died a: a died: it is stopped", "13s start a")
 			st.logs(1, `msg="service is back"`)
 		}},
+		{"a new start has all its tries", "a", revive, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(s)
+			st.actors["a"].fail("start", errors.New("exit 1"))
+			st.actors["a"].set(service.Failed)
+			st.at(30 * s) // the third try would be at 40s
+			st.Stop(2, backup, false)
+			st.actors["a"].fail("start", nil)
+			st.at(31 * s)
+			st.Start(3, master, 0)
+			st.at(32 * s)
+			st.wants("0s start a", "0s 1 Ready", "5s 1 Died a: a died: it is failed", "10s start a", "10s 1 Died a: a did not start: exit 1",
+				"20s start a", "20s 1 Died a: a did not start: exit 1", "30s stop a", "30s 2 Stopped", "31s start a", "31s 3 Ready")
+			st.actors["a"].set(service.Failed)
+			st.at(time.Minute)
+			st.wants("36s 3 Died a: a died: it is failed", "41s start a")
+			st.logs(2, `try="1 of 3"`)
+		}},
+		{"a death that is being looked into is not forgotten", "a*", revive, func(st *stage) {
+			st.actors["a"].take("status", s)
+			st.Begin() // it is watched from now on
+			st.at(s)
+			st.Start(1, master, 0)
+			st.at(10 * s)
+			st.actors["a"].set(service.Stopped)
+			st.at(10*s + 500*time.Millisecond)
+			st.Start(2, master, 0)
+			st.at(time.Minute)
+			st.wants("1s start a", "2s 1 Ready", "11.5s 2 Died a: a died: it is stopped", "16.5s start a", "17.5s 2 Ready")
+		}},
+		{"one that nobody can be asked about is nothing to log", "a", revive, func(st *stage) {
+			st.Start(1, master, 0)
+			st.at(s)
+			st.actors["a"].set(service.Unknown)
+			st.at(time.Hour)
+			st.logs(0, "WARN")
+		}},
 		{"a stop calls off bringing back", "a b", revive, func(st *stage) {
 			st.Start(1, master, 0)
 			st.at(s)
@@ -195,6 +232,18 @@ func TestSequence_Monitor(t *testing.T) {
 			st.wants("22s stop b")
 			st.actors["b"].set(service.Running) // a quiet while later it is stopped at once again
 			st.wants("1m0s stop b")
+			st.actors["b"].set(service.Running)
+			st.at(64 * s)
+			st.wants()
+			st.at(66 * s)
+			st.wants("1m5s stop b") // and not 20s later
+		}},
+		{"one that is left alone may come up", "a*", func(i map[string]*Item) { i["a"].AtStart = Leave }, func(st *stage) {
+			st.Stop(1, backup, false)
+			st.at(s)
+			st.actors["a"].set(service.Running)
+			st.at(time.Minute)
+			st.wants("0s 1 Stopped")
 		}},
 		{"one that others start and that does not stop", "a*", nil, func(st *stage) {
 			st.actors["a"].fail("stop", errors.New("no"))
@@ -205,6 +254,13 @@ func TestSequence_Monitor(t *testing.T) {
 			st.wants("0s 1 Stopped", "1s stop a", "6s stop a", "16s stop a") // no report: nobody waits for it
 			st.Stop(2, backup, false)
 			st.wants("30s stop a", "30s 2 StopFailed a: a did not stop: no")
+			st.Abandon()
+			st.at(39 * s)
+			st.wants("30s 2 Stopped", "35s stop a")
+			st.actors["a"].set(service.Stopped) // by hand
+			st.at(time.Minute)
+			st.Stop(3, backup, false)
+			st.wants("1m0s 3 Stopped")
 		}},
 		{"one that has failed is not stopped again", "a*", nil, func(st *stage) {
 			st.Stop(1, backup, false)
@@ -296,6 +352,9 @@ func TestSequence_Follow(t *testing.T) {
 			st.wants("1h0m0s follow redis lb2")
 		}},
 		{"demoted while nobody is there to follow, it is not demoted again", func(st *stage) {
+			st.Stop(8, backup, false)
+			st.Follow(Transition{Master: "lb2"})
+			st.wants("0s 8 Stopped", "0s follow redis lb2")
 			st.Start(1, master, 0)
 			st.at(s)
 			st.Stop(2, backup, false)
@@ -452,6 +511,7 @@ func TestSequence_Close(t *testing.T) {
 			if took := time.Since(st.start); took != 5*s {
 				t.Errorf("Close returned at %v, want 5s", took)
 			}
+			st.wants("0s start a", "0s 1 Ready", "1s stop a", "5s cut stop a") // and no report
 		})
 	})
 	t.Run("does not wait for what never returns", func(t *testing.T) {
@@ -509,6 +569,13 @@ func TestSequence_RandomHistories(t *testing.T) {
 			}
 			for n, step := range plan {
 				st.at(time.Since(st.start) + step.pause)
+				if n == len(plan)-1 { // what hangs would leave the end open
+					for _, a := range st.actors {
+						for _, verb := range []string{"start", "stop", "status", "follow"} {
+							a.take(verb, 0)
+						}
+					}
+				}
 				st.event(step.what)
 				switch step.what {
 				case "Start":
@@ -521,11 +588,6 @@ func TestSequence_RandomHistories(t *testing.T) {
 					st.actors["b"].set(service.Stopped)
 				default:
 					st.actors["c"].set(service.Running)
-				}
-			}
-			for _, a := range st.actors { // what hangs would leave the end open
-				for _, verb := range []string{"start", "stop", "status", "follow"} {
-					a.take(verb, 0)
 				}
 			}
 			st.at(time.Since(st.start) + time.Hour)

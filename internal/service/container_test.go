@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -243,29 +245,35 @@ func TestContainer_Watch(t *testing.T) {
 	n := watching(t, c.(Watcher))
 	eventually(t, "it watches", func() bool { return n.Load() == 1 })
 	nothing := func(*servicetest.Container) {}
+	e.Set("osc", "die", nothing)
+	eventually(t, "an event is told", func() bool { return n.Load() > 1 })
+	e.Disconnect()
+	eventually(t, "it is back", func() bool { return n.Load() > 2 })
+	e.Set("osc", "start", nothing)
+	eventually(t, "an event is told", func() bool { return n.Load() > 3 })
+}
+
+func TestEngine_Events(t *testing.T) {
+	e, c := fakeEngine(t, servicetest.Container{Name: "osc", Status: "running"})
+	var n atomic.Int32
+	events := func() error {
+		return c.(*container).engine.events(t.Context(), "osc", func() { n.Add(1) })
+	}
+	ended := background(events)
+	eventually(t, "it listens", func() bool { return n.Load() == 1 })
+	nothing := func(*servicetest.Container) {}
 	e.Set("osc", "exec_start: curl", nothing) // as its health check does all the time
 	e.Set("osc", "health_status: unhealthy", nothing)
-	eventually(t, "an event is told", func() bool { return n.Load() > 1 })
+	e.Set("osc", "exec_die", nothing)
 	e.Set("osc", "die", nothing)
-	eventually(t, "an event is told", func() bool { return n.Load() > 2 })
-	if n.Load() != 3 {
-		t.Errorf("told %d times", n.Load())
+	e.Disconnect()
+	if err := <-ended; err != io.EOF || n.Load() != 3 {
+		t.Errorf("told %d times; %v", n.Load(), err)
 	}
-	// A stream of nonsense, and one that ends: both are a change, and it comes back.
 	e.Instead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "{nonsense\n"+strings.Repeat("x", 2*maxEvent))
 	}))
-	e.Disconnect()
-	eventually(t, "the nonsense is told", func() bool { return n.Load() >= 5 })
-	e.Instead(nil)
-	before := n.Load()
-	eventually(t, "it is back", func() bool {
-		e.Set("osc", "start", nothing)
-		return n.Load() > before+2
-	})
-	before = n.Load()
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
+	if err := events(); !errors.Is(err, bufio.ErrTooLong) || n.Load() != 5 {
+		t.Errorf("told %d times; %v", n.Load(), err)
 	}
-	eventually(t, "the loss is told", func() bool { return n.Load() > before })
 }

@@ -92,18 +92,13 @@ func (s *Systemd) Unit(name string) Service {
 	return &unit{s, name}
 }
 
-// Close gives the connection up. What still waits for it fails.
+// Close gives the connection up, which ends with its context. What still waits for
+// it fails.
 func (s *Systemd) Close() {
 	s.mu.Lock()
 	s.cancel() // under the lock: after it nobody begins to dial
 	s.mu.Unlock()
 	s.dials.Wait()
-	s.mu.Lock()
-	b := s.bus
-	s.mu.Unlock()
-	if b != nil {
-		b.conn.Close()
-	}
 }
 
 // connect returns the connection, and makes it where there is none. It fails at
@@ -218,8 +213,8 @@ func (s *Systemd) greet(ctx context.Context, b *bus) error {
 		b.owner = owner
 		s.mu.Unlock()
 	}
-	if _, err := b.call(ctx, systemdPath, managerIface+".Subscribe"); err != nil {
-		return fmt.Errorf("subscribe to systemd's signals at %s: %w", s.socket(), err)
+	if err := b.subscribe(ctx); err != nil {
+		return s.silent(ctx, b, "subscribe to systemd's signals at", err)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package service
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -12,8 +14,12 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"baton/internal/lab"
 	"baton/internal/service/servicetest"
 )
+
+// Units can run in the hosts of a laboratory.
+var _ servicetest.Process = (*lab.Process)(nil)
 
 func TestUnit_Status(t *testing.T) {
 	type is struct{ active, sub, result string }
@@ -66,7 +72,7 @@ func TestUnit_Start(t *testing.T) {
 		"failed before": {was: "failed", is: "active (running)",
 			calls: []string{"ResetFailedUnit osc.service", "StartUnit osc.service replace"}},
 		"ends at once": {unit: servicetest.Unit{Active: "inactive", Sub: "dead"}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
-			err: "start osc.service: it ran and ended, it is inactive (dead): what ends by itself needs Type=oneshot and RemainAfterExit=yes"},
+			err: "start osc.service: it is inactive (dead) after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status osc.service"},
 		"restarts": {unit: servicetest.Unit{Active: "activating", Sub: "auto-restart"}, is: "activating (auto-restart)", calls: []string{"StartUnit osc.service replace"},
 			err: "start osc.service: it came up and died: activating (auto-restart); see journalctl -u osc.service"},
 		"fails": {unit: servicetest.Unit{Start: servicetest.Job{Result: "failed"}}, is: "failed (failed)", calls: []string{"StartUnit osc.service replace"},
@@ -76,7 +82,7 @@ func TestUnit_Start(t *testing.T) {
 		"dependency": {unit: servicetest.Unit{Start: servicetest.Job{Result: "dependency"}}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
 			err: "start osc.service: job dependency: a unit that it requires did not start; see systemctl list-dependencies osc.service"},
 		"condition": {unit: servicetest.Unit{Unmet: true}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
-			err: "start osc.service: one of its conditions does not hold; see systemctl status osc.service"},
+			err: "start osc.service: it is inactive (dead) after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status osc.service"},
 		"no such unit": {unit: servicetest.Unit{Load: "not-found"}, is: "inactive (dead)",
 			err: "start osc.service: no such unit: install it, or mend the name; after a change of its file: systemctl daemon-reload"},
 		"masked": {unit: servicetest.Unit{Load: "masked"}, is: "inactive (dead)", err: "start osc.service: masked: systemctl unmask osc.service"},
@@ -156,7 +162,9 @@ func TestUnit_StartEndsEarly(t *testing.T) {
 			return
 		}
 		if _, named := m.Body[0].(dbus.ObjectPath); named {
-			eventually(t, "the job's end is known", ended)
+			for !ended() && t.Context().Err() == nil {
+				runtime.Gosched()
+			}
 		}
 	})
 	err := s.Unit("osc.service").Start(in(t, 20*time.Second))
@@ -201,6 +209,16 @@ func TestUnit_Stop(t *testing.T) {
 	}
 }
 
+// It is unloaded between the question and the order.
+func TestUnit_StopUnloaded(t *testing.T) {
+	fake, s := fakeSystemd(t, servicetest.Unit{Name: "osc.service"})
+	fake.Set("osc.service", "active", "running", "")
+	fake.Refuse(dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit osc.service not loaded."}))
+	if err := s.Unit("osc.service").Stop(in(t, 10*time.Second)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A mount that is in use does not go away, whoever is killed.
 func TestUnit_StopFails(t *testing.T) {
 	fake, s := fakeSystemd(t, servicetest.Unit{Name: "data.mount", Sub: "mounted", Stop: servicetest.Job{Result: "failed"}})
@@ -215,9 +233,11 @@ func TestUnit_StopFails(t *testing.T) {
 func TestUnit_Process(t *testing.T) {
 	fake, s := fakeSystemd(t,
 		servicetest.Unit{Name: "good.service", Argv: []string{"sleep", "100"}},
+		// As a Java program ends; it is the stop that makes it fail.
+		servicetest.Unit{Name: "java.service", Argv: []string{"sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.02; done"}},
 		servicetest.Unit{Name: "stubborn.service", Argv: []string{"sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"}},
 	)
-	for _, name := range []string{"good.service", "stubborn.service"} {
+	for _, name := range []string{"good.service", "java.service", "stubborn.service"} {
 		u := s.Unit(name)
 		if err := u.Start(in(t, 10*time.Second)); err != nil {
 			t.Fatal(err)
@@ -232,7 +252,7 @@ func TestUnit_Process(t *testing.T) {
 			t.Errorf("%s is %+v", name, st)
 		}
 	}
-	if calls := fake.Calls(); calls[len(calls)-1] != "KillUnit stubborn.service all 9" {
+	if calls := fake.Calls(); !slices.Contains(calls, "KillUnit stubborn.service all 9") || slices.Contains(calls, "KillUnit java.service all 9") {
 		t.Errorf("calls %q", calls)
 	}
 }

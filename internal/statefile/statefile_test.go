@@ -52,19 +52,37 @@ func (r *roles) publish(routers ...control.Router) {
 
 func router(name, role string) control.Router { return control.Router{Name: name, Role: role} }
 
+// lockedBuffer is a log that can be read meanwhile.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // bench is a Writer that runs in a bubble, without a watcher unless start is set
 // before it runs.
 type bench struct {
 	*Writer
 	t      *testing.T
 	dir    string
-	log    *bytes.Buffer
+	log    *lockedBuffer
 	source *roles
 	end    func() error
 }
 
 func newBench(t *testing.T, routers ...control.Router) *bench {
-	b := &bench{t: t, dir: t.TempDir(), log: &bytes.Buffer{}, source: newRoles(routers...)}
+	b := &bench{t: t, dir: t.TempDir(), log: &lockedBuffer{}, source: newRoles(routers...)}
 	b.Writer = New(b.dir, nil, slog.New(slog.NewTextHandler(b.log, nil)))
 	return b
 }
@@ -125,7 +143,7 @@ func TestWriter_FollowsRoles(t *testing.T) {
 			t.Error(err)
 		}
 		b.nothing()
-		if b.log.Len() > 0 {
+		if b.log.String() != "" {
 			t.Errorf("log: %s", b.log)
 		}
 	})
@@ -204,11 +222,13 @@ func TestWriter_DiskFull(t *testing.T) {
 			t.Errorf("the old role is still there: %v", err)
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		if n := strings.Count(b.log.String(), "state files cannot be written"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, b.log)
 		}
 		must(t, os.Remove(block))
 		time.Sleep(longestRetry)
+		synctest.Wait()
 		b.want(map[string]string{"web": "BACKUP\n"})
 		if !strings.Contains(b.log.String(), "state files can be written again") {
 			t.Errorf("log: %s", b.log)

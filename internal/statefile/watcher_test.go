@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,9 +34,6 @@ func TestMain(m *testing.M) {
 				os.Exit(1)
 			}
 			return
-		case "test-policy":
-			policy()
-			return
 		}
 	}
 	os.Exit(m.Run())
@@ -46,21 +44,6 @@ func daemon(dir string) {
 	w := New(dir, []string{os.Args[0], "test-watcher"}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	fmt.Fprintln(os.Stderr, w.Run(context.Background(), newRoles(router("web", "MASTER"))))
 	os.Exit(1)
-}
-
-// policy prints the scheduling policies of this process's threads, once it is
-// ordinary.
-func policy() {
-	if err := becomeOrdinary(); err != nil {
-		fmt.Println(err)
-		return
-	}
-	threads, _ := os.ReadDir("/proc/self/task")
-	for _, th := range threads {
-		text, _ := os.ReadFile("/proc/self/task/" + th.Name() + "/stat")
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		fmt.Println("policy", fields[38])
-	}
 }
 
 // eventually polls a condition that another process brings about.
@@ -87,13 +70,13 @@ type victim struct {
 	said    chan string // what it and its watcher wrote, when both have ended
 }
 
-func newVictim(t *testing.T, dir string) *victim {
+func newVictim(t *testing.T, dir string, start func(*exec.Cmd) error) *victim {
 	t.Helper()
 	v := &victim{t: t, cmd: exec.Command(os.Args[0], "test-daemon", dir), said: make(chan string, 1)}
 	stderr, theirs, err := os.Pipe()
 	must(t, err)
 	v.cmd.Stderr = theirs
-	must(t, v.cmd.Start())
+	must(t, start(v.cmd))
 	theirs.Close()
 	t.Cleanup(func() { v.cmd.Process.Kill(); v.cmd.Wait() })
 	go func() {
@@ -113,6 +96,9 @@ func newVictim(t *testing.T, dir string) *victim {
 		v.watcher = find("test-watcher\x00" + v.folder)
 		return v.watcher != 0 && ignores(v.watcher, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	})
+	if sid, err := unix.Getsid(v.watcher); err != nil || sid != v.watcher {
+		t.Errorf("the watcher %d is in session %d, %v", v.watcher, sid, err)
+	}
 	t.Cleanup(func() {
 		if find("test-watcher\x00"+v.folder) == v.watcher {
 			syscall.Kill(v.watcher, syscall.SIGKILL)
@@ -176,7 +162,7 @@ func TestWatcher_DaemonKilled(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		t.Run(unix.SignalName(sig), func(t *testing.T) {
 			dir := t.TempDir()
-			v := newVictim(t, dir)
+			v := newVictim(t, dir, (*exec.Cmd).Start)
 			must(t, syscall.Kill(v.watcher, syscall.SIGTERM))
 			must(t, v.cmd.Process.Signal(sig))
 			v.cmd.Wait()
@@ -190,7 +176,7 @@ func TestWatcher_DaemonKilled(t *testing.T) {
 // has made.
 func TestWatcher_LeavesSuccessorAlone(t *testing.T) {
 	dir := t.TempDir()
-	v := newVictim(t, dir)
+	v := newVictim(t, dir, (*exec.Cmd).Start)
 	must(t, syscall.Kill(v.watcher, syscall.SIGSTOP))
 	must(t, v.cmd.Process.Kill())
 	v.cmd.Wait()
@@ -251,27 +237,50 @@ func TestWatcher_EndsWithDaemon(t *testing.T) {
 
 // A watcher is an ordinary process, with all of its threads, though the daemon
 // is not.
-func TestBecomeOrdinary(t *testing.T) {
-	type result struct {
-		out []byte
-		err error
-	}
-	results := make(chan result)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with its policy
-		var r result
-		if r.err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0); r.err == nil {
-			r.out, r.err = exec.Command(os.Args[0], "test-policy", "now").CombinedOutput()
+func TestWatcher_IsOrdinary(t *testing.T) {
+	dir := t.TempDir()
+	v := newVictim(t, dir, func(cmd *exec.Cmd) error {
+		started := make(chan error)
+		go func() {
+			runtime.LockOSThread() // for good: the thread ends with its policy
+			err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0)
+			if err == nil {
+				err = cmd.Start()
+			}
+			started <- err
+		}()
+		err := <-started
+		if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
+			t.Skip("needs the privilege for real-time scheduling")
 		}
-		results <- r
-	}()
-	r := <-results
-	if errors.Is(r.err, unix.EPERM) && os.Getenv("CI") == "" {
-		t.Skip("needs the privilege for real-time scheduling")
+		return err
+	})
+	if slices.Contains(policies(v.cmd.Process.Pid), unix.SCHED_NORMAL) {
+		t.Error("the daemon is ordinary, too")
 	}
-	if r.err != nil || !strings.Contains(string(r.out), "policy 0") || strings.ReplaceAll(string(r.out), "policy 0\n", "") != "" {
-		t.Errorf("%s, %v", r.out, r.err)
+	eventually(t, "each thread of the watcher is ordinary", func() bool {
+		p := policies(v.watcher)
+		return len(p) > 0 && !slices.Contains(p, unix.SCHED_RR)
+	})
+	must(t, v.cmd.Process.Kill())
+	v.cmd.Wait()
+	v.wait()
+	gone(t, dir)
+}
+
+// policies are the scheduling policies of a process's threads.
+func policies(pid int) []int {
+	var all []int
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range threads {
+		text, _ := os.ReadFile(path)
+		if fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])); len(fields) > 38 {
+			policy := 0
+			fmt.Sscan(fields[38], &policy)
+			all = append(all, policy)
+		}
 	}
+	return all
 }
 
 var _ Source = control.Daemon(nil)

@@ -25,7 +25,7 @@ const (
 	firstRetry   = time.Second
 	longestRetry = 30 * time.Second
 	// defaultTimeout bounds a request of a hook that has no limit.
-	defaultTimeout = 10 * time.Second
+	defaultTimeout = 5 * time.Second
 	// droppedEvery is how often the log says that events were dropped.
 	droppedEvery = time.Minute
 )
@@ -38,7 +38,7 @@ type Hook struct {
 	Headers map[string]string // secret
 	Token   string            // sent as a bearer token; secret; empty: none
 	Events  []string          // role, check, service: what it is told of; empty: of all
-	Timeout time.Duration     // of each request; 0: 10 s
+	Timeout time.Duration     // of each request; 0: 5 s
 	Retries int               // how often one event is tried again
 	TLS     TLS
 }
@@ -81,9 +81,9 @@ func (s *Sender) Tell(e Event) {
 	}
 }
 
-// Close gives each event that is queued one more try, one after the other, and
-// ends what is left with ctx. Its error says how many events were not delivered
-// then.
+// Close gives each event that is queued one more try, one after the other, until
+// one gets no answer, and ends what is left with ctx. Its error says how many
+// events were not delivered then.
 func (s *Sender) Close(ctx context.Context) error {
 	for _, h := range s.hooks {
 		h.close()
@@ -130,6 +130,7 @@ type hook struct {
 	dial    dialFunc
 	wake    chan struct{} // has one element when something is new
 	closing chan struct{} // closed by close
+	silent  bool          // the last try got no answer
 	left    int           // events that were not delivered since it was closed
 
 	mu      sync.Mutex
@@ -194,14 +195,16 @@ func (h *hook) next() (e event, ok bool) {
 
 // run delivers events in their order until it is closed, or ctx ends.
 func (h *hook) run(ctx context.Context) {
+	gone := false // the server, when the end of baton must not wait for it
 	for {
 		e, ok := h.next()
 		switch {
-		case ok && ctx.Err() != nil:
+		case ok && (gone || ctx.Err() != nil):
 			h.left++
 		case ok:
 			if !h.deliver(ctx, e) && h.isClosing() {
 				h.left++
+				gone = h.silent
 			}
 		default:
 			select {

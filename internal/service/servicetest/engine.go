@@ -239,11 +239,11 @@ func (e *Engine) stream(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	at, more, cut := len(e.events), e.more, e.cut
 	e.mu.Unlock()
-	for out.Flush() == nil {
+	for last := false; out.Flush() == nil && !last; {
 		select {
 		case <-more:
 		case <-cut:
-			return
+			last = true // what came before it is still sent
 		case <-r.Context().Done():
 			return
 		}
@@ -251,8 +251,10 @@ func (e *Engine) stream(w http.ResponseWriter, r *http.Request) {
 		lines := e.events[at:]
 		at, more = len(e.events), e.more
 		e.mu.Unlock()
-		if _, err := fmt.Fprintln(w, strings.Join(lines, "\n")); err != nil {
-			return
+		for _, line := range lines {
+			if _, err := fmt.Fprintln(w, line); err != nil {
+				return
+			}
 		}
 	}
 }

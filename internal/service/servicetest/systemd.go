@@ -44,6 +44,7 @@ type Systemd struct {
 	launch  func(argv []string) (Process, error)
 	units   map[string]*unit
 	conns   map[*dbus.Conn]io.Closer
+	heard   map[*dbus.Conn]bool // where somebody has subscribed to signals
 	calls   []string
 	lastJob uint32
 	deaf    chan struct{} // not nil: calls wait until it is closed
@@ -56,7 +57,7 @@ type Systemd struct {
 func NewSystemd(dir string) (*Systemd, error) {
 	s := &Systemd{
 		socket: filepath.Join(dir, "systemd.sock"), launch: launch,
-		units: map[string]*unit{}, conns: map[*dbus.Conn]io.Closer{}, closed: make(chan struct{}),
+		units: map[string]*unit{}, conns: map[*dbus.Conn]io.Closer{}, heard: map[*dbus.Conn]bool{}, closed: make(chan struct{}),
 	}
 	return s, s.Up()
 }
@@ -232,7 +233,7 @@ func (s *Systemd) adopt(c *dbus.Conn, closer io.Closer) {
 
 func (s *Systemd) export(c *dbus.Conn) error {
 	return errors.Join(
-		c.Export(manager{s}, systemdPath, managerIface),
+		c.Export(manager{s, c}, systemdPath, managerIface),
 		c.ExportSubtree(properties{s}, systemdPath+"/unit", propsIface),
 	)
 }
@@ -308,7 +309,10 @@ func (peer) RemoveMatch(string) *dbus.Error            { return nil }
 func (peer) GetNameOwner(string) (string, *dbus.Error) { return owner, nil }
 
 // manager is org.freedesktop.systemd1.Manager.
-type manager struct{ s *Systemd }
+type manager struct {
+	s *Systemd
+	c *dbus.Conn
+}
 
 // properties are those of the units.
 type properties struct{ s *Systemd }
@@ -324,6 +328,9 @@ type listed struct {
 
 func (m manager) Subscribe() *dbus.Error {
 	m.s.obey()
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	m.s.heard[m.c] = true
 	return nil
 }
 
@@ -434,12 +441,14 @@ func (s *Systemd) order(words ...string) *dbus.Error {
 	return s.refuse
 }
 
-// emit sends a signal to all. s.mu is held by nobody who sends messages itself.
+// emit sends a signal to all who have subscribed.
 func (s *Systemd) emit(path dbus.ObjectPath, name string, body ...any) {
 	s.mu.Lock()
 	var conns []*dbus.Conn
 	for c := range s.conns {
-		conns = append(conns, c)
+		if s.heard[c] {
+			conns = append(conns, c)
+		}
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
