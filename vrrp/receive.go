@@ -48,8 +48,8 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		if r.left.Addr.IsValid() {
 			return // the skew runs already: a flood of them must not put it off
 		}
-		if r.master.Addr.IsValid() && r.master.Addr != rival.Addr {
-			r.otherLeft(now)
+		if other := r.peers.beside(r, now, rival.Addr); other != nil {
+			r.otherLeft(other)
 			return
 		}
 		r.left, r.leftAt = rival, now
@@ -76,14 +76,14 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 	}
 }
 
-// otherLeft is priority 0 from one that is not the master we hear: a node that
-// cannot see that master has tried to be one beside it, and gave up. Section 6.4.2
-// starts the skew whoever it is, and then the next backup becomes master for a
-// moment each time. The master is heard within its interval, and only when it is
-// not does the skew begin.
-func (r *router) otherLeft(now time.Duration) {
+// otherLeft is priority 0 from one of two masters that do not hear each other.
+// Section 6.4.2 starts the skew whoever it is, and then the next backup becomes
+// master for a moment beside the other one. That one is heard within its interval,
+// and only when it is not does the skew begin.
+func (r *router) otherLeft(other *Peer) {
+	r.master, r.masterAt = Rival{Addr: other.Addr, Priority: other.Priority}, other.LastHeard
 	if !r.ready {
-		r.timer = min(r.timer, max(now, r.masterAt+r.masterInterval)+r.skew(r.priority, r.masterInterval))
+		r.timer = min(r.timer, other.LastHeard+other.Interval+r.skew(r.priority, r.masterInterval))
 	}
 }
 
