@@ -214,10 +214,17 @@ func TestHostile_ProcessTable(t *testing.T) {
 	c.Routers[0].More = strings.Replace(c.Routers[0].More, "track: {", "track: {chk: fault, ", 1)
 	setHealthy(t, s, "a", true)
 	setHealthy(t, s, "b", true)
-	h := besiege(t, s, c, nil)
-	must(t, os.Chmod(filepath.Dir(filepath.Dir(h.a.Dir)), 0o755)) // nobody runs in the folder of the configuration
+	h := besiege(t, s, c, map[string]string{"a": "GOMAXPROCS=64"}) // a large host, which takes more threads as it has more to do
+	must(t, os.Chmod(filepath.Dir(filepath.Dir(h.a.Dir)), 0o755))  // nobody runs in the folder of the configuration
 	verdicts(t, h.a, "pass", wordless(want))
 	free := fillTable(t, h.a)
+	var clients []*lab.Process
+	for range 40 {
+		clients = append(clients, batonOn(t, h.a, "checks"))
+	}
+	for _, p := range clients {
+		said(t, p, 0, "command-0")
+	}
 	verdicts(t, h.a, "fail", want)
 	time.Sleep(2 * time.Second) // further runs
 	if n := len(h.a.Changes()) + len(h.b.Changes()); n != h.told {
