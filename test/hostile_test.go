@@ -160,7 +160,7 @@ func TestHostile_Servers(t *testing.T) {
 		verdicts(t, n, "pass", map[string]string{"forever": "200"})
 	}
 	verdicts(t, h.a, "fail", map[string]string{"unit": "/run/no-such-bus"})
-	verdicts(t, h.b, "fail", map[string]string{"unit": "no answer"})
+	verdicts(t, h.b, "fail", map[string]string{"unit": "bus: it does not answer"})
 	h.stood()
 }
 
