@@ -44,8 +44,9 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 // Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
 // the CPU they take, in percent of one core: cpu%, children included. In
 // "haproxy" the other side, which HAProxy would do, is in it too; the server of
-// "http" and "tcp" is a process of its own, which is not counted. In "missing" each
-// run must look through all processes of this host.
+// "http" and "tcp" is a process of its own, which is not counted; what the kernel
+// does for both ends of the loopback is. In "missing" each run must look through
+// all processes of this host.
 func Benchmark500Checks(b *testing.B) {
 	self, err := os.Executable()
 	if err != nil {

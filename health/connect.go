@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,8 +55,8 @@ type endpoint struct {
 	dialer  net.Dialer
 }
 
-func newEndpoint(network, address string, tls *tlsClient) endpoint {
-	return endpoint{network, address, tls, net.Dialer{
+func newEndpoint(network, address string, secure *tlsClient) endpoint {
+	return endpoint{network, address, secure, net.Dialer{
 		Resolver:  &net.Resolver{PreferGo: true}, // the C library's waits for no context
 		KeepAlive: -1,                            // each run asks, which shows more
 	}}
@@ -64,17 +65,23 @@ func newEndpoint(network, address string, tls *tlsClient) endpoint {
 // connect connects, and speaks TLS where it is to. Where conn is nil, the Answer
 // says why.
 func (e *endpoint) connect(ctx context.Context) (conn net.Conn, a Answer) {
+	var config *tls.Config
+	if e.tls != nil { // what cannot be read need not trouble the server
+		if config, a = e.tls.read(); config == nil {
+			return nil, a
+		}
+	}
 	conn, err := e.dialer.DialContext(ctx, e.network, e.address)
 	if err != nil {
 		return nil, e.unreachable(err)
 	}
-	if e.tls == nil {
+	if config == nil {
 		return conn, Answer{}
 	}
-	secure, a := e.tls.handshake(ctx, conn, e.address)
-	if secure == nil {
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, a
+		return nil, e.tls.refused(e.address, err)
 	}
 	return secure, Answer{}
 }

@@ -65,25 +65,27 @@ func TestConnection(t *testing.T) {
 	fakeAt(t, "tcp", "127.0.0.1:5672", sink)
 	fakeAt(t, "tcp", "[::1]:5671", sink)
 	fakeAt(t, "tcp", "127.0.0.1:3306", sink)
-	four := startWorker(t, "nova-scheduler", "127.0.0.1:5672", 0)
-	six := startWorker(t, "nova-conductor", "[::1]:5671", 0)
-	mapped := startWorker(t, "nova-mapped", "[::ffff:127.0.0.1]:5672", 0)
-	startWorker(t, "nova-database", "127.0.0.1:3306", 0)
-	idle := startWorker(t, "nova-idle", "nothing", 0)
-	one, two := startWorker(t, "nova-twice", "nothing", 0), startWorker(t, "nova-twice", "127.0.0.1:5672", 0)
+	// A name of their own: all processes of the host are looked at.
+	own := func(name string) string { return fmt.Sprintf("nova-%s-%d", name, os.Getpid()) }
+	four := startWorker(t, own("scheduler"), "127.0.0.1:5672", 0)
+	six := startWorker(t, own("conductor"), "[::1]:5671", 0)
+	mapped := startWorker(t, own("mapped"), "[::ffff:127.0.0.1]:5672", 0)
+	startWorker(t, own("database"), "127.0.0.1:3306", 0)
+	idle := startWorker(t, own("idle"), "nothing", 0)
+	one, two := startWorker(t, own("twice"), "nothing", 0), startWorker(t, own("twice"), "127.0.0.1:5672", 0)
 	amqp := []int{5672, 5671}
 	const lost = "it runs but has lost its server: is that reachable from here?"
 	tests := map[string]struct {
 		processes Processes
 		want      Answer
 	}{
-		"IPv4":         {Processes{Name: "nova-scheduler", Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf("nova-scheduler (pid %d) is connected to 127.0.0.1:5672", four)}},
-		"IPv6":         {Processes{Name: "nova-conductor", Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf("nova-conductor (pid %d) is connected to [::1]:5671", six)}},
-		"mapped":       {Processes{Name: "nova-mapped", Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf("nova-mapped (pid %d) is connected to 127.0.0.1:5672", mapped)}},
-		"one of them":  {Processes{Name: "nova-twice", Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf("nova-twice (pid %d) is connected to 127.0.0.1:5672", two)}},
-		"none of them": {Processes{Name: "nova-twice", Ports: []int{5671}}, Answer{Text: fmt.Sprintf("nova-twice (pids %d, %d) has no connection to port 5671", one, two), Hint: lost}},
-		"another port": {Processes{Name: "nova-idle", Ports: amqp}, Answer{Text: fmt.Sprintf("nova-idle (pid %d) has no connection to port 5672 or 5671", idle), Hint: lost}},
-		"does not run": {Processes{Name: "nova-none", Ports: amqp}, Answer{Text: "nova-none does not run"}},
+		"IPv4":         {Processes{Name: own("scheduler"), Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf(own("scheduler")+" (pid %d) is connected to 127.0.0.1:5672", four)}},
+		"IPv6":         {Processes{Name: own("conductor"), Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf(own("conductor")+" (pid %d) is connected to [::1]:5671", six)}},
+		"mapped":       {Processes{Name: own("mapped"), Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf(own("mapped")+" (pid %d) is connected to 127.0.0.1:5672", mapped)}},
+		"one of them":  {Processes{Name: own("twice"), Ports: amqp}, Answer{OK: true, Text: fmt.Sprintf(own("twice")+" (pid %d) is connected to 127.0.0.1:5672", two)}},
+		"none of them": {Processes{Name: own("twice"), Ports: []int{5671}}, Answer{Text: fmt.Sprintf(own("twice")+" (pids %d, %d) has no connection to port 5671", one, two), Hint: lost}},
+		"another port": {Processes{Name: own("idle"), Ports: amqp}, Answer{Text: fmt.Sprintf(own("idle")+" (pid %d) has no connection to port 5672 or 5671", idle), Hint: lost}},
+		"does not run": {Processes{Name: own("none"), Ports: amqp}, Answer{Text: own("none") + " does not run"}},
 		"no PID file":  {Processes{PIDFile: "/nonexistent", Ports: amqp}, Answer{Text: "read the pid file: stat /nonexistent: no such file or directory", Hint: "pid_file must name a file that the process writes its pid to"}},
 	}
 	for name, tt := range tests {
@@ -119,10 +121,10 @@ func TestConnection_Others(t *testing.T) {
 	must(t, err)
 	in, err := l.Accept()
 	must(t, err)
-	defer in.Close()
 	expect(true)
-	must(t, out.Close()) // FIN-WAIT: the other side, whose remote port is another, is not closed
-	expect(false)
+	must(t, in.Close()) // the other end is left in CLOSE-WAIT
+	eventually(t, "the connection is none any more", func() bool { return !probeIn(t, p, time.Hour).OK })
+	out.Close()
 }
 
 func pidFile(t *testing.T, pid int) string {
@@ -165,7 +167,8 @@ func TestConnection_NotAllowed(t *testing.T) {
 	runtime.LockOSThread() // the thread's death is the parent's
 	defer runtime.UnlockOSThread()
 	fakeAt(t, "tcp", "127.0.0.1:5672", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	pid := startWorker(t, "nova-scheduler", "127.0.0.1:5672", 0)
+	name := fmt.Sprintf("nova-scheduler-%d", os.Getpid())
+	pid := startWorker(t, name, "127.0.0.1:5672", 0)
 	answer := make(chan Answer)
 	go func() {
 		runtime.LockOSThread() // not unlocked: the thread, which may do nothing now, ends
@@ -176,7 +179,7 @@ func TestConnection_NotAllowed(t *testing.T) {
 		if err := unix.Setfsuid(65534); err != nil {
 			t.Error(err)
 		}
-		answer <- NewConnectionProbe(NewProcessTable(), Processes{Name: "nova-scheduler", Ports: []int{5672}}).Probe(context.Background())
+		answer <- NewConnectionProbe(NewProcessTable(), Processes{Name: name, Ports: []int{5672}}).Probe(context.Background())
 	}()
 	want := Answer{Text: fmt.Sprintf("look at the sockets of process %d: permission denied", pid), Hint: mayLook}
 	if got := <-answer; got != want {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,39 @@ func TestFileProbe_Watch(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// The maintenance switch: only what becomes of the name counts.
+func TestFileProbe_WatchAbsent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "maintenance")
+	p := NewFileProbe(NewInotify(), File{path, FileAbsent})
+	told := watching(t, p)
+	told() // that it watches
+	for _, ok := range []bool{false, true, false} {
+		var err error
+		if ok {
+			err = os.Remove(path)
+		} else {
+			err = os.WriteFile(path, nil, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		told()
+		if a := p.Probe(t.Context()); a.OK != ok {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// A folder is watched before those in it, so that none is missed that comes
+// meanwhile.
+func TestFileProbe_Objects(t *testing.T) {
+	p := &fileProbe{File: File{Path: "/run/lb//n", Want: FileNumber}}
+	want := []object{{"/", "run"}, {"/run", "lb"}, {"/run/lb", "n"}, {"/run/lb/n", ""}}
+	if got := p.objects(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -88,6 +88,9 @@ func TestScheduler_ForceUnknown(t *testing.T) {
 		}
 		w.until(5 * time.Second)
 		w.end(t)
+		if strings.Contains(w.log.String(), "forced verdict ends") {
+			t.Errorf("what was not forced ended: %s", w.log.String())
+		}
 		w.expect(t, "1.5s c unknown to pass after 0: forced to pass until 01:00:01", "2.5s c pass to unknown after 0: no longer forced to pass: stopped")
 	})
 }

@@ -239,7 +239,7 @@ func TestHTTP_Keep(t *testing.T) {
 	expect(p, true, 1)
 	expect(p, true, 1)
 
-	// A run that is told to end does not leave a connection whose deadline passes.
+	// A run that is told to end does no harm to the next.
 	p = newProbe("/ok")
 	expect(p, true, 1)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -121,7 +121,7 @@ func TestPing_Many(t *testing.T) {
 }
 
 // fakeHost answers echo requests in place of the peer's kernel, as answer says.
-func fakeHost(t *testing.T, p *peer, answer func(n int, e *icmp.Echo) []icmp.Echo) {
+func fakeHost(t *testing.T, p *peer, answer func(n int, e *icmp.Echo) []icmp.Message) {
 	var conn net.PacketConn
 	p.do(t, func() {
 		must(t, writeSysctl("net/ipv4/icmp_echo_ignore_all", "1"))
@@ -144,8 +144,8 @@ func fakeHost(t *testing.T, p *peer, answer func(n int, e *icmp.Echo) []icmp.Ech
 				continue
 			}
 			n++
-			for _, e := range answer(n, m.Body.(*icmp.Echo)) {
-				b, _ := (&icmp.Message{Type: ipv4.ICMPTypeEchoReply, Body: &e}).Marshal(nil)
+			for _, m := range answer(n, m.Body.(*icmp.Echo)) {
+				b, _ := m.Marshal(nil)
 				_, _ = conn.WriteTo(b, from)
 			}
 		}
@@ -153,21 +153,39 @@ func fakeHost(t *testing.T, p *peer, answer func(n int, e *icmp.Echo) []icmp.Ech
 }
 
 func TestPing_Replies(t *testing.T) {
+	echo := func(id, seq int, data []byte) icmp.Message {
+		return icmp.Message{Type: ipv4.ICMPTypeEchoReply, Body: &icmp.Echo{ID: id, Seq: seq, Data: data}}
+	}
+	about, err := (&ipv4.Header{Version: 4, Len: 20, TotalLen: 84, TTL: 64, Protocol: 1, Src: net.IPv4(10, 0, 0, 1), Dst: net.IPv4(10, 0, 0, 2)}).Marshal()
+	must(t, err)
+	refusal := icmp.Message{Type: ipv4.ICMPTypeDestinationUnreachable, Code: 1, Body: &icmp.DstUnreach{Data: append(about, 8, 0, 0, 0, 0, 0, 0, 0)}}
 	tests := map[string]struct {
-		want   bool
-		answer func(n int, e *icmp.Echo) []icmp.Echo
+		want   string
+		answer func(n int, e *icmp.Echo) []icmp.Message
 	}{
-		"the first is lost": {true, func(n int, e *icmp.Echo) []icmp.Echo {
+		"the first is lost": {"reply from 10.0.0.2", func(n int, e *icmp.Echo) []icmp.Message {
 			if n == 1 {
 				return nil
 			}
-			return []icmp.Echo{*e}
+			return []icmp.Message{echo(e.ID, e.Seq, e.Data)}
 		}},
-		"another's": {false, func(_ int, e *icmp.Echo) []icmp.Echo {
-			return []icmp.Echo{{ID: e.ID + 1, Seq: e.Seq, Data: e.Data}, {ID: e.ID, Seq: e.Seq, Data: make([]byte, 56)}, {ID: e.ID, Seq: e.Seq}}
+		"the first is refused": {"reply from 10.0.0.2", func(n int, e *icmp.Echo) []icmp.Message {
+			if n == 1 {
+				return []icmp.Message{refusal}
+			}
+			return []icmp.Message{echo(e.ID, e.Seq, e.Data)}
 		}},
-		"another's, then ours": {true, func(_ int, e *icmp.Echo) []icmp.Echo {
-			return []icmp.Echo{{ID: e.ID + 1, Seq: e.Seq, Data: e.Data}, *e}
+		"the second is lost": {"ping 10.0.0.2: no route to host", func(n int, e *icmp.Echo) []icmp.Message {
+			if n == 1 {
+				return []icmp.Message{refusal}
+			}
+			return nil
+		}},
+		"another's": {"ping 10.0.0.2: no reply", func(_ int, e *icmp.Echo) []icmp.Message {
+			return []icmp.Message{echo(e.ID+1, e.Seq, e.Data), echo(e.ID, e.Seq, make([]byte, 56)), echo(e.ID, e.Seq, nil)}
+		}},
+		"another's, then ours": {"reply from 10.0.0.2", func(_ int, e *icmp.Echo) []icmp.Message {
+			return []icmp.Message{echo(e.ID+1, e.Seq, e.Data), echo(e.ID, e.Seq, e.Data)}
 		}},
 	}
 	if !inNamespace(t) {
@@ -179,7 +197,7 @@ func TestPing_Replies(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			fakeHost(t, p, tt.answer)
-			if a := probeIn(t, NewPingProbe(Ping{Address: addr("10.0.0.2")}), time.Second); a.OK != tt.want {
+			if a := probeIn(t, NewPingProbe(Ping{Address: addr("10.0.0.2")}), time.Second); a.Text != tt.want {
 				t.Error(a)
 			}
 		})

@@ -7,23 +7,26 @@ import (
 )
 
 // NewServiceProbe asks the manager of a service: it passes while the service is
-// Running. Anything else is a failure, one that nobody can tell about included.
+// Running. Anything else is a failure. That nobody can tell is one when it comes
+// twice in a row: a manager that is executed anew is away for a moment.
 // what names it in the answer's text, as in "unit osc.service". Where the service
 // knows of its changes, the probe is a Watcher.
 func NewServiceProbe(s service.Service, what string) Probe {
-	p := serviceProbe{s, what}
+	p := &serviceProbe{service: s, what: what}
 	if w, ok := s.(service.Watcher); ok {
 		return watchedService{p, w}
 	}
 	return p
 }
 
+// serviceProbe is asked by one goroutine at a time.
 type serviceProbe struct {
 	service service.Service
 	what    string
+	unknown bool // the last answer was that nobody can tell
 }
 
-func (p serviceProbe) Probe(ctx context.Context) Answer {
+func (p *serviceProbe) Probe(ctx context.Context) Answer {
 	st := p.service.Status(ctx)
 	a := Answer{OK: st.State == service.Running, Text: p.what + ": " + st.Text}
 	if st.Text == "" {
@@ -32,11 +35,14 @@ func (p serviceProbe) Probe(ctx context.Context) Answer {
 	if !a.OK {
 		a.Hint = st.Hint
 	}
+	unknown := st.State == service.Unknown
+	a.None = unknown && !p.unknown
+	p.unknown = unknown
 	return a
 }
 
 type watchedService struct {
-	serviceProbe
+	*serviceProbe
 	watcher service.Watcher
 }
 

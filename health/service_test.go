@@ -33,7 +33,7 @@ func TestServiceProbe(t *testing.T) {
 		"stopping": {service.Status{State: service.Stopping, Text: "deactivating (stop)"}, Answer{Text: "unit osc.service: deactivating (stop)"}},
 		"stopped":  {service.Status{State: service.Stopped, Text: "masked", Hint: "systemctl unmask osc.service"}, Answer{Text: "unit osc.service: masked", Hint: "systemctl unmask osc.service"}},
 		"failed":   {service.Status{State: service.Failed, Text: "failed: oom-kill", Hint: "journalctl"}, Answer{Text: "unit osc.service: failed: oom-kill", Hint: "journalctl"}},
-		"unknown":  {service.Status{State: service.Unknown, Text: "systemd does not answer", Hint: "dmesg"}, Answer{Text: "unit osc.service: systemd does not answer", Hint: "dmesg"}},
+		"unknown":  {service.Status{State: service.Unknown, Text: "systemd does not answer", Hint: "dmesg"}, Answer{Text: "unit osc.service: systemd does not answer", Hint: "dmesg", None: true}},
 		"no words": {service.Status{State: service.Failed}, Answer{Text: "unit osc.service is failed"}},
 	}
 	for name, tt := range tests {
@@ -43,6 +43,24 @@ func TestServiceProbe(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A manager that is away for a moment is no failure, and one that stays away is.
+func TestServiceProbe_Unknown(t *testing.T) {
+	var is standIn
+	p := NewServiceProbe(&is, "x")
+	for i, tt := range []struct {
+		state    service.State
+		ok, none bool
+	}{
+		{service.Unknown, false, true}, {service.Unknown, false, false}, {service.Unknown, false, false},
+		{service.Running, true, false}, {service.Unknown, false, true}, {service.Stopped, false, false}, {service.Unknown, false, true},
+	} {
+		is.State = tt.state
+		if a := p.Probe(t.Context()); a.OK != tt.ok || a.None != tt.none {
+			t.Errorf("%d: %s: %+v", i, tt.state, a)
+		}
 	}
 }
 

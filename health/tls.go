@@ -1,7 +1,6 @@
 package health
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -112,22 +111,17 @@ func (c *tlsClient) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// handshake speaks TLS on conn, which is connected to address. Where the result
-// is nil, the Answer says why.
-func (c *tlsClient) handshake(ctx context.Context, conn net.Conn, address string) (*tls.Conn, Answer) {
+// read is load, with what to say where that fails: then there is no configuration.
+func (c *tlsClient) read() (*tls.Config, Answer) {
 	config, err := c.load()
-	if err != nil {
-		a := Answer{Text: err.Error(), Hint: "the file is read again at each run: no reload is needed"}
-		if errors.Is(err, fs.ErrPermission) {
-			a.Hint = "baton must be allowed to read it"
-		}
-		return nil, a
+	if err == nil {
+		return config, Answer{}
 	}
-	secure := tls.Client(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, c.refused(address, err)
+	a := Answer{Text: err.Error(), Hint: "the file is read again at each run: no reload is needed"}
+	if errors.Is(err, fs.ErrPermission) {
+		a.Hint = "baton must be allowed to read it"
 	}
-	return secure, Answer{}
+	return nil, a
 }
 
 // refused is the failure of a handshake, with what can be done about it.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -199,6 +200,9 @@ func TestTLS_Renewed(t *testing.T) {
 		if a := probeIn(t, p, time.Minute); a.OK != ok {
 			t.Error(a)
 		}
+		for end := time.Now().Add(5 * time.Second); count.Load()-before < connections && time.Now().Before(end); {
+			runtime.Gosched() // the server counts a connection that the client has given up already
+		}
 		if n := count.Load() - before; n != connections {
 			t.Errorf("made %d connections, want %d", n, connections)
 		}
@@ -216,7 +220,7 @@ func TestTLS_Renewed(t *testing.T) {
 	change(ca.cert)
 	expect(true, 1)
 	must(t, os.Remove(file))
-	expect(false, 1)
+	expect(false, 0)
 	change(ca.cert)
 	expect(true, 1)
 }

@@ -54,6 +54,7 @@ func (g *galera) check(t *testing.T, args ...string) result {
 }
 
 func TestCheckGalera_Real(t *testing.T) {
+	t.Parallel()
 	g := startGalera(t)
 	const synced = "Primary, 1 member, Synced\n"
 
@@ -119,7 +120,10 @@ func TestCheckGalera_Real(t *testing.T) {
 	})
 	t.Run("stopped", func(t *testing.T) {
 		g.server.kill()
-		g.check(t).expect(t, 1, g.socket+" cannot be connected to: ERROR 2002 ")
+		eventually(t, "nobody listens any more", func() (bool, string) {
+			r := g.check(t)
+			return r.exit == 1 && strings.HasPrefix(r.stdout, g.socket+" cannot be connected to: ERROR 2002 "), r.stdout
+		})
 		g.check(t, "--majority").expect(t, 0, "no opinion: "+g.socket+" cannot be connected to: ERROR 2002 ")
 		g.sandbox.run(t, "", nil, "check-galera", "--port", "3306").expect(t, 1, "127.0.0.1:3306 cannot be connected to")
 		g.sandbox.run(t, "", nil, "check-galera", "--port", "3306", "--majority").expect(t, 0, "no opinion: 127.0.0.1:3306 cannot")

@@ -63,6 +63,7 @@ func (r *rabbit) check(t *testing.T, args ...string) result {
 
 // Two members. It takes long to start them, so all that needs them is here.
 func TestCheckRabbitMQ_Real(t *testing.T) {
+	t.Parallel()
 	s := newSandbox(t)
 	home := t.TempDir()
 	write(t, home, ".erlang.cookie", "SANDBOX", 0o400)

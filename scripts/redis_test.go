@@ -39,6 +39,7 @@ func redisCommand(t *testing.T, s *sandbox, port int, words ...string) string {
 }
 
 func TestCheckRedis_Real(t *testing.T) {
+	t.Parallel()
 	s := newSandbox(t)
 	socket := filepath.Join(shortDir(t), "redis.sock")
 	master := startRedis(t, s, 6379, "--unixsocket", socket, "--unixsocketperm", "700")
@@ -116,7 +117,10 @@ func TestCheckRedis_Real(t *testing.T) {
 	})
 	t.Run("the master dies", func(t *testing.T) {
 		master.kill()
-		checkRedis(t, s, 6379).expect(t, 1, "127.0.0.1:6379: connection refused: Redis does not run")
+		eventually(t, "nobody listens any more", func() (bool, string) {
+			r := checkRedis(t, s, 6379)
+			return r.exit == 1 && strings.HasPrefix(r.stdout, "127.0.0.1:6379: connection refused: Redis does not run"), r.stdout
+		})
 		s.run(t, "", redisEnv, "check-redis", "--socket", socket).expect(t, 1, socket+": connection refused: Redis does not run")
 		eventually(t, "the replica knows it, and can be promoted", func() (bool, string) {
 			r := checkRedis(t, s, 6380, "--promotable")
@@ -142,7 +146,7 @@ func TestCheckRedis_TLS(t *testing.T) {
 	tls := []string{"--tls", "--cert", cert, "--key", cert + ".key"}
 	checkRedis(t, s, 6390, append(tls, "--ca", cert)...).expect(t, 0, "master, version ")
 	checkRedis(t, s, 6390, append(tls, "--ca", foreign)...).expect(t, 2, "certificate")
-	s.run(t, dir, append(redisEnv, "CREDENTIALS_DIRECTORY="+dir), "check-redis", "--timeout=5", "--port=6390", "--tls",
+	s.run(t, "", append(redisEnv, "CREDENTIALS_DIRECTORY="+dir), "check-redis", "--timeout=5", "--port=6390", "--tls",
 		"--ca", "redis.pem", "--cert", "redis.pem", "--key", "redis.pem.key").expect(t, 0, "master, version ")
 	if r := checkRedis(t, s, 6390, "--tls", "--ca", cert); r.exit == 0 {
 		t.Errorf("passes without the certificate that the server wants: %s", r.stdout)

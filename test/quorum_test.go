@@ -147,12 +147,15 @@ func TestQuorum_OneLinkOfThree(t *testing.T) {
 		cut := time.Now()
 		losing(t, s, "a", "b")
 		b := s.Nodes["b"]
-		_, next, err := b.Process.WaitLine(0, patience, func(line string) bool { return strings.Contains(line, "a cannot be fenced") })
+		refused := func(line string) bool {
+			return strings.Contains(line, `"msg":"service did not start`) && strings.Contains(line, "a cannot be fenced")
+		}
+		_, next, err := b.Process.WaitLine(0, patience, refused)
 		must(t, err)
 		_, err = b.AwaitRole("web", "FAULT", cut, patience)
 		must(t, err)
 		// Nobody is heard there, so it tries again, and to no avail again.
-		_, _, err = b.Process.WaitLine(next, 2*patience, func(line string) bool { return strings.Contains(line, "a cannot be fenced") })
+		_, _, err = b.Process.WaitLine(next, 2*patience, refused)
 		must(t, err)
 		must(t, s.Holders.Await("a", patience, addresses(c.Routers[0].Addresses)...))
 		neverOnTwo(t, s, c, cut)

@@ -159,5 +159,5 @@ virtual_routers: {web: {interface: eth0, vrid: 51, priority: 200, addresses: [10
 		said(name, "fail", "refused")
 	}
 	said("mariadb", "fail", "mysqld.sock")
-	said("nova-scheduler", "fail", "no process nova-scheduler runs")
+	said("nova-scheduler", "fail", "nova-scheduler does not run")
 }

@@ -48,6 +48,10 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		if r.left.Addr.IsValid() {
 			return // the skew runs already: a flood of them must not put it off
 		}
+		if r.master.Addr.IsValid() && r.master.Addr != rival.Addr {
+			r.otherLeft(now)
+			return
+		}
 		r.left, r.leftAt = rival, now
 		r.master = Rival{}
 		if !r.ready {
@@ -69,6 +73,17 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		// at most the master down interval.
 		r.settled = true
 		r.master, r.masterAt = rival, now
+	}
+}
+
+// otherLeft is priority 0 from one that is not the master we hear: a node that
+// cannot see that master has tried to be one beside it, and gave up. Section 6.4.2
+// starts the skew whoever it is, and then the next backup becomes master for a
+// moment each time. The master is heard within its interval, and only when it is
+// not does the skew begin.
+func (r *router) otherLeft(now time.Duration) {
+	if !r.ready {
+		r.timer = min(r.timer, max(now, r.masterAt+r.masterInterval)+r.skew(r.priority, r.masterInterval))
 	}
 }
 

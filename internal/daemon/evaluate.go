@@ -34,7 +34,7 @@ func (g *group) evaluate(now time.Duration) {
 		return
 	}
 	base := g.routers[0].cfg.Priority
-	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
 	g.evalAt = out.Next
 	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
@@ -59,6 +59,16 @@ func (g *group) evaluate(now time.Duration) {
 	for _, r := range g.routers {
 		r.apply(now, uint8(out.Priority), common, alone, first)
 	}
+}
+
+// serviceSince is when the grace of its checks begins: with the role, and in a
+// master anew with each service that died and is brought back, as that takes as
+// long as the first start and is bound by the tries.
+func (g *group) serviceSince() time.Duration {
+	if g.bound != nil && g.isMaster() {
+		return max(g.masterSince, g.bound.diedAt)
+	}
+	return g.masterSince
 }
 
 // isMaster tells whether all routers of the group are.

@@ -127,7 +127,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince = now
 		if g.bound != nil {
-			g.bound.waited = false
+			g.bound.served = false
 		}
 	}
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
@@ -148,6 +148,13 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 			}
 			r.master = vrrp.Rival{}
 		}
+		if b := g.bound; b != nil {
+			t.PreviousMaster = cmp.Or(t.PreviousMaster, b.silent)
+			b.silent = ""
+			if t.Takeover == "silence" {
+				b.silent = t.PreviousMaster
+			}
+		}
 		g.pending = &t
 		g.last = g.withMasters(t)
 		g.placed()
@@ -155,6 +162,11 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		g.last = g.withMasters(t)
 		if !g.leaving { // they have been told of the end
 			g.tell(t)
+		}
+		// What has to follow may have been down, and have forgotten whom.
+		known := slices.ContainsFunc(g.routers, func(r *router) bool { return r.follows.Addr.IsValid() })
+		if from == vrrp.Fault && known {
+			g.followMaster()
 		}
 	}
 }

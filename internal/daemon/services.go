@@ -20,10 +20,14 @@ type bound struct {
 	marked  bool   // the addresses have their place in the list, and wait for it
 	order   uint64 // of the newest wish
 	wish    wish
-	waited  bool // promote_after has been given its turn in this mastership
-	atMark  bool // the newest Start has come to the addresses
-	ready   bool // all that the newest Start began is ready
-	stopped bool // nothing is left of what the newest Stop had to stop
+	served  bool          // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark  bool          // the newest Start has come to the addresses
+	ready   bool          // all that the newest Start began is ready
+	stopped bool          // nothing is left of what the newest Stop had to stop
+	diedAt  time.Duration // when a service died last that is brought back; 0: none has
+	// silent is the master that this node took over from in silence, until the
+	// services run here: what makes sure that it is off may have to be tried again.
+	silent string
 	// stuck names the service that did not stop, for which this node stays
 	// master though it was to leave.
 	stuck string
@@ -69,7 +73,7 @@ func (g *group) guide(now time.Duration, leaving bool) (free bool) {
 	switch {
 	case master && !leaving:
 		if b.wish != run {
-			g.startServices()
+			g.startServices(now)
 		}
 	case b.wish != stop && (master || g.certain()):
 		why := strings.Join(g.common, "; ")
@@ -97,16 +101,19 @@ func (g *group) masterElsewhere() vrrp.Rival {
 	return vrrp.Rival{}
 }
 
-func (g *group) startServices() {
-	b, c := g.bound, g.routers[0].cfg
-	delay := c.PromoteAfter
-	if b.waited {
-		delay = 0
+// startServices starts them on behalf of this mastership. Once they have been
+// ready in it the old master is off: it is neither waited for again, nor fenced,
+// since it may be back as a standby.
+func (g *group) startServices(now time.Duration) {
+	b, t := g.bound, g.last
+	delay := max(0, g.masterSince+g.routers[0].cfg.PromoteAfter-now)
+	if b.served {
+		delay, t.Takeover = 0, ""
 	}
-	b.wish, b.waited, b.atMark, b.ready, b.stopped = run, true, false, false, false
+	b.wish, b.atMark, b.ready, b.stopped = run, false, false, false
 	b.order++
-	g.log.Info("services start", "takeover", g.last.Takeover, "after", round(delay))
-	b.run.Start(b.order, g.last, delay)
+	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
+	b.run.Start(b.order, t, delay)
 }
 
 func (g *group) stopServices(why string) {
@@ -169,7 +176,7 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 			r.addresses.Release()
 		}
 	case role.Ready:
-		b.ready = true
+		b.ready, b.served, b.silent = true, true, ""
 		g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
 	case role.Stopped:
 		b.stopped = true
@@ -177,17 +184,19 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	case role.StartFailed:
 		g.log.Error("service did not start: it is rolled back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)
+	case role.Died:
+		b.diedAt = now
 	case role.Lost:
 		g.log.Error("service cannot be brought back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)
 	case role.StopFailed:
-		g.stopFailed(rep)
+		g.stopFailed(now, rep)
 	}
 }
 
 // stopFailed does what on_stop_failure says. A master stays one only where its
 // leave was chosen: in FAULT, or after a better one, there is nothing to stay.
-func (g *group) stopFailed(rep role.Report) {
+func (g *group) stopFailed(now time.Duration, rep role.Report) {
 	b := g.bound
 	log := g.log.With("service", rep.Service, "err", rep.Text)
 	switch policy := g.routers[0].cfg.OnStopFailure; {
@@ -197,7 +206,7 @@ func (g *group) stopFailed(rep role.Report) {
 	case policy == config.StopFailureHold && g.leaving && g.isMaster():
 		log.Error("service did not stop: this node stays master (on_stop_failure: hold); a second signal ends baton nevertheless, and another node takes over")
 		g.leaving, b.stuck = false, rep.Service
-		g.startServices()
+		g.startServices(now)
 		g.tell(role.Transition{To: role.Master, From: role.Stop, Reason: rep.Text})
 	default:
 		log.Error("service did not stop: the role is given up nevertheless, and it may run on two nodes")

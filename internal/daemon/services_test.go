@@ -137,6 +137,54 @@ func TestServices_FaultThatEnds(t *testing.T) {
 	}
 }
 
+// What is waited for is the old master, since this one took over: a fault that
+// comes and goes meanwhile does not shorten it.
+func TestServices_FaultDoesNotShortenPromoteAfter(t *testing.T) {
+	s := newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.advance(3300 * time.Millisecond) // master since 3.219s
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "")
+	s.wantDone("start services of web after 9.91875s")
+}
+
+// A fence has been there once the services are ready. If it were started again,
+// it would switch off a standby that is well.
+func TestServices_FencedOnce(t *testing.T) {
+	causes := map[string]func(*stage){
+		"a fault that ends": func(s *stage) {
+			s.verdict("osc", health.Fail, "connection refused")
+			s.verdict("osc", health.Pass, "")
+		},
+		"a service that does not stop": func(s *stage) {
+			s.n.leave(s.now)
+			s.report(role.StopFailed, "osc", "no")
+		},
+	}
+	for name, cause := range causes {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, served(false))
+			s.serving()
+			cause(s)
+			if s.asked.To != role.Master || s.asked.Takeover != "" {
+				t.Errorf("started again to %s after %q, want MASTER after nothing", s.asked.To, s.asked.Takeover)
+			}
+		})
+	}
+	t.Run("before they were ready", func(t *testing.T) {
+		s := newStage(t, served(false))
+		s.start()
+		s.verdict("osc", health.Pass, "")
+		s.advance(3300 * time.Millisecond)
+		causes["a fault that ends"](s)
+		if s.asked.Takeover != "silence" {
+			t.Errorf("started again after %q, want silence: nobody knows whether the fence was", s.asked.Takeover)
+		}
+	})
+}
+
 func TestServices_BetterMaster(t *testing.T) {
 	s := newStage(t, served(false))
 	s.serving()
@@ -204,6 +252,63 @@ func TestServices_StartFails(t *testing.T) {
 	}
 }
 
+// What makes sure that a silent master is off may fail: the next time it is told
+// of the same one, until the services run.
+func TestServices_FenceAgain(t *testing.T) {
+	s := newStage(t, served(true))
+	s.n.cfg.Routers[0].RetryAfter = time.Second
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.hear(peerAddr, 190)
+	again := func(want string) {
+		t.Helper()
+		s.advance(20 * time.Second)
+		if r := s.asked; r.To != role.Master || r.Takeover != "silence" || r.PreviousMaster != want {
+			t.Fatalf("the services are told %+v, want a takeover from %q", r, want)
+		}
+	}
+	fail := func() {
+		s.report(role.StartFailed, "fence", "the power switch does not answer")
+		s.report(role.Stopped, "", "")
+	}
+	again("b")
+	fail()
+	again("b")
+	s.report(role.AddressesOn, "", "")
+	s.on("web")
+	s.report(role.Ready, "", "")
+	s.report(role.Lost, "osc", "died")
+	s.report(role.Stopped, "", "")
+	again("") // since then it was master itself
+}
+
+// A service that is brought back has the grace of its checks anew, each time; one
+// that is not costs the role.
+func TestServices_DiedWithinGrace(t *testing.T) {
+	cfg := served(false)
+	serves := track("osc", config.Fault, 0, config.Master)
+	serves.Grace = 4 * time.Minute
+	cfg.Routers[0].Track = []config.Track{serves}
+	s := newStage(t, cfg)
+	s.serving()
+	s.advance(5 * time.Minute)
+	s.report(role.Died, "osc", "osc.service died")
+	s.advance(time.Second)
+	s.verdict("osc", health.Fail, "connection refused")
+	s.advance(3 * time.Minute)
+	s.report(role.Died, "osc", "osc.service did not start")
+	s.advance(3 * time.Minute)
+	s.verdict("osc", health.Pass, "")
+	s.verdict("osc", health.Fail, "connection refused")
+	if got := s.n.set.State(s.router("web").id).Role; got != vrrp.Master || s.asked.To != role.Master {
+		t.Errorf("role %s, told %+v while the service is brought back", got, s.asked)
+	}
+	s.advance(time.Minute + time.Second)
+	if s.asked.To != role.Fault || s.asked.Reason != "osc fails: connection refused" {
+		t.Errorf("told %+v after the grace", s.asked)
+	}
+}
+
 // Before it is certain who is master nothing is touched.
 func TestServices_Decide(t *testing.T) {
 	s := newStage(t, served(false))
@@ -244,6 +349,26 @@ func TestServices_FollowAgain(t *testing.T) {
 	s.forget()
 	s.hear(peerAddr, 210)
 	s.wantDone("tell web BACKUP", "services of web follow b", "stop services of web, chosen false")
+}
+
+// What was down while the node was in FAULT may have forgotten whom it follows.
+func TestServices_FollowAfterFault(t *testing.T) {
+	s := newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.hear(peerAddr, 190)
+	s.report(role.Stopped, "", "")
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "")
+	s.wantDone("tell web BACKUP", "services of web follow b")
+
+	s = newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "") // nobody was heard
+	s.wantDone("tell web BACKUP")
 }
 
 func TestServices_Leave(t *testing.T) {

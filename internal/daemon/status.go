@@ -84,7 +84,7 @@ func (g *group) explain(now time.Duration) string {
 func (g *group) explainPriority(now time.Duration) string {
 	n := g.node
 	base := g.routers[0].cfg.Priority
-	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.masterSince}, now)
+	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
 	if len(out.Terms) == 0 {
 		return fmt.Sprintf("priority %d", out.Priority)
 	}

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"baton/internal/command"
 )
 
 // reader opens a pipe for reading without waiting for who writes.
@@ -96,18 +99,33 @@ INSTANCE "web" STOP 201
 
 // A hook finds the line of its change in the pipe.
 func TestQueue_FIFOComesBeforeHooks(t *testing.T) {
-	dir := scripts(t)
-	path, seen := filepath.Join(dir, "fifo"), filepath.Join(dir, "seen")
-	hook := script(t, dir, "hook", `read -r line <`+path+`; echo "$line" >`+seen)
-	q := New(Router{Name: "web", Hooks: Hooks{FIFO: path, Master: named(hook)}}, Exec(newRunner(t), dir), quiet(), nil)
-	reader(t, path) // keeps it open
-	q.Tell(Transition{To: Master, Priority: 200})
+	path := filepath.Join(t.TempDir(), "fifo")
+	var fd, late int
+	run := func(_ context.Context, _ Hook, argv, _ []string) command.Result {
+		if got, want := read(t, fd), strings.Join(argv[1:], " ")+"\n"; strings.ReplaceAll(got, `"`, "") != want {
+			late++
+		}
+		return command.Result{}
+	}
+	q := New(Router{Name: "web", Hooks: Hooks{FIFO: path, Any: named("hook")}}, run, quiet(), nil)
+	fd = reader(t, path)
+	for n := range 200 {
+		q.Tell(Transition{To: []State{Master, Backup}[n%2], Priority: n % 256})
+		q.mu.Lock()
+		idle := q.idle
+		q.mu.Unlock()
+		if idle != nil {
+			<-idle
+		}
+	}
 	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	got, _ := os.ReadFile(seen)
-	if diff := cmp.Diff("INSTANCE \"web\" MASTER 200\n", string(got)); diff != "" {
-		t.Errorf("line (-want +got):\n%s", diff)
+	if late > 0 {
+		t.Errorf("%d of 200 hooks ran before their line was written", late)
+	}
+	if n, err := unix.Read(fd, make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("read %d, %v: the pipe is still open after Close", n, err)
 	}
 }
 

@@ -161,9 +161,10 @@ func (s *Sequence) plan(it *item, w wish, why string) {
 		s.log.Warn("service does not run, and is not to be brought back (revive)", "service", it.Name, "why", why)
 		return
 	default:
-		wait, it.tries = it.Revive.Within, nil
+		wait = it.Revive.Within // by then no try counts any more
 	}
 	it.tryAt = now.Add(wait)
+	s.report(w, Died, it, why)
 	s.log.Warn("service died, it is started again", "service", it.Name, "why", why,
 		"try", fmt.Sprintf("%d of %d", len(it.tries)+1, it.Revive.Tries), "in", wait)
 }
@@ -187,7 +188,6 @@ func (s *Sequence) revive(it *item, w wish) {
 		s.plan(it, w, err.Error())
 		return
 	}
-	it.tryAt = time.Time{}
 	s.log.Info("service is back", "service", it.Name, "tries", len(tries))
 }
 

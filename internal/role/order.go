@@ -366,7 +366,7 @@ func (s *Sequence) takeDown(it *item, w wish) {
 	s.report(w, StopFailed, it, err.Error())
 }
 
-// stop takes an item down; but for errSuperseded, with which it was not begun, nothing cuts it short.
+// stop takes an item down. Nothing but the end of Close cuts it short; with errSuperseded it was not begun, or that did.
 func (s *Sequence) stop(it *item, w wish) error {
 	c, ok := s.call(it, w, it.StopTimeout, 0)
 	if !ok {
@@ -384,6 +384,8 @@ func (s *Sequence) stop(it *item, w wish) error {
 		s.show(it, service.Stopped, "")
 		s.log.Info("service is stopped", "service", it.Name, "took", time.Since(began).Round(time.Millisecond))
 		return nil
+	case c.superseded(): // by the end of Close alone
+		return errSuperseded
 	case c.late():
 		err = fmt.Errorf("%s did not stop within %s: %w", it.Name, short(it.StopTimeout), err)
 	default:

@@ -1,11 +1,15 @@
-// Package role tells this host's notify hooks what a virtual router has become.
+// Package role tells this host's notify hooks what a virtual router has become, and starts and stops the services that
+// are bound to its role.
 //
 // Each virtual router has one [Queue]. It runs one hook at a time, in order, each with a time limit, and when
 // the router changes faster than its hooks run, the newest state wins: hooks are told of what is, not of
 // everything that was.
 //
+// The services of one router or group have a [Sequence]. It starts them in order, stops them in reverse, and watches over
+// them in between.
+//
 // The package must not decide about roles, must not speak to the network and must not make the caller wait:
-// the protocol goes on whatever a hook does.
+// the protocol goes on whatever a hook or a service does.
 package role
 
 import (

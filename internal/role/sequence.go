@@ -93,6 +93,8 @@ const (
 	// StartFailed: Service did not start. The sequence waits for a Stop, which
 	// rolls it back.
 	StartFailed
+	// Died: Service died, or did not start again, and will be started again.
+	Died
 	// Lost: Service died and could not be brought back. The sequence waits for a Stop.
 	Lost
 	// StopFailed: Service did not stop, or nobody can tell. The sequence waits for

@@ -53,6 +53,24 @@ func (w *watch) poke() {
 	}
 }
 
+// subscribe asks for signals. It is the first message to systemd, which overlooks
+// it until the next one comes where it has read both this and the end of the
+// login at once, as sd-bus does up to version 252 at least; so it is sent again.
+func (b *bus) subscribe(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		limited, cancel := context.WithTimeout(ctx, wait)
+		err := b.conn.Object(systemdName, systemdPath).CallWithContext(limited, managerIface+".Subscribe", dbus.FlagNoAutoStart).Err
+		cancel()
+		var e dbus.Error
+		switch {
+		case errors.As(err, &e) && e.Name == "org.freedesktop.systemd1.AlreadySubscribed":
+			return nil
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+}
+
 // call asks systemd. The error is an *unreachable when there is no answer, else
 // systemd's own.
 func (b *bus) call(ctx context.Context, path dbus.ObjectPath, method string, args ...any) ([]any, error) {
@@ -198,32 +216,24 @@ func (b *bus) await(ctx context.Context, j *job, name string) (string, error) {
 
 // DeliverSignal takes a signal from the library's reading goroutine.
 func (b *bus) DeliverSignal(iface, member string, sig *dbus.Signal) {
-	if b.take(iface, member, sig) {
-		// The answer is of no use, and this goroutine could not read it.
-		b.conn.Object(systemdName, systemdPath).Go(managerIface+".Subscribe", dbus.FlagNoReplyExpected|dbus.FlagNoAutoStart, nil)
-	}
-}
-
-// take looks at a signal. It tells whether systemd has come anew, and has to be
-// subscribed to.
-func (b *bus) take(iface, member string, sig *dbus.Signal) (anew bool) {
 	s := b.systemd
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.direct && sig.Sender == busIface {
 		var name, old, owner string
 		if member == "NameOwnerChanged" && dbus.Store(sig.Body, &name, &old, &owner) == nil && name == systemdName {
-			b.owner = owner
-			s.pokeAll()
-			return owner != ""
+			// What was subscribed to is gone with it, so all begins anew.
+			_ = b.wire.fail(errors.New("systemd has left the bus"))
 		}
-		return false
+		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	// Anybody on a bus may send anybody a signal.
 	if !s.direct && sig.Sender != b.owner {
-		return false
+		return
 	}
 	switch {
+	// Not UnitNew and UnitRemoved: to ask about a unit that nothing refers to loads
+	// it for a moment, so that each answer would lead to the next question.
 	case iface == propsIface:
 		s.poke(sig.Path)
 	case iface != managerIface:
@@ -236,21 +246,12 @@ func (b *bus) take(iface, member string, sig *dbus.Signal) (anew bool) {
 		if dbus.Store(sig.Body, &id, &path, &unit, &outcome) == nil {
 			s.ended(path, oneLine(outcome))
 		}
-	case member == "UnitNew", member == "UnitRemoved":
-		var (
-			name string
-			path dbus.ObjectPath
-		)
-		if dbus.Store(sig.Body, &name, &path) == nil {
-			s.poke(path)
-		}
 	case member == "Reloading":
 		var begins bool
 		if dbus.Store(sig.Body, &begins) == nil && !begins {
 			s.pokeAll()
 		}
 	}
-	return false
 }
 
 // ended tells whoever waits for a job. s.mu is held.

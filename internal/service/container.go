@@ -206,12 +206,20 @@ func (s containerState) down() bool {
 	return false
 }
 
-// Watch follows the engine's events.
+// Watch follows the engine's events, and tells when it cannot do so any more.
 func (c *container) Watch(ctx context.Context, changed func()) {
+	told := false
 	for retry := firstRetry; ctx.Err() == nil; {
-		began := time.Now()
+		began, reached := time.Now(), false
 		// How it ended is what Status says, too.
-		_ = c.engine.events(ctx, c.name, changed)
+		_ = c.engine.events(ctx, c.name, func() {
+			reached = true
+			changed()
+		})
+		if !reached && !told && ctx.Err() == nil {
+			changed()
+		}
+		told = !reached
 		if time.Since(began) > lastRetry {
 			retry = firstRetry
 		}

@@ -92,10 +92,8 @@ func (u *unit) unstarted(ctx context.Context, b *bus, now snapshot, result strin
 	case result == "canceled":
 		return fmt.Errorf("job canceled: somebody else stops it; it is %s", now)
 	case now.Active == "inactive" && (result == "done" || result == "skipped" || result == ""):
-		if v, err := b.property(ctx, now.Path, "org.freedesktop.systemd1.Unit", "ConditionResult"); err == nil && v == false {
-			return fmt.Errorf("one of its conditions does not hold; see systemctl status %s", u.name)
-		}
-		return fmt.Errorf("it ran and ended, it is %s: what ends by itself needs Type=oneshot and RemainAfterExit=yes", now)
+		// Which of the two it was systemd has forgotten: it has unloaded the unit.
+		return fmt.Errorf("it is %s after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status %s", now, u.name)
 	case result == "done" || result == "":
 		return fmt.Errorf("it came up and died: %s; see %s", why, u.journal())
 	}
@@ -139,7 +137,9 @@ func margin(end time.Time) time.Duration {
 	return min(time.Until(end)/4, maxMargin)
 }
 
-// stop asks until it is down: a job may fail, or somebody may start it again.
+// stop asks until it is down: a job may fail, or somebody may start it again. A
+// unit that fails by being stopped, as one does that exits with 143 after SIGTERM,
+// is not to be seen as failed.
 func (u *unit) stop(ctx context.Context, b *bus) error {
 	for {
 		now, err := b.ask(ctx, u.name)
@@ -156,12 +156,21 @@ func (u *unit) stop(ctx context.Context, b *bus) error {
 			return err
 		}
 		if now, err = b.ask(ctx, u.name); err != nil || now.down() {
-			return err
+			return b.reset(ctx, now, err)
 		}
 		if sleep(ctx, pause) != nil {
 			return fmt.Errorf("job %s: it is %s", result, now)
 		}
 	}
+}
+
+// reset makes a unit that has failed an inactive one; err is passed on.
+func (b *bus) reset(ctx context.Context, now snapshot, err error) error {
+	if err == nil && now.Active == "failed" {
+		// It is down all the same.
+		_, _ = b.call(ctx, systemdPath, managerIface+".ResetFailedUnit", now.Name)
+	}
+	return err
 }
 
 // last is what a unit is now, or was, for a message.
@@ -185,7 +194,7 @@ func (u *unit) kill(ctx context.Context, b *bus, why error) error {
 		}
 		now, err := b.ask(ctx, u.name)
 		if err != nil || now.down() {
-			return err
+			return b.reset(ctx, now, err)
 		}
 		if sleep(ctx, pause) != nil {
 			if no != nil {

@@ -213,8 +213,8 @@ func (s *Systemd) greet(ctx context.Context, b *bus) error {
 		b.owner = owner
 		s.mu.Unlock()
 	}
-	if _, err := b.call(ctx, systemdPath, managerIface+".Subscribe"); err != nil {
-		return fmt.Errorf("subscribe to systemd's signals at %s: %w", s.socket(), err)
+	if err := b.subscribe(ctx); err != nil {
+		return s.silent(ctx, b, "subscribe to systemd's signals at", err)
 	}
 	return nil
 }

@@ -240,7 +240,14 @@ func TestSystemd_Direct(t *testing.T) {
 	}
 	defer fake.Close()
 	fake.Add(servicetest.Unit{Name: "osc.service"})
-	fake.Tamper(func(m *dbus.Message) { delete(m.Headers, dbus.FieldSender) })
+	first := true
+	fake.Tamper(func(m *dbus.Message) {
+		delete(m.Headers, dbus.FieldSender)
+		if first { // it overlooks the first question
+			m.Headers[dbus.FieldReplySerial] = dbus.MakeVariant(uint32(1 << 30))
+		}
+		first = false
+	})
 	s := newSystemd(fake.Address(), true, slog.New(slog.DiscardHandler))
 	defer s.Close()
 	u := s.Unit("osc.service")
@@ -384,12 +391,21 @@ func TestSystemd_RealBus(t *testing.T) {
 	if st := u.Status(in(t, 10*time.Second)); st.State != Starting {
 		t.Fatalf("got %+v", st)
 	}
+	s.mu.Lock()
+	waits := false
+	for j := range s.jobs {
+		waits = waits || len(j.result) == 0
+	}
+	s.mu.Unlock()
+	if !waits {
+		t.Error("the forged signal was believed")
+	}
 	fake.Finish("osc.service")
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"StartUnit osc.service replace"}, fake.Calls()); diff != "" {
-		t.Errorf("the forged signal was believed; calls (-want +got):\n%s", diff)
+		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 
 	// systemd leaves the bus and returns.

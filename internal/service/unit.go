@@ -166,14 +166,19 @@ func (b *bus) why(ctx context.Context, now snapshot) string {
 	return oneLine(result)
 }
 
-// Watch calls changed when systemd tells of the unit, reloads its files, or can
-// be reached again.
+// Watch calls changed when systemd tells of the unit, reloads its files, cannot
+// be reached any more, or can be again.
 func (u *unit) Watch(ctx context.Context, changed func()) {
 	s := u.systemd
-	for ctx.Err() == nil && s.ctx.Err() == nil {
+	for told := false; ctx.Err() == nil && s.ctx.Err() == nil; {
 		b, err := s.connect(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
+			told = false
 			err = u.watch(ctx, b, changed)
+		case !told:
+			told = true
+			changed()
 		}
 		if err != nil {
 			_ = sleep(ctx, pause) // its end is seen above

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -13,8 +14,12 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
+	"baton/internal/lab"
 	"baton/internal/service/servicetest"
 )
+
+// Units can run in the hosts of a laboratory.
+var _ servicetest.Process = (*lab.Process)(nil)
 
 func TestUnit_Status(t *testing.T) {
 	type is struct{ active, sub, result string }
@@ -67,7 +72,7 @@ func TestUnit_Start(t *testing.T) {
 		"failed before": {was: "failed", is: "active (running)",
 			calls: []string{"ResetFailedUnit osc.service", "StartUnit osc.service replace"}},
 		"ends at once": {unit: servicetest.Unit{Active: "inactive", Sub: "dead"}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
-			err: "start osc.service: it ran and ended, it is inactive (dead): what ends by itself needs Type=oneshot and RemainAfterExit=yes"},
+			err: "start osc.service: it is inactive (dead) after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status osc.service"},
 		"restarts": {unit: servicetest.Unit{Active: "activating", Sub: "auto-restart"}, is: "activating (auto-restart)", calls: []string{"StartUnit osc.service replace"},
 			err: "start osc.service: it came up and died: activating (auto-restart); see journalctl -u osc.service"},
 		"fails": {unit: servicetest.Unit{Start: servicetest.Job{Result: "failed"}}, is: "failed (failed)", calls: []string{"StartUnit osc.service replace"},
@@ -77,7 +82,7 @@ func TestUnit_Start(t *testing.T) {
 		"dependency": {unit: servicetest.Unit{Start: servicetest.Job{Result: "dependency"}}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
 			err: "start osc.service: job dependency: a unit that it requires did not start; see systemctl list-dependencies osc.service"},
 		"condition": {unit: servicetest.Unit{Unmet: true}, is: "inactive (dead)", calls: []string{"StartUnit osc.service replace"},
-			err: "start osc.service: one of its conditions does not hold; see systemctl status osc.service"},
+			err: "start osc.service: it is inactive (dead) after its start: it ended by itself (Type=oneshot then needs RemainAfterExit=yes), or one of its conditions does not hold; see systemctl status osc.service"},
 		"no such unit": {unit: servicetest.Unit{Load: "not-found"}, is: "inactive (dead)",
 			err: "start osc.service: no such unit: install it, or mend the name; after a change of its file: systemctl daemon-reload"},
 		"masked": {unit: servicetest.Unit{Load: "masked"}, is: "inactive (dead)", err: "start osc.service: masked: systemctl unmask osc.service"},
@@ -228,9 +233,11 @@ func TestUnit_StopFails(t *testing.T) {
 func TestUnit_Process(t *testing.T) {
 	fake, s := fakeSystemd(t,
 		servicetest.Unit{Name: "good.service", Argv: []string{"sleep", "100"}},
+		// As a Java program ends; it is the stop that makes it fail.
+		servicetest.Unit{Name: "java.service", Argv: []string{"sh", "-c", "trap 'exit 143' TERM; while :; do sleep 0.02; done"}},
 		servicetest.Unit{Name: "stubborn.service", Argv: []string{"sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"}},
 	)
-	for _, name := range []string{"good.service", "stubborn.service"} {
+	for _, name := range []string{"good.service", "java.service", "stubborn.service"} {
 		u := s.Unit(name)
 		if err := u.Start(in(t, 10*time.Second)); err != nil {
 			t.Fatal(err)
@@ -245,7 +252,7 @@ func TestUnit_Process(t *testing.T) {
 			t.Errorf("%s is %+v", name, st)
 		}
 	}
-	if calls := fake.Calls(); calls[len(calls)-1] != "KillUnit stubborn.service all 9" {
+	if calls := fake.Calls(); !slices.Contains(calls, "KillUnit stubborn.service all 9") || slices.Contains(calls, "KillUnit java.service all 9") {
 		t.Errorf("calls %q", calls)
 	}
 }
@@ -300,4 +307,27 @@ func TestUnit_Watch(t *testing.T) {
 	before = n.Load()
 	fake.Set("osc.service", "active", "running", "")
 	eventually(t, "it watches again", func() bool { return n.Load() > before })
+
+	// Without systemd nobody knows, which is told once.
+	before = n.Load()
+	if err := fake.Down(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the loss is told", func() bool { return n.Load() > before })
+	if st := u.Status(in(t, time.Second)); st.State != Unknown {
+		t.Errorf("got %+v, want unknown", st)
+	}
+	before = n.Load()
+	eventually(t, "it has tried again and again", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.backoff >= 8*firstBackoff
+	})
+	if n.Load() != before {
+		t.Errorf("told %d times that it is lost", n.Load()-before+1)
+	}
+	if err := fake.Up(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is back", func() bool { return n.Load() > before })
 }

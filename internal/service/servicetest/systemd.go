@@ -37,10 +37,10 @@ const (
 // namespace.
 type Systemd struct {
 	socket string
-	listen net.Listener
 	work   sync.WaitGroup
 
 	mu      sync.Mutex
+	listen  net.Listener
 	launch  func(argv []string) (Process, error)
 	units   map[string]*unit
 	conns   map[*dbus.Conn]io.Closer
@@ -59,12 +59,34 @@ func NewSystemd(dir string) (*Systemd, error) {
 		socket: filepath.Join(dir, "systemd.sock"), launch: launch,
 		units: map[string]*unit{}, conns: map[*dbus.Conn]io.Closer{}, heard: map[*dbus.Conn]bool{}, closed: make(chan struct{}),
 	}
-	var err error
-	if s.listen, err = net.Listen("unix", s.socket); err != nil {
-		return nil, fmt.Errorf("a systemd for tests: %w", err)
+	return s, s.Up()
+}
+
+// Up makes it reachable again, after Down.
+func (s *Systemd) Up() error {
+	l, err := net.Listen("unix", s.socket)
+	if err != nil {
+		return fmt.Errorf("a systemd for tests: %w", err)
 	}
-	s.work.Go(s.accept)
-	return s, nil
+	s.mu.Lock()
+	s.listen = l
+	s.mu.Unlock()
+	s.work.Go(func() { s.accept(l) })
+	return nil
+}
+
+// Down makes it unreachable, as when the bus daemon has died: its socket is gone,
+// and all connections are cut. The processes of its units go on.
+func (s *Systemd) Down() error {
+	s.mu.Lock()
+	l := s.listen
+	s.mu.Unlock()
+	err := l.Close()
+	s.Disconnect()
+	if errors.Is(err, net.ErrClosed) {
+		return nil // it is down already
+	}
+	return err
 }
 
 // Address is where it answers, as D-Bus writes it.
@@ -80,10 +102,9 @@ func (s *Systemd) Launch(f func(argv []string) (Process, error)) {
 
 // Close ends the processes of all units and all connections, and waits.
 func (s *Systemd) Close() error {
-	err := s.listen.Close()
 	s.Hang(false)
 	close(s.closed)
-	s.Disconnect()
+	err := s.Down()
 	s.mu.Lock()
 	for _, u := range s.units {
 		if u.process != nil {
@@ -165,9 +186,9 @@ func (s *Systemd) alter(m *dbus.Message) {
 	}
 }
 
-func (s *Systemd) accept() {
+func (s *Systemd) accept(l net.Listener) {
 	for {
-		raw, err := s.listen.Accept()
+		raw, err := l.Accept()
 		if err != nil {
 			return
 		}
@@ -205,10 +226,8 @@ func (s *Systemd) adopt(c *dbus.Conn, closer io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = closer
-	select {
-	case <-s.closed:
+	if s.isClosed() {
 		closer.Close()
-	default:
 	}
 }
 

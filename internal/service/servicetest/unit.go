@@ -58,6 +58,7 @@ type unit struct {
 	process             Process
 	job                 *job
 	dead                chan struct{} // closed when the process is gone and the state says so
+	killed              bool          // it got SIGKILL
 }
 
 // job is one that has not ended.
@@ -165,8 +166,6 @@ func (u *unit) property(iface, name string) (any, bool) {
 	switch {
 	case iface == unitIface && name == "LoadError":
 		return struct{ Name, Message string }{"org.freedesktop.systemd1.BadUnitSetting", u.LoadError}, true
-	case iface == unitIface && name == "ConditionResult":
-		return !u.Unmet, true
 	case iface == unitIface || iface == managerIface:
 		return nil, false
 	case name == "Result":
@@ -248,6 +247,16 @@ func (s *Systemd) wait(j *job, d Job) bool {
 	}
 }
 
+// isClosed says that nothing may be started any more.
+func (s *Systemd) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // start brings the unit up.
 func (s *Systemd) start(u *unit, j *job) {
 	s.mu.Lock()
@@ -261,7 +270,7 @@ func (s *Systemd) start(u *unit, j *job) {
 		}
 	}
 	s.mu.Lock()
-	if u.job != j {
+	if u.job != j || s.isClosed() {
 		s.mu.Unlock()
 		return
 	}
@@ -313,9 +322,11 @@ func (s *Systemd) run(u *unit) error {
 		defer s.mu.Unlock()
 		close(dead)
 		u.process, u.dead, u.status = nil, nil, int32(status)
+		killed := u.killed
+		u.killed = false
 		stopping := u.job != nil && u.job.kind == "stop"
 		switch {
-		case stopping || (err == nil && status == 0):
+		case err == nil && status == 0, status < 0 && stopping && !killed:
 			s.become(u, "inactive", "dead")
 		case status < 0:
 			u.result = "signal"
@@ -347,7 +358,9 @@ func (s *Systemd) stop(u *unit, j *job) {
 		case <-dead:
 		case <-j.gone:
 		case <-late:
-			_ = p.SignalGroup(syscall.SIGKILL)
+			s.mu.Lock()
+			s.kill(u, syscall.SIGKILL)
+			s.mu.Unlock()
 		}
 		return // the job is finished with the process
 	}
@@ -370,6 +383,7 @@ func (s *Systemd) stop(u *unit, j *job) {
 // one that nothing takes down.
 func (s *Systemd) kill(u *unit, sig syscall.Signal) {
 	if u.process != nil {
+		u.killed = u.killed || sig == syscall.SIGKILL
 		_ = u.process.SignalGroup(sig) // or it is dead
 		return
 	}
