@@ -351,6 +351,26 @@ func TestServices_FollowAgain(t *testing.T) {
 	s.wantDone("tell web BACKUP", "services of web follow b", "stop services of web, chosen false")
 }
 
+// What was down while the node was in FAULT may have forgotten whom it follows.
+func TestServices_FollowAfterFault(t *testing.T) {
+	s := newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.hear(peerAddr, 190)
+	s.report(role.Stopped, "", "")
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "")
+	s.wantDone("tell web BACKUP", "services of web follow b")
+
+	s = newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "") // nobody was heard
+	s.wantDone("tell web BACKUP")
+}
+
 func TestServices_Leave(t *testing.T) {
 	s := newStage(t, served(false))
 	s.serving()

@@ -40,6 +40,7 @@ func (h *hook) send(ctx context.Context, e event) (again bool, err error) {
 		return false, err
 	}
 	answer, err := client.Do(r)
+	h.silent = err != nil
 	if err != nil {
 		return true, explain(ctx, err)
 	}

@@ -81,9 +81,9 @@ func (s *Sender) Tell(e Event) {
 	}
 }
 
-// Close gives each event that is queued one more try, one after the other, and
-// ends what is left with ctx. Its error says how many events were not delivered
-// then.
+// Close gives each event that is queued one more try, one after the other, until
+// one gets no answer, and ends what is left with ctx. Its error says how many
+// events were not delivered then.
 func (s *Sender) Close(ctx context.Context) error {
 	for _, h := range s.hooks {
 		h.close()
@@ -130,6 +130,7 @@ type hook struct {
 	dial    dialFunc
 	wake    chan struct{} // has one element when something is new
 	closing chan struct{} // closed by close
+	silent  bool          // the last try got no answer
 	left    int           // events that were not delivered since it was closed
 
 	mu      sync.Mutex
@@ -194,14 +195,16 @@ func (h *hook) next() (e event, ok bool) {
 
 // run delivers events in their order until it is closed, or ctx ends.
 func (h *hook) run(ctx context.Context) {
+	gone := false // the server, when the end of baton must not wait for it
 	for {
 		e, ok := h.next()
 		switch {
-		case ok && ctx.Err() != nil:
+		case ok && (gone || ctx.Err() != nil):
 			h.left++
 		case ok:
 			if !h.deliver(ctx, e) && h.isClosing() {
 				h.left++
+				gone = h.silent
 			}
 		default:
 			select {

@@ -318,6 +318,21 @@ func TestSender_Close(t *testing.T) {
 	})
 }
 
+// A server that does not answer is not waited for once for each event.
+func TestSender_CloseWithoutAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Hook{Retries: 100, Timeout: 2 * time.Second}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		b.tell("a", "b", "c", "d")
+		time.Sleep(time.Second)
+		b.end(time.Minute, "webhook events not delivered: 4")
+		if took := time.Since(b.began); took != 4*time.Second {
+			t.Errorf("after %s", took)
+		}
+		b.came("0s a", "2s a")
+		b.said(1, "no answer within 2s")
+	})
+}
+
 func TestSender_CloseInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Hook{Retries: 100, Timeout: time.Minute}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
