@@ -112,6 +112,11 @@ func (w *walk) typeName(f fields) {
 	}
 	other, known := map[string]string{
 		"script": "command", "exec": "command", "systemd": "unit", "service": "unit", "docker": "container", "podman": "container", "icmp": "ping", "https": "http",
+		"track_process": "process", "track_file": "file", "track_interface": "interface", "track_script": "command", "link": "interface", "gateway": "ping", "majority": "quorum",
+		"and": "all", "or": "any", "socket": "unix",
+		"galera": "command, with command: check-galera", "mysql": "command, with command: check-galera", "rabbitmq": "command, with command: check-rabbitmq",
+		"mongodb": "command, with command: check-mongodb", "drbd": "command, with command: check-drbd", "osc": "command, with command: check-osc",
+		"redis": "command, with command: check-redis; or tcp, with send and expect", "memcached": "tcp, with send and expect",
 	}[n.text]
 	if known {
 		f.wrong("type", n, "it is type: "+other)

@@ -214,7 +214,11 @@ func (g *group) vacant(now time.Duration, a vrrp.Action) {
 	if g.hold.Until() <= now {
 		return
 	}
+	until := g.hold.Until()
 	g.hold.Vacant(now)
+	if g.hold.Until() == until { // it has been said, or is over no sooner
+		return
+	}
 	g.log.Warn("nobody holds the role: the hold after a failure as master ends early",
 		"nobody_for", round(a.Elapsed), "in", round(max(0, g.hold.Until()-now)))
 	g.node.dirty = append(g.node.dirty, g)
