@@ -9,6 +9,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"baton/internal/tlsclient"
 )
 
 // maxHeard bounds what is read within one step of a dialogue.
@@ -19,7 +21,7 @@ type Dialogue struct {
 	Network string // tcp or unix
 	Address string // HOST:PORT, or an absolute path
 	Steps   []Step // none: to connect is all
-	TLS     TLS
+	TLS     tlsclient.Options
 }
 
 // Step is one turn of a dialogue.

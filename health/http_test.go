@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"baton/internal/tlsclient"
 )
 
 var ok200 = [][2]int{{200, 200}}
@@ -188,8 +190,8 @@ func TestHTTP_Wrong(t *testing.T) {
 		"header":        {HTTP{URL: "http://h/", Headers: map[string]string{"A B": "c"}}, `header "A B": it or its value has characters that no header has`},
 		"value":         {HTTP{URL: "http://h/", Headers: map[string]string{"A": "secret\r\nX: y"}}, `header "A": it or its value has characters that no header has`},
 		"match":         {HTTP{URL: "http://h/", Match: "("}, "match: error parsing regexp: missing closing ): `(`"},
-		"half a pair":   {HTTP{URL: "https://h/", TLS: TLS{CertFile: "/c"}}, "cert_file and key_file go together"},
-		"no error here": {HTTP{URL: "https://h/", TLS: TLS{CAFile: "/nonexistent"}}, "<nil>"},
+		"half a pair":   {HTTP{URL: "https://h/", TLS: tlsclient.Options{CertFile: "/c"}}, "cert_file and key_file go together"},
+		"no error here": {HTTP{URL: "https://h/", TLS: tlsclient.Options{CAFile: "/nonexistent"}}, "<nil>"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
