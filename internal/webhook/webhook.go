@@ -99,17 +99,22 @@ func newSender(hooks []Hook, node string, log *slog.Logger, dial dialFunc) *Send
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	for _, config := range hooks {
-		h := &hook{
-			Hook: config, log: log.With("webhook", config.Name), tls: tlsclient.New(config.TLS), dial: dial,
-			wake: make(chan struct{}, 1), closing: make(chan struct{}),
-		}
-		if h.Timeout <= 0 {
-			h.Timeout = defaultTimeout
-		}
+		h := newHook(config, log, dial)
 		s.hooks = append(s.hooks, h)
 		s.ended.Go(func() { h.run(ctx) })
 	}
 	return s
+}
+
+func newHook(config Hook, log *slog.Logger, dial dialFunc) *hook {
+	h := &hook{
+		Hook: config, log: log.With("webhook", config.Name), tls: tlsclient.New(config.TLS), dial: dial,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+	if h.Timeout <= 0 {
+		h.Timeout = defaultTimeout
+	}
+	return h
 }
 
 // event is what is sent.

@@ -417,7 +417,7 @@ func TestSend_TLS(t *testing.T) {
 		{"pipe", tlsclient.Options{CAFile: pipe}, "read ca_file: " + pipe + " is a named pipe, not a regular file"},
 		{"no key", tlsclient.Options{CertFile: "/no/such/cert.pem"}, "read cert_file /no/such/cert.pem: no such file or directory"},
 	} {
-		h := &hook{Hook: Hook{URL: server.URL, Timeout: time.Minute}, tls: tlsclient.New(test.tls)}
+		h := newHook(Hook{URL: server.URL, Timeout: time.Minute, TLS: test.tls}, slog.New(slog.DiscardHandler), nil)
 		again, err := h.send(t.Context(), event{body: []byte("{}")})
 		got := ""
 		if err != nil {
@@ -430,7 +430,7 @@ func TestSend_TLS(t *testing.T) {
 }
 
 func TestSend_BadURL(t *testing.T) {
-	h := &hook{Hook: Hook{URL: "http://secret\x7f", Timeout: time.Minute}}
+	h := newHook(Hook{URL: "http://secret\x7f", Timeout: time.Minute}, slog.New(slog.DiscardHandler), nil)
 	again, err := h.send(t.Context(), event{})
 	if again || err == nil || strings.Contains(err.Error(), "secret") || errors.Unwrap(err) != nil {
 		t.Errorf("%t, %v", again, err)
