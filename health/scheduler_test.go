@@ -229,6 +229,24 @@ func TestScheduler_AnswerAtDeadline(t *testing.T) {
 	})
 }
 
+// What it says is kept, in whatever order the two are seen.
+func TestScheduler_WordsAtDeadline(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			w := watch(t, Check{Name: "c", Interval: time.Second, Timeout: 500 * time.Millisecond, Probe: probeFunc(func(context.Context) Answer {
+				time.Sleep(500 * time.Millisecond)
+				return Answer{Text: "the server hangs"}
+			})})
+			w.until(700 * time.Millisecond)
+			if r := w.Results()[0]; r.Text != "the server hangs" || r.Hung || r.Verdict != Fail {
+				t.Errorf("got %+v", r)
+			}
+			w.end(t)
+			w.expect(t, "500ms c unknown to fail after 1: no answer within 500ms")
+		})
+	}
+}
+
 // The two coincidences in which the order of events is the runtime's choice.
 func TestScheduler_Coincidences(t *testing.T) {
 	tests := map[string]struct {
