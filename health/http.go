@@ -68,7 +68,7 @@ func NewHTTPProbe(h HTTP) (Probe, error) {
 	}
 	user := u.User
 	u.User, u.Fragment = nil, ""
-	p := &httpProbe{name: h.Method + " " + u.String(), statuses: h.Statuses, now: time.Now}
+	p := &httpProbe{name: h.Method + " " + withoutQuery(u.String()), statuses: h.Statuses, now: time.Now}
 	if p.request, err = http.NewRequest(h.Method, u.String(), nil); err != nil {
 		return nil, err
 	}
@@ -116,6 +116,14 @@ func NewHTTPProbe(h HTTP) (Probe, error) {
 	}
 	p.endpoint = newEndpoint(network, address, secure)
 	return p, nil
+}
+
+// withoutQuery is a URL as texts show it: a query may have a token in it.
+func withoutQuery(url string) string {
+	if before, _, cut := strings.Cut(url, "?"); cut {
+		return before + "?..."
+	}
+	return url
 }
 
 type httpProbe struct {
@@ -276,7 +284,7 @@ func (p *httpProbe) judge(r *http.Response, body []byte, err error) Answer {
 	if !accepted {
 		a := Answer{Text: p.name + ": " + status}
 		if to := r.Header.Get("Location"); to != "" {
-			a.Text += ": to " + words(to)
+			a.Text += ": to " + words(withoutQuery(to))
 			a.Hint = "redirects are not followed: ask the other URL, or accept the status"
 			return a
 		}
