@@ -51,7 +51,8 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 
 install: build ## under PREFIX, or DESTDIR
 	install -D -m 755 bin/baton $(DESTDIR)$(PREFIX)/sbin/baton
-	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton scripts/check-haproxy scripts/check-osc scripts/notify-log
+	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton $(filter-out %.go,$(wildcard scripts/*))
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml

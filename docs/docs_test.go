@@ -98,6 +98,37 @@ func TestDocs_YAML(t *testing.T) {
 	}
 }
 
+// A block that begins as an example file does is that file.
+func TestDocs_Examples(t *testing.T) {
+	files, err := filepath.Glob("../configs/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := map[string]string{} // by the first line
+	for _, f := range files {
+		text := read(t, f)
+		first, _, _ := strings.Cut(text, "\n")
+		examples[first] = text
+	}
+	found := 0
+	for _, page := range pages(t) {
+		for _, b := range blocks(read(t, page)) {
+			first, _, _ := strings.Cut(b.text, "\n")
+			text, begins := examples[first]
+			if !begins {
+				continue
+			}
+			found++
+			if b.text != text {
+				t.Errorf("%s:%d: begins as an example file, and goes on otherwise", page, b.line)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("%d examples: are they found?", found)
+	}
+}
+
 var (
 	linked  = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	code    = regexp.MustCompile("`[^`\n]*`")

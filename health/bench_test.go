@@ -1,9 +1,17 @@
 package health
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,19 +43,64 @@ func BenchmarkHAProxyProbe(b *testing.B) {
 
 // Benchmark500Checks runs 500 checks at an interval of 1 s for 5 s and reports
 // the CPU they take, in percent of one core: cpu%, children included. In
-// "haproxy" the other side, which HAProxy would do, is in it too.
+// "haproxy" the other side, which HAProxy would do, is in it too; the server of
+// "http" and "tcp" is a process of its own, which is not counted; what the kernel
+// does for both ends of the loopback is. In "missing" each run must look through
+// all processes of this host.
 func Benchmark500Checks(b *testing.B) {
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
 	kinds := []struct {
 		name  string
-		probe func(b *testing.B) Probe
+		probe func(b *testing.B) func() Probe
 	}{
-		{"nothing", func(*testing.B) Probe {
-			return probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+		{"nothing", func(*testing.B) func() Probe {
+			p := probeFunc(func(context.Context) Answer { return Answer{OK: true} })
+			return func() Probe { return p }
 		}},
-		{"haproxy", func(b *testing.B) Probe { return NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0) }},
-		{"command", func(b *testing.B) Probe {
-			r := newRunner(b)
-			return NewCommandProbe(r, command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+		{"haproxy", func(b *testing.B) func() Probe {
+			p := NewHAProxyProbe(fakeHAProxy(b, reply{info: wellInfo}), "", 0)
+			return func() Probe { return p }
+		}},
+		{"process", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: filepath.Base(self), Most: -1}) }
+		}},
+		{"missing", func(*testing.B) func() Probe {
+			table := NewProcessTable()
+			return func() Probe { return NewProcessProbe(table, Processes{Name: "nobody-has-this", Most: -1}) }
+		}},
+		{"file", func(*testing.B) func() Probe {
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{"/etc/passwd", FilePresent}) }
+		}},
+		{"number", func(b *testing.B) func() Probe {
+			path := filepath.Join(b.TempDir(), "number")
+			if err := os.WriteFile(path, []byte("1\n"), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			n := NewInotify()
+			return func() Probe { return NewFileProbe(n, File{path, FileNumber}) }
+		}},
+		{"http", func(b *testing.B) func() Probe {
+			url := "http://" + startServer(b) + "/ok"
+			return func() Probe {
+				p, err := NewHTTPProbe(HTTP{URL: url, Statuses: [][2]int{{200, 200}}, Match: "OK"})
+				return probeMust(b, p, err)
+			}
+		}},
+		{"tcp", func(b *testing.B) func() Probe {
+			address := startServer(b)
+			return func() Probe {
+				p, err := NewDialogueProbe(Dialogue{Network: "tcp", Address: address, Steps: []Step{{"PING / HTTP/1.0\r\n\r\n", "OK"}}})
+				return probeMust(b, p, err)
+			}
+		}},
+		{"command", func(b *testing.B) func() Probe {
+			p := NewCommandProbe(newRunner(b), command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+			return func() Probe { return p }
 		}},
 	}
 	for _, k := range kinds {
@@ -55,7 +108,7 @@ func Benchmark500Checks(b *testing.B) {
 			probe := k.probe(b)
 			var checks []Check
 			for i := range 500 {
-				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe})
+				checks = append(checks, Check{Name: strconv.Itoa(i), Interval: time.Second, Rise: 2, Fall: 2, Probe: probe()})
 			}
 			const lasts = 5 * time.Second
 			for b.Loop() {
@@ -78,6 +131,42 @@ func Benchmark500Checks(b *testing.B) {
 	}
 }
 
+// serving marks the process that startServer starts.
+const serving = "BATON_TEST_SERVING"
+
+// startServer runs fakeAPI in a process of its own, at a port of the loopback.
+func startServer(b *testing.B) (address string) {
+	self, err := os.Executable()
+	must(b, err)
+	cmd := exec.Command(self, "-test.run=^TestServe$")
+	cmd.Env = append(os.Environ(), serving+"=1")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe() // its end is the server's
+	must(b, err)
+	stdout, err := cmd.StdoutPipe()
+	must(b, err)
+	must(b, cmd.Start())
+	b.Cleanup(func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	})
+	address, err = bufio.NewReader(stdout).ReadString('\n')
+	must(b, err)
+	return strings.TrimSpace(address)
+}
+
+// TestServe is that process.
+func TestServe(t *testing.T) {
+	if os.Getenv(serving) == "" {
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	serveHTTP(t, l)
+	fmt.Println(l.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
 func cpu(b *testing.B) time.Duration {
 	var sum time.Duration
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
@@ -88,4 +177,17 @@ func cpu(b *testing.B) time.Duration {
 		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
 	return sum
+}
+
+func BenchmarkHTTPProbe(b *testing.B) {
+	p, err := NewHTTPProbe(HTTP{URL: "http://" + startServer(b) + "/ok", Statuses: [][2]int{{200, 200}}, Match: "OK"})
+	probeMust(b, p, err)
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		if a := probeIn(b, p, time.Second); !a.OK {
+			b.Fatal(a)
+		}
+	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }

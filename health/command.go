@@ -30,11 +30,9 @@ func (p *commandProbe) Probe(ctx context.Context) Answer {
 	if res.Left != nil {
 		<-res.Left // no second run beside one that cannot be killed
 	}
-	if !res.OK() {
-		return Answer{Text: res.String()}
+	a := Answer{OK: res.OK(), Text: res.String(), Output: string(res.Output)}
+	if line := res.FirstLine(); a.OK && line != "" {
+		a.Text = line
 	}
-	if line := res.FirstLine(); line != "" {
-		return Answer{OK: true, Text: line}
-	}
-	return Answer{OK: true, Text: res.String()}
+	return a
 }

@@ -30,11 +30,11 @@ func TestCommandProbe(t *testing.T) {
 		within  time.Duration
 		want    Answer
 	}{
-		"pass":         {sh("echo Primary, 3 members"), nil, 5 * time.Second, Answer{OK: true, Text: "Primary, 3 members"}},
+		"pass":         {sh("echo Primary, 3 members"), nil, 5 * time.Second, Answer{OK: true, Text: "Primary, 3 members", Output: "Primary, 3 members\n"}},
 		"silent pass":  {sh("exit 0"), nil, 5 * time.Second, Answer{OK: true, Text: "exit 0"}},
-		"fail":         {sh("echo non-Primary; exit 2"), nil, 5 * time.Second, Answer{Text: "exit 2: non-Primary"}},
+		"fail":         {sh("echo non-Primary; exit 2"), nil, 5 * time.Second, Answer{Text: "exit 2: non-Primary", Output: "non-Primary\n"}},
 		"silent fail":  {sh("exit 1"), nil, 5 * time.Second, Answer{Text: "exit 1"}},
-		"timeout":      {sh("echo trying; exec sleep 100"), nil, time.Second, Answer{Text: "timed out after 1s: trying"}},
+		"timeout":      {sh("echo trying; exec sleep 100"), nil, time.Second, Answer{Text: "timed out after 1s: trying", Output: "trying\n"}},
 		"missing":      {command.Spec{Argv: []string{"/nowhere/check"}, Timeout: time.Second}, nil, time.Second, Answer{Text: "command /nowhere/check: file does not exist"}},
 		"missing user": {command.Spec{Argv: []string{"id"}, User: &command.User{Name: "nobody-here"}, Timeout: time.Second}, nil, time.Second, Answer{Text: `user "nobody-here" does not exist on this host`}},
 		"problem":      {sh("exit 0"), errors.New("read x.env: permission denied"), time.Second, Answer{Text: "read x.env: permission denied"}},
@@ -89,7 +89,7 @@ func TestCommandProbe_Mended(t *testing.T) {
 	}{
 		{func() error { return nil }, Answer{Text: "command " + path + ": file does not exist"}},
 		{func() error { return os.WriteFile(path, []byte("#!/bin/sh\necho mended\n"), 0o644) }, Answer{Text: "command " + path + ": is not executable: chmod +x " + path}},
-		{func() error { return os.Chmod(path, 0o755) }, Answer{OK: true, Text: "mended"}},
+		{func() error { return os.Chmod(path, 0o755) }, Answer{OK: true, Text: "mended", Output: "mended\n"}},
 	}
 	for i, s := range steps {
 		if err := s.do(); err != nil {

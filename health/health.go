@@ -92,7 +92,13 @@ type Check struct {
 	Timeout  time.Duration // no answer by then is a failure; 0 means Interval
 	Rise     int           // passes in a row from Fail to Pass; at least 1
 	Fall     int           // failures in a row from Pass to Fail; at least 1
-	Probe    Probe
+	Probe    Probe         // nil of a combination
+
+	// Of makes a combination: a verdict on other checks, named here, of which at
+	// least Least must pass. It is drawn anew at once when one of theirs changes,
+	// and at the interval, so that Rise and Fall mean the same as elsewhere.
+	Of    []string
+	Least int
 }
 
 // MinInterval is the shortest interval of a check.
@@ -117,16 +123,23 @@ func (c Change) Reading() Reading {
 
 // Result is what is known of a check now.
 type Result struct {
-	Check   string
-	Verdict Verdict
-	Since   time.Time     // of the verdict; zero while it is Unknown
-	OK      bool          // the last answer; it can differ from the verdict
-	Text    string        // of the last answer
-	Hint    string        // of the last answer
-	Runs    int           // answers alike in a row, the last one included
-	At      time.Time     // of the last answer; zero before the first
-	Took    time.Duration // by the last answer
-	Hung    bool          // a run is past its deadline and has not ended
-	Output  string        // of the last answer
-	Forced  Force         // the verdict is an operator's, and the check's own goes on beside it
+	Check    string
+	Verdict  Verdict
+	Since    time.Time // of the verdict; zero while it is Unknown
+	Number   int       // of a pass, where Numbered
+	Numbered bool
+	OK       bool          // the last answer that was an opinion; it can differ from the verdict
+	Text     string        // of the last answer
+	Hint     string        // of the last answer
+	Runs     int           // answers alike in a row, those without an opinion left out
+	At       time.Time     // of the last answer; zero before the first
+	Took     time.Duration // by the last answer
+	Hung     bool          // a run is past its deadline and has not ended
+	Output   string        // of the last answer; at most 4 KiB
+	Forced   Force         // the verdict is an operator's, and the check's own goes on beside it
+}
+
+// Reading is what a router makes of it.
+func (r Result) Reading() Reading {
+	return Reading{Verdict: r.Verdict, Number: r.Number, Numbered: r.Numbered}
 }

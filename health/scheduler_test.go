@@ -27,6 +27,7 @@ type watched struct {
 	start  time.Time
 	mu     sync.Mutex
 	lines  []string
+	told   []Change
 	log    bytes.Buffer
 	cancel context.CancelFunc
 	ended  chan error
@@ -45,6 +46,7 @@ func (w *watched) run(t *testing.T, checks ...Check) {
 	log := slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.Scheduler = NewScheduler(checks, log, func(c Change) {
 		w.note("%s %v to %v after %d: %s", c.Check, c.From, c.To, c.Runs, c.Text)
+		w.told = append(w.told, c)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel
@@ -246,17 +248,30 @@ func TestScheduler_Coincidences(t *testing.T) {
 			c := s.checks[0]
 			s.queue = byTime{c}
 			now := time.Now()
-			c.running, c.alive, c.cancel, c.start, c.slot, c.next = true, true, func() {}, now, now, now.Add(time.Second)
+			c.running, c.alive, c.cancel, c.start, c.slot, c.deadline = true, true, func() {}, now, now, now.Add(time.Second)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.cancelled {
 				cancel()
 			}
-			s.returned(ctx, ended{c, Answer{OK: true}}, c.next.Add(tt.at))
+			s.returned(ctx, ended{c, Answer{OK: true}}, c.deadline.Add(tt.at))
 			if got := s.Results()[0].Verdict; got != tt.want {
 				t.Errorf("verdict %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// The words of an answer that came too late are kept, as those of a hung run are.
+func TestScheduler_LateWords(t *testing.T) {
+	s := NewScheduler([]Check{{Name: "c"}}, slog.New(slog.DiscardHandler), func(Change) {})
+	c := s.checks[0]
+	s.queue = byTime{c}
+	now := time.Now()
+	c.running, c.alive, c.cancel, c.start, c.slot, c.deadline = true, true, func() {}, now, now, now.Add(time.Second)
+	s.returned(t.Context(), ended{c, Answer{Text: "the server hangs"}}, c.deadline)
+	if r := s.Results()[0]; r.Text != "the server hangs" || r.Verdict != Fail || r.Hung {
+		t.Errorf("got %+v", r)
 	}
 }
 
@@ -441,6 +456,36 @@ func TestScheduler_Properties(t *testing.T) {
 		})
 		if len(faults) > 0 {
 			rt.Fatal(faults)
+		}
+	})
+}
+
+// Many checks share the moments of their starts, since each waking costs.
+func TestScheduler_Stride(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		starts := map[time.Duration]int{}
+		w := &watched{}
+		var checks []Check
+		for i := range 500 {
+			checks = append(checks, Check{Name: fmt.Sprint(i), Interval: time.Second, Probe: probeFunc(func(context.Context) Answer {
+				mu.Lock()
+				defer mu.Unlock()
+				starts[w.sinceStart()]++
+				return Answer{OK: true}
+			})})
+		}
+		w.run(t, checks...)
+		w.until(5*time.Second - time.Millisecond)
+		w.end(t)
+		most := 0
+		for at, n := range starts {
+			if at > 0 {
+				most = max(most, n)
+			}
+		}
+		if len(starts) > 500 || most > 10 {
+			t.Errorf("%d moments, at most %d at one", len(starts), most)
 		}
 	})
 }

@@ -75,7 +75,8 @@ func startOSC(t *testing.T) *osc {
 	o.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are meant
 	o.StartTLS()
 	t.Cleanup(o.Close)
-	o.ca = write(t, t.TempDir(), "osc-ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.Certificate().Raw})), 0o644)
+	o.ca = filepath.Join(t.TempDir(), "osc-ca.pem")
+	writePEM(t, o.ca, o.Certificate().Raw)
 	return o
 }
 
@@ -160,6 +161,12 @@ func TestCheckOSC_Status(t *testing.T) {
 		l.Close()
 		run(t, "", nil, "check-osc", "--url", "https://"+l.Addr().String()+statusPath).expect(t, 1, "connection refused or unreachable: OSC does not run")
 	})
+}
+
+// writePEM writes a certificate to a file.
+func writePEM(t *testing.T, path string, der []byte) {
+	t.Helper()
+	write(t, filepath.Dir(path), filepath.Base(path), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), 0o644)
 }
 
 // writeOtherCertificate writes a certificate that has not signed the servers of httptest.
@@ -269,23 +276,16 @@ func TestCheckOSC_PasswordIsOnNoCommandLine(t *testing.T) {
 	o := startOSC(t)
 	dir := t.TempDir()
 	write(t, dir, "login", login, 0o600)
-	// Each program of PATH becomes one that first notes how it was called.
-	bin, seen := t.TempDir(), filepath.Join(dir, "seen")
-	for _, name := range []string{"curl", "sed", "tr", "head", "grep", "awk", "tail", "find", "id", "cat"} {
-		write(t, bin, name, fmt.Sprintf("#!/bin/sh\nprintf '%%s ' %s \"$@\" >>%s\nexec %s \"$@\"\n", name, seen, need(t, name)), 0o755)
-	}
+	bin, seen := spy(t, "curl")
 	r := run(t, dir, []string{"PATH=" + bin}, "check-osc", "--url", o.URL+statusPath, "--ca", o.ca, "--deep", "--login-file", "login")
 	r.expect(t, 0, "database answers")
-	b, err := os.ReadFile(seen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(b), alarmsPath) {
-		t.Fatalf("%s was not seen at work: %s", curl, b)
+	notes := seen()
+	if !strings.Contains(notes, alarmsPath) {
+		t.Fatalf("%s was not seen at work: %s", curl, notes)
 	}
 	for _, part := range []string{"p\"a", `p\"a`, "w'ord", "baton:"} {
-		if strings.Contains(string(b), part) {
-			t.Errorf("%q is on a command line: %s", part, b)
+		if strings.Contains(notes, part) {
+			t.Errorf("%q is on a command line: %s", part, notes)
 		}
 	}
 }

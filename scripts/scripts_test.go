@@ -1,4 +1,5 @@
-// Package scripts_test runs the scripts that ship with baton, against a real HAProxy and a made-up OSC.
+// Package scripts_test runs the scripts that ship with baton: against real servers, HAProxy, MariaDB with Galera, RabbitMQ
+// and Redis, and where there is none, against made-up ones.
 package scripts_test
 
 import (
@@ -118,7 +119,7 @@ func shipped(t *testing.T) []string {
 			names = append(names, e.Name())
 		}
 	}
-	if want := []string{"check-haproxy", "check-osc", "notify-log"}; !slices.Equal(names, want) {
+	if want := []string{"check-drbd", "check-galera", "check-haproxy", "check-mongodb", "check-osc", "check-rabbitmq", "check-redis", "drill", "move-cloud-address", "notify-log"}; !slices.Equal(names, want) {
 		t.Fatalf("files here: %q, want %q", names, want)
 	}
 	return names
@@ -176,6 +177,74 @@ func TestScripts_WrongUsage(t *testing.T) {
 		{"check-osc", "--deep --login-file x --url http://127.0.0.1/serverManagement/status", "must begin with https"},
 		{"check-osc", "--deep --login-file x --url https://127.0.0.1/status", "ends in /serverManagement/status"},
 		{"check-osc", "--deep --login-file missing", "./missing: no such file"},
+		{"check-galera", "--login", "unknown argument --login"},
+		{"check-galera", "--port", "--port needs a value"},
+		{"check-galera", "--port 3306x", "not a port"},
+		{"check-galera", "--timeout 1s", "not a number of seconds"},
+		{"check-galera", "--socket /s --port 3306", "--socket excludes --host and --port"},
+		{"check-galera", "--majority --writable", "--majority excludes"},
+		{"check-galera", "--majority --allow-donor", "--majority excludes"},
+		{"check-galera", "--login-file missing", "./missing: no such file"},
+		{"check-rabbitmq", "--quorum", "unknown argument --quorum"},
+		{"check-rabbitmq", "--quorum=1", "unknown option --quorum"},
+		{"check-rabbitmq", "--members 0", "not a whole number"},
+		{"check-rabbitmq", "--members three", "not a whole number"},
+		{"check-rabbitmq", "--node a;b", "not the name of a member"},
+		{"check-rabbitmq", "--timeout .", "not a number of seconds"},
+		{"check-rabbitmq", "--url http://127.0.0.1:15672", "--url needs --login-file"},
+		{"check-rabbitmq", "--url http://a:b@127.0.0.1", "holds a login"},
+		{"check-rabbitmq", "--url 127.0.0.1", "want http://"},
+		{"check-rabbitmq", "--url http://127.0.0.1 --node a", "exclude each other"},
+		{"check-rabbitmq", "--url http://127.0.0.1 --login-file missing", "./missing: no such file"},
+		{"check-rabbitmq", "--login-file x", "of no use without --url"},
+		{"check-redis", "--role", "--role needs a value"},
+		{"check-redis", "--role primary", "want master, replica"},
+		{"check-redis", "--max-lag 60", "of no use without --promotable"},
+		{"check-redis", "--promotable --max-lag 1m", "not a whole number"},
+		{"check-redis", "--timeout 0", "not a number of seconds"},
+		{"check-redis", "--port x", "not a port"},
+		{"check-redis", "--socket /s --tls", "--socket excludes"},
+		{"check-redis", "--ca x", "of no use without --tls"},
+		{"check-redis", "--tls --ca missing", "./missing: cannot be read"},
+		{"check-redis", "--user baton", "--user needs a password in REDISCLI_AUTH"},
+		{"check-redis", "osc", "unknown argument osc"},
+		{"check-mongodb", "--role master", "want primary or secondary"},
+		{"check-mongodb", "--host a'b", "not a host name"},
+		{"check-mongodb", "--port 1234567", "not a port"},
+		{"check-mongodb", "--ca x", "of no use without --tls"},
+		{"check-mongodb", "--tls --ca missing", "./missing: cannot be read"},
+		{"check-mongodb", "--deep", "unknown argument --deep"},
+		{"check-drbd", "", "no RESOURCE is given"},
+		{"check-drbd", "all", "not the name of one resource"},
+		{"check-drbd", "r0 r1", "one resource is asked at a time"},
+		{"check-drbd", "r0 --role master", "want Primary, Secondary"},
+		{"check-drbd", "r0 --promotable", "unknown argument --promotable"},
+		{"check-drbd", "r0 --timeout x", "not a number of seconds"},
+		{"drill", "", "want well, fail or run"},
+		{"drill", "--force well web", "unknown option --force"},
+		{"drill", "--pause=1 start web", "unknown command start"},
+		{"drill", "well", "well wants a ROUTER"},
+		{"drill", "well web haproxy", "well wants a ROUTER alone"},
+		{"drill", "well web;id", "not the name of a router"},
+		{"drill", "fail web", "fail wants a CHECK"},
+		{"drill", "fail web $(id)", "not the name of a check"},
+		{"drill", "run web", "run wants a STEP"},
+		{"drill", "run web a,b=moved", "want CHECK[,CHECK]...=fault, backup or same"},
+		{"drill", "run web =same", "not CHECK[,CHECK]...[=EXPECT]"},
+		{"drill", "--expect pass fail web haproxy", "want fault, backup or same"},
+		{"drill", "--peer -v fail web haproxy", "not a host name"},
+		{"drill", "--peer b --no-peer fail web haproxy", "exclude each other"},
+		{"drill", "--except a,b well web", "not the name of a check"},
+		{"drill", "--timeout 0 well web", "not a whole number of seconds"},
+		{"drill", "--return 1m well web", "not a whole number of seconds"},
+		{"drill", "--runtime-dir= well web", "--runtime-dir needs a value"},
+		{"move-cloud-address", "", "--floating-ip is missing"},
+		{"move-cloud-address", "10.0.0.1", "unknown argument 10.0.0.1"},
+		{"move-cloud-address", "--floating-ip 10.0.0.1", "not a number"},
+		{"move-cloud-address", "--floating-ip 1 --server web", "not a number"},
+		{"move-cloud-address", "--floating-ip 1 --api http://api", "want https://"},
+		{"move-cloud-address", "--floating-ip 1 --api https://a:b@api", "holds white space or a login"},
+		{"move-cloud-address", "--floating-ip 1 --timeout 0", "not a number of seconds"},
 		{"notify-log", "--colour", "unknown option --colour"},
 		{"notify-log", "--colour=1", "unknown option --colour"},
 		{"notify-log", "--file", "--file needs a value"},
@@ -194,7 +263,7 @@ func TestScripts_WrongUsage(t *testing.T) {
 func tools(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range append([]string{"sh", "cat", "id", "tr", "sed", "grep", "awk", "head", "tail", "find", "date", "sort"}, names...) {
+	for _, name := range append([]string{"sh", "cat", "id", "tr", "sed", "grep", "awk", "head", "tail", "find", "date", "sort", "paste"}, names...) {
 		if err := os.Symlink(need(t, name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -218,6 +287,12 @@ func write(t *testing.T, dir, name, content string, mode os.FileMode) string {
 // eventually polls a condition that another process brings about, and shows what it saw last when that does not come.
 func eventually(t *testing.T, what string, ok func() (bool, string)) {
 	t.Helper()
+	within(t, limit, what, ok)
+}
+
+// within is eventually with its own limit.
+func within(t *testing.T, limit time.Duration, what string, ok func() (bool, string)) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(limit)
@@ -232,4 +307,27 @@ func eventually(t *testing.T, what string, ok func() (bool, string)) {
 			t.Fatalf("not within %v: %s; last seen: %s", limit, what, fmt.Sprintf("%.500s", saw))
 		}
 	}
+}
+
+// spy makes a folder for PATH whose programs first note how they were called. seen has the notes.
+func spy(t *testing.T, names ...string) (dir string, seen func() string) {
+	t.Helper()
+	dir = t.TempDir()
+	notes := filepath.Join(t.TempDir(), "seen")
+	for _, name := range append([]string{"sed", "tr", "head", "grep", "awk", "tail", "find", "id", "cat", "timeout", "date"}, names...) {
+		write(t, dir, name, fmt.Sprintf("#!/bin/sh\nprintf '%%s ' %s \"$@\" >>%s\nexec %s \"$@\"\n", name, notes, need(t, name)), 0o755)
+	}
+	return dir, func() string {
+		t.Helper()
+		return readFile(t, notes)
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 var batonBinary string
 
 func TestMain(m *testing.M) {
+	if words := strings.Fields(os.Getenv(oscEnv)); len(words) == 3 {
+		os.Exit(oscd{words[0], words[1], words[2]}.run())
+	}
 	os.Exit(run(m))
 }
 
@@ -57,7 +61,13 @@ func must(t *testing.T, err error) {
 // newSite makes a site with the two hosts a and b, removed with the test; a failure shows what the daemons said.
 func newSite(t *testing.T) *site.Site {
 	t.Helper()
-	s, err := site.New(t.TempDir(), "a", "b")
+	return newSiteOf(t, "a", "b")
+}
+
+// newSiteOf makes a site with other hosts.
+func newSiteOf(t *testing.T, hosts ...string) *site.Site {
+	t.Helper()
+	s, err := site.New(t.TempDir(), hosts...)
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -213,7 +213,9 @@ const (
 	Shutdown
 	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the own
 	// link is the reason, so nobody can be heard and nobody hears us; Mute that
-	// we hear and cannot send, so that the successor waits for our silence.
+	// we hear and cannot send, so that the successor waits for our silence;
+	// Alone that most of the other nodes are cut off from this one, or that nobody
+	// is to take this for an orderly leave: the addresses go at once.
 	Faulty
 	// Recovered: no reason to be in FAULT is left.
 	Recovered
@@ -236,6 +238,7 @@ type Event struct {
 	Priority uint8
 	Deaf     bool
 	Mute     bool
+	Alone    bool
 	Addr     netip.Addr
 	Interval time.Duration
 	Rival    Rival

@@ -48,6 +48,7 @@ func rivals(best, slowest uint8) option {
 	return func(c *vrrp.Config) { c.BestRival, c.SlowestRival = best, slowest }
 }
 func noPreempt(c *vrrp.Config)   { c.Preempt = false }
+func bound(c *vrrp.Config)       { c.Bound = true }
 func messageOnly(c *vrrp.Config) { c.Checksum = vrrp.MessageOnly }
 func version2(c *vrrp.Config)    { c.Version = 2 }
 func password(p string) option {

@@ -242,6 +242,23 @@ func TestLend_MuteFault(t *testing.T) {
 	}
 }
 
+// Who is cut off from most of the others lends nothing: its successor need not
+// be one that it hears.
+func TestLend_Alone(t *testing.T) {
+	alone := vrrp.Event{Kind: vrrp.Faulty, Reason: "1 of 3 nodes", Alone: true}
+	n := newMaster(t)
+	check(t, n.step(alone), "send priority 0", "release all", "change MASTER to FAULT: fault (1 of 3 nodes)")
+	n.holds(vrrp.AddressesOff)
+
+	n = newMaster(t)
+	n.step(vrrp.Event{Kind: vrrp.Faulty, Reason: "haproxy fails"})
+	n.holds(vrrp.AddressesLent)
+	check(t, n.step(alone), "release all")
+
+	n = newMaster(t, bound)
+	check(t, n.step(alone), "release all", "change MASTER to FAULT: fault (1 of 3 nodes)")
+}
+
 // Whoever stops waits for HandoverBound, and no longer, whatever it had begun.
 func TestLend_MuteFaultThenShutdown(t *testing.T) {
 	n := newMaster(t, interval(10*second))

@@ -70,6 +70,10 @@ type Config struct {
 	// Together says that the addresses cannot be let go one by one: with a
 	// virtual MAC the first frame of the successor takes them all.
 	Together bool
+	// Bound says that services run where the role is, and take their time to
+	// stop: a master whose priority falls just says so, and goes on until it hears
+	// a better one.
+	Bound bool
 	// Nodes are the addresses from which the configured nodes advertise on
 	// this link; none where that is not known. An advertisement from elsewhere
 	// is noted.
@@ -266,6 +270,8 @@ func (r *router) faulty(now time.Duration, e Event) {
 	switch {
 	case e.Deaf:
 		r.release() // nobody can be heard, so no successor would ever be known
+	case e.Alone:
+		r.leaveAlone(now)
 	case r.role != Master:
 	case e.Mute: // the others miss their advertisements before their skew begins
 		r.lend(now, r.missed()*r.cfg.Interval+r.handoverBound())
@@ -280,7 +286,16 @@ func (r *router) faulty(now time.Duration, e Event) {
 		r.listen(now) // what was not heard until now says nothing of the link
 	}
 	r.deaf = e.Deaf
-	r.group.fail(now, r, why)
+	r.group.fail(now, r, why, e.Alone)
+}
+
+// leaveAlone lets the addresses go: the successor may be one that cannot be
+// heard. Services that still stop are no reason to call for it.
+func (r *router) leaveAlone(now time.Duration) {
+	if r.role == Master && !r.cfg.Bound {
+		r.send(now, 0)
+	}
+	r.release()
 }
 
 // leaveWord says that a master leaves, and keeps its addresses until it has a
@@ -314,7 +329,7 @@ func (r *router) reprioritise(now time.Duration, priority uint8) {
 			r.timer += r.skew(priority, r.masterInterval) - r.skew(old, r.masterInterval)
 		}
 	case Master:
-		if r.quiet == yielding || r.quiet == speaking && priority < old && r.mayMove() {
+		if r.quiet == yielding || r.quiet == speaking && priority < old && !r.cfg.Bound && r.mayMove() {
 			r.group.yield(now)
 		}
 	}

@@ -203,3 +203,14 @@ func TestBackup_RaisedAboveMaster(t *testing.T) {
 	n.due(218750 * time.Microsecond)
 	check(t, n.expire(), "send priority 200", "hold", "change BACKUP to MASTER: preempt, rival 192.0.2.11 (150)")
 }
+
+// Where services are bound a lower priority is only said: nobody is asked to
+// take over before they have stopped.
+func TestYield_Bound(t *testing.T) {
+	n := newMaster(t, bound)
+	n.now += 300 * ms
+	check(t, n.step(reprioritised(50)))
+	n.due(700 * ms)
+	check(t, n.expire(), "send priority 50")
+	n.is(vrrp.Master)
+}

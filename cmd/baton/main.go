@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,15 +11,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/daemon"
 )
 
 // Exit statuses, the same for every command.
 const (
-	exitOK      = 0
-	exitFailed  = 1  // refused, failed, degraded
-	exitMistake = 3  // mistakes in the configuration
-	exitUsage   = 64 // wrong usage
+	exitOK         = 0
+	exitFailed     = 1  // refused, failed, degraded
+	exitNotRunning = 2  // the daemon does not run
+	exitMistake    = 3  // mistakes in the configuration
+	exitUsage      = 64 // wrong usage
 )
 
 func main() {
@@ -29,13 +33,14 @@ func main() {
 func run(args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
-	cmd, err := root.ExecuteC()
+	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return exitOK
 	}
 	var mistakes *daemon.ConfigError
 	var usage *usageError
 	var told toldError
+	var said *control.Error
 	switch {
 	case errors.As(err, &told):
 		return int(told)
@@ -45,11 +50,30 @@ func run(args []string) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "baton: %v\nTry '%s --help'.\n", err, cmd.CommandPath())
 		return exitUsage
+	case errors.As(err, &said):
+		fmt.Fprintf(os.Stderr, "baton: %s\n", explain(said))
+		if said.Kind == control.BadRequest {
+			return exitUsage
+		}
+		return exitFailed
+	case errors.Is(err, control.ErrNotRunning):
+		fmt.Fprintf(os.Stderr, "baton: %v\n", err)
+		return exitNotRunning
 	}
 	for line := range strings.Lines(err.Error()) { // several may have been joined
 		fmt.Fprintf(os.Stderr, "baton: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	return exitFailed
+}
+
+// explain is what the daemon said, with the name that may have been meant.
+func explain(said *control.Error) string {
+	if said.Kind == control.NotFound && said.Name != "" {
+		if hint := config.DidYouMean(said.Name, said.Known); hint != "" {
+			return said.Text + ": " + hint
+		}
+	}
+	return said.Text
 }
 
 // usageError is a command line that cannot be understood.
@@ -90,7 +114,8 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand())
+	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
+		newChecksCommand(), newWaitCommand(), newStateWatchCommand())
 	strictDefaults(root)
 	return root
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"baton": main, "apart": apart})
+	testscript.Main(m, map[string]func(){"baton": main, "apart": apart, "fake-daemon": fakeDaemon})
 }
 
 // TestScripts runs the scripts of testdata, which say for each command line

@@ -10,8 +10,12 @@ import (
 	"baton/internal/daemon"
 )
 
-// defaultConfig is where the package puts the configuration.
-const defaultConfig = "/etc/baton/baton.yaml"
+const (
+	// defaultConfig is where the package puts the configuration.
+	defaultConfig = "/etc/baton/baton.yaml"
+	// defaultRuntimeDir is where a daemon is found that was not told otherwise.
+	defaultRuntimeDir = "/run/baton"
+)
 
 func newRunCommand() *cobra.Command {
 	o := daemon.Options{Log: os.Stderr}
@@ -31,11 +35,14 @@ second signal lets the addresses go at once.`,
 				signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 				return signals
 			}
+			if self, err := os.Executable(); err == nil {
+				o.StateWatcher = []string{self, "state-watch"}
+			}
 			return daemon.Run(o)
 		},
 	}
 	cmd.Flags().StringVarP(&o.Config, "config", "c", defaultConfig, "configuration file")
 	cmd.Flags().StringVar(&o.Node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
-	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", "/run/baton", "directory for the lock")
+	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", defaultRuntimeDir, "directory for the lock, the control socket and the state files")
 	return cmd
 }

@@ -59,28 +59,44 @@ func (w *walk) authentication(f fields, r *reading) {
 
 // password reads it from the file or from the configuration. It never stands in a message.
 func (w *walk) password(a fields) string {
-	text, file := a.get("password"), a.get("password_file")
+	n, text, given := w.secretValue(a, "password")
 	switch {
-	case text == nil && file == nil:
+	case !given:
 		a.require("password", "password: TEXT, or password_file: FILE")
 		return ""
-	case text != nil && file != nil:
-		w.errorAt(file.place, a.path, "", "password and password_file are two ways to say one thing: write one of them")
+	case n == nil:
 		return ""
-	case text != nil:
-		if text = a.scalar("password"); text == nil {
-			return ""
+	case n == a.get("password"):
+		return w.fitting(n, "", text)
+	}
+	path, _, _ := w.secret(n)
+	return w.fitting(n, path+" ", text)
+}
+
+// secretValue reads a secret that stands under name, or in the file that name_file names. Without given there is neither; n is
+// where it came from, or nil where it could not be read, which has been reported, or is another node's matter.
+func (w *walk) secretValue(f fields, name string) (n *node, text string, given bool) {
+	own, file := f.get(name), f.get(name+"_file")
+	switch {
+	case own == nil && file == nil:
+		return nil, "", false
+	case own != nil && file != nil:
+		w.errorAt(file.place, f.path, "", "%s and %s_file are two ways to say one thing: write one of them", name, name)
+		return nil, "", true
+	case own != nil:
+		if n = f.scalar(name); n != nil {
+			text = n.text
 		}
-		return w.fitting(text, "", text.text)
+		return n, text, true
 	}
-	if file = a.scalar("password_file"); file == nil {
-		return ""
+	if n = f.scalar(name + "_file"); n == nil {
+		return nil, "", true
 	}
-	path, content, ok := w.secret(file)
+	_, content, ok := w.secret(n)
 	if !ok {
-		return ""
+		return nil, "", true
 	}
-	return w.fitting(file, path+" ", string(cutNewline(content)))
+	return n, string(cutNewline(content)), true
 }
 
 func (w *walk) fitting(n *node, what, password string) string {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,27 +34,11 @@ const (
 	AtLeastCheck              // when so many do
 )
 
-var checkTypeNames = [...]string{
-	"", "command", "haproxy", "http", "tcp", "unix", "connection", "ping", "process", "file", "interface", "address", "route",
-	"unit", "container", "ocf", "quorum", "all", "any", "at_least",
-}
-
 func (t CheckType) String() string {
-	if t > 0 && int(t) < len(checkTypeNames) {
-		return checkTypeNames[t]
+	if k := t.kind(); k.name != "" {
+		return k.name
 	}
 	return fmt.Sprintf("check type %d", uint8(t))
-}
-
-// keys are those that a check of the type has beside the common ones.
-func (t CheckType) keys() keys {
-	switch t {
-	case CommandCheck:
-		return commandCheckKeys
-	case HAProxyCheck:
-		return haproxyCheckKeys
-	}
-	return nil
 }
 
 // Check is something that passes or fails.
@@ -88,7 +73,7 @@ type HAProxy struct {
 
 // Command is a program and how to run it. No shell reads it.
 type Command struct {
-	Argv    []string // the first word is an absolute path or a bare name; a hook's words still have the role's variables, and $$ for $
+	Argv    []string // the first word is an absolute path or a bare name; those of a hook or a service still have the role's variables, and $$ for $
 	Timeout time.Duration
 	User    string   // empty: who runs baton
 	Env     []string // NAME=VALUE, from the environment_file: secret
@@ -98,23 +83,17 @@ type Command struct {
 // timeoutCap bounds a check's timeout where the file has none: a check that is asked once an hour need not hang for one.
 const timeoutCap = 10 * time.Second
 
-func allCheckKeys() keys {
-	all := append(keys{}, checkKeys...)
-	all = append(all, commandCheckKeys...)
-	return append(all, haproxyCheckKeys...)
-}
-
-// readChecks reads all checks and keeps those that this node's routers track.
-func (w *walk) readChecks(n, defaults *node) {
-	base := w.fields(defaults, place{}, allCheckKeys(), "check")
-	if defaults != nil { // its own mistakes, whoever uses it
-		w.checkValues(base, CommandCheck, "")
-		w.checkValues(base, HAProxyCheck, "")
+// readChecks reads all checks and keeps those that are wanted here.
+func (w *walk) readChecks(n *node) {
+	all := allCheckKeys()
+	base := w.fields(w.checkDefaults, place{}, all, "check")
+	if w.checkDefaults != nil { // its own mistakes, whoever uses it; those of a type's keys are its users'
+		w.typeName(base)
+		w.commonValues(base, &Check{})
 	}
-	here := map[string]bool{}
 	for _, r := range w.config.Routers {
 		for _, t := range r.Track {
-			here[t.Check] = true
+			w.want(t.Check)
 		}
 	}
 	for _, e := range w.entries(n, "checks") {
@@ -124,77 +103,140 @@ func (w *walk) readChecks(n, defaults *node) {
 		if !w.trackedBy[e.key.text] {
 			w.warnAt(e.key.place, "", `track it with effect "report" to see it in status`, "check %q is tracked by nobody: it is not run", e.key.text)
 		}
-		f := w.fields(e.value, e.key.place, allCheckKeys(), "check")
+		f, t := w.checkFields(e, base, all)
 		if f.broken {
 			continue
 		}
-		f.path, f.fallback = e.value.path, base.own
+		here := w.wanted[e.key.text]
 		asked, needed := len(w.config.questions), w.secrets.needed
-		w.secrets.needed = needed && here[e.key.text]
-		check, absent := w.check(f, e.key.text)
+		w.secrets.needed = needed && here
+		check := w.check(f, t, e.key.text)
 		w.secrets.needed = needed
-		switch {
-		case !here[e.key.text]:
+		if !here {
 			w.config.questions = w.config.questions[:asked]
-		case absent != "":
-			v := f.raw(absent)
-			w.errorAt(v.place, v.path, "add it, or a default; or let nobody there track it", "there is no value for a node that tracks the check")
-		default:
+			continue
+		}
+		if !w.absent(f) {
 			w.config.Checks = append(w.config.Checks, check)
 		}
 	}
+	w.lintCycles(n)
+	w.lintQuorums(n)
 	slices.SortFunc(w.config.Checks, func(a, b Check) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// check reads one check. absent names the key that has no value on this node, if there is one.
-func (w *walk) check(f fields, name string) (c Check, absent string) {
-	types := map[string]CheckType{"command": CommandCheck, "haproxy": HAProxyCheck}
-	t := CheckType(0)
-	if f.has("type") {
-		t = types[f.oneOf("type", "command", "haproxy")]
-	} else {
-		hint := "type: command or type: haproxy"
-		for _, t := range []CheckType{HAProxyCheck, CommandCheck} { // of both, a command says more
-			for _, k := range t.keys() {
-				if f.own[k.name] != nil {
-					hint = "write type: " + t.String()
-				}
+// checkFields returns the values of a check, and its type; 0 where that is missing or wrong. all are the keys of all types.
+func (w *walk) checkFields(e entry, base fields, all keys) (fields, CheckType) {
+	if e.value.kind == scalar || e.value.kind == list {
+		w.errorAt(e.value.place, e.value.path, "such as {type: tcp, address: 127.0.0.1:6379}", "is %s, want a mapping", e.value.kind)
+		return fields{broken: true}, 0
+	}
+	t := typeOf(e.value, base.own["type"])
+	if t == 0 {
+		f := w.fields(e.value, e.key.place, all, "check")
+		f.path, f.fallback = e.value.path, base.own
+		return f, 0
+	}
+	table := t.table()
+	mine := *e.value
+	mine.entries = nil
+	for _, o := range e.value.entries {
+		if table.find(o.key.text) == nil {
+			if others := typesWith(o.key.text); len(others) > 0 {
+				w.errorAt(o.value.place, o.value.path, "known: "+strings.Join(table.names(), ", "), "belongs to type %s, this is %s", enumerate(others), t)
+				continue
 			}
 		}
-		w.errorAt(f.at, f.path, hint, "type is missing")
+		mine.entries = append(mine.entries, o)
 	}
-	for _, k := range allCheckKeys() {
-		if n := f.own[k.name]; n != nil && t != 0 && checkKeys.find(k.name) == nil && t.keys().find(k.name) == nil {
-			w.errorAt(n.place, n.path, "known: "+strings.Join(append(checkKeys.names(), t.keys().names()...), ", "), "belongs to another type of check, this is %s", t)
-		}
-	}
-	c = w.checkValues(f, t, name)
-	switch t {
-	case CommandCheck:
-		f.require("command", "")
-		if f.has("command") && f.get("command") == nil {
-			absent = "command"
-		}
-	case HAProxyCheck:
-		f.require("socket", "socket: /run/haproxy/admin.sock, as `stats socket` in haproxy.cfg")
-		if f.has("socket") && f.get("socket") == nil {
-			absent = "socket"
-		}
-		if n := f.own["min_up"]; n != nil && !f.has("backend") {
-			w.errorAt(n.place, n.path, "add backend: NAME", "counts the servers of a backend, and there is none")
-		}
-	}
-	return c, absent
+	f := w.fields(&mine, e.key.place, table, "check")
+	f.path, f.fallback = e.value.path, checkFallback(f, base)
+	return f, t
 }
 
-// checkValues reads the values of a check of type t, each by itself.
-func (w *walk) checkValues(f fields, t CheckType, name string) Check {
+// alternatives are keys that are several ways to say one thing. What stands in a check takes a default for another way out.
+var alternatives = [][]string{{"process", "executable", "pid_file"}, {"send", "dialogue"}, {"expect", "dialogue"}, {"password", "password_file"}}
+
+// checkFallback are the defaults that hold for a check.
+func checkFallback(f, base fields) map[string]*node {
+	rest := maps.Clone(base.own)
+	maps.DeleteFunc(rest, func(name string, _ *node) bool {
+		k := f.table.find(name)
+		return k == nil || k.own
+	})
+	for _, names := range alternatives {
+		if slices.ContainsFunc(names, func(name string) bool { return f.own[name] != nil }) {
+			for _, name := range names {
+				delete(rest, name)
+			}
+		}
+	}
+	return rest
+}
+
+// typeOf tells the type of a check, which may be that of the defaults; 0 where there is none that is known.
+func typeOf(check, fallback *node) CheckType {
+	n := check.child("type")
+	if n == nil {
+		n = fallback
+	}
+	if n == nil || n.kind != scalar {
+		return 0
+	}
+	return typeNamed(n.text)
+}
+
+// check reads one check.
+func (w *walk) check(f fields, t CheckType, name string) Check {
 	c := Check{Name: name, Type: t}
+	if f.has("type") {
+		w.typeName(f)
+	} else {
+		w.errorAt(f.at, f.path, guessType(f), "type is missing")
+	}
+	w.commonValues(f, &c)
+	if t == 0 {
+		return c
+	}
+	k := t.kind()
+	var have []string
+	for _, need := range k.needs {
+		if f.has(need) {
+			have = append(have, need)
+		}
+	}
+	switch {
+	case len(k.needs) == 1:
+		f.require(k.needs[0], k.hint)
+	case len(k.needs) > 1 && len(have) == 0:
+		w.errorAt(f.at, f.path, k.hint, "%s is missing", enumerate(k.needs))
+	case len(have) > 1:
+		n := f.raw(have[1])
+		w.errorAt(n.place, n.path, "", "%s are two ways to say one thing: write one of them", several(have[:2]))
+	}
+	k.read(w, f, &c)
+	return c
+}
+
+// absent reports values that this node does not have although it runs the check.
+func (w *walk) absent(f fields) bool {
+	found := false
+	for _, k := range f.table {
+		if n := f.raw(k.name); k.perNode && n != nil && n.kind == mapping && !w.noNodes && pick(n, w.me.Name) == nil {
+			w.errorAt(n.place, n.path, "add it, or a default; or let nobody there track it", "there is no value for a node that tracks the check")
+			found = true
+		}
+	}
+	return found
+}
+
+// commonValues reads the keys that every check has.
+func (w *walk) commonValues(f fields, c *Check) {
 	c.Interval = f.duration("interval", 50*time.Millisecond, day, false)
 	c.Timeout = min(c.Interval, timeoutCap)
 	if f.has("timeout") {
 		c.Timeout = f.duration("timeout", 10*time.Millisecond, time.Hour, false)
-		if n := f.get("timeout"); c.Timeout > c.Interval && name != "" {
+		if n := f.get("timeout"); c.Timeout > c.Interval && c.Name != "" {
 			w.warnAt(n.place, n.path, "runs never overlap: the next one waits for it", "%s is longer than the interval (%s)", formatDuration(c.Timeout), formatDuration(c.Interval))
 		}
 		if c.Timeout == 0 { // wrong, and reported
@@ -202,37 +244,21 @@ func (w *walk) checkValues(f fields, t CheckType, name string) Check {
 		}
 	}
 	c.Rise, c.Fall = f.number("rise", 1, 1000), f.number("fall", 1, 1000)
-	switch t {
-	case CommandCheck:
-		c.Command = w.command(f, inCheck, c.Timeout)
-	case HAProxyCheck:
-		c.HAProxy = w.haproxy(f)
-	}
-	return c
 }
 
-func (w *walk) haproxy(f fields) *HAProxy {
-	h := &HAProxy{Backend: f.text("backend")}
+func (w *walk) commandCheck(f fields, c *Check) {
+	c.Command = w.command(f, inCheck, c.Timeout)
+}
+
+func (w *walk) haproxyCheck(f fields, c *Check) {
+	h := &HAProxy{Backend: f.text("backend"), Socket: w.socket(f, "/run/haproxy/admin.sock", inCheck)}
 	if h.Backend != "" {
 		h.MinUp = f.number("min_up", 1, 10000)
 		if n := f.scalar("backend"); strings.ContainsAny(n.text, " ,;/\t\n") {
 			f.wrong("backend", n, "")
 		}
+	} else if n := f.own["min_up"]; n != nil && !f.has("backend") {
+		w.errorAt(n.place, n.path, "add backend: NAME", "counts the servers of a backend, and there is none")
 	}
-	n := f.scalar("socket")
-	if n == nil {
-		return h
-	}
-	path, ok := w.expand(word{[]rune(n.text), n.inside}, inCheck, n.path)
-	switch {
-	case !ok:
-	case !strings.HasPrefix(path, "/"):
-		w.errorAt(n.place, n.path, "write the whole path, such as /run/haproxy/admin.sock", "%s is no absolute path", quote(n.text))
-	case len(path) > 107:
-		w.errorAt(n.place, n.path, "", "has %d bytes, a socket's path has at most 107", len(path))
-	default:
-		h.Socket = path
-		w.config.ask(question{kind: askSocket, at: n.place, path: n.path, name: path})
-	}
-	return h
+	c.HAProxy = h
 }

@@ -13,15 +13,23 @@ type word struct {
 	at   func(i int) place
 }
 
-// scope is where a command stands: it decides which variables it may use.
+// scope is where a command or a name stands: it decides which variables it may use.
 type scope struct {
 	what  string
-	roles bool // the role's variables are known when it runs, and are replaced then
+	unmet string // what it means for it that this host cannot do what it needs
+	roles bool   // the role's variables are known when it runs
+	later bool   // variables are replaced once more when it runs
+	hosts bool   // an IPv6 address gets the brackets that it has before a port
 }
 
 var (
-	inCheck = scope{what: "a check"}
-	inHook  = scope{what: "a hook", roles: true}
+	inCheck    = scope{what: "a check", unmet: "the check fails"}
+	inURL      = scope{what: "a check", unmet: inCheck.unmet, hosts: true}
+	inHook     = scope{what: "a hook", unmet: "the hook is not run", roles: true, later: true}
+	inService  = scope{what: "a service", unmet: "the service cannot be started or stopped", roles: true, later: true}
+	everywhere = scope{what: "a service that runs on every node", unmet: inService.unmet, later: true}
+	inManaged  = scope{what: "a unit, container or resource agent", unmet: inService.unmet}
+	inWebhook  = scope{what: "a webhook", hosts: true}
 )
 
 func (s scope) names() []string {
@@ -193,8 +201,8 @@ func shellHint(command string) string {
 	return "write [sh, -c, '" + strings.ReplaceAll(command, "'", "''") + "']"
 }
 
-// expand replaces the variables of a word that are known at load. In a hook the role's variables stay as they are, and so does
-// $$, until the hook is run; elsewhere $$ becomes $.
+// expand replaces the variables of a word that are known at load. In a hook or a service the role's variables stay as they are,
+// and so does $$, until it is run; elsewhere $$ becomes $.
 func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 	var b strings.Builder
 	ok := true
@@ -202,7 +210,7 @@ func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 		b.WriteString(literal)
 	}, func(name, network string, i int) {
 		switch {
-		case name == "$" && s.roles:
+		case name == "$" && s.later:
 			b.WriteString("$$")
 		case name == "$":
 			b.WriteString("$")
@@ -211,6 +219,9 @@ func (w *walk) expand(wd word, s scope, path string) (string, bool) {
 			ok = false
 		default:
 			value, good := w.variable(wd.at(i), path, s, name, network)
+			if s.hosts && strings.Contains(value, ":") && (i == 0 || wd.text[i-1] != '[') {
+				value = "[" + value + "]"
+			}
 			b.WriteString(value)
 			ok = ok && good
 		}
@@ -224,7 +235,7 @@ func (w *walk) variable(at place, path string, s scope, name, network string) (s
 	if !slices.Contains(known, name) {
 		hint := "known: $" + strings.Join(known, ", $") + "; for a dollar sign write $$" + name
 		if slices.Contains(inHook.names(), name) {
-			hint = "a check has no role; known: $node, $node.NETWORK"
+			hint = s.what + " has no role; known: $node, $node.NETWORK"
 		} else if near := nearest(name, known); near != "" && strings.ToUpper(name) != name {
 			hint = "did you mean $" + near + "?"
 		}
@@ -331,7 +342,12 @@ func (w *walk) hookCommand(n *node) *Command {
 			return nil
 		}
 	}
-	return w.command(f, inHook, f.duration("timeout", 100*time.Millisecond, time.Hour, false))
+	retries := f.number("retries", 0, 10)
+	c := w.command(f, inHook, f.duration("timeout", 100*time.Millisecond, time.Hour, false))
+	if c != nil {
+		c.Retries = retries
+	}
+	return c
 }
 
 // command reads the keys that a check and a hook have in common. It is nil where this node has none or something is wrong.
@@ -346,7 +362,7 @@ func (w *walk) command(f fields, s scope, timeout time.Duration) *Command {
 	if argv == nil {
 		return nil
 	}
-	w.config.ask(question{kind: askCommand, at: n.place, path: n.path, argv: argv, user: user, hook: s.roles})
+	w.config.ask(question{kind: askCommand, at: n.place, path: n.path, argv: argv, user: user, unmet: s.unmet})
 	return &Command{Argv: argv, Timeout: timeout, User: user, Env: env}
 }
 

@@ -26,11 +26,11 @@ type Config struct {
 	Hash    string   // 8 hex digits over the content of all files, the same on every node
 	Node    string   // who this is
 	Nodes   []Node   // in the order of the file; none where it has no `nodes`
-	Checks  []Check  // those that a router of this node tracks, by name
+	Checks  []Check  // those that a router of this node tracks or a service waits for, and what they are made of, by name
 	Routers []Router // those that this node runs, by name; of two families in one, IPv4 first
 	Log     Log
 
-	Services []Service // that run on every node, by name
+	Services []Service // that run on every node, in the order of the file
 	Webhooks []Webhook // by name
 
 	questions []question
@@ -87,7 +87,7 @@ func validate(path string, d disk) *Report {
 	c := newCollector()
 	r := newReader(path, d, c)
 	if len(r.nodes) == 0 {
-		r.as(Node{}, secrets{})
+		r.as(Node{Name: "localhost"}, secrets{}) // a name for $node
 	}
 	for _, n := range r.nodes {
 		r.as(n, secrets{})
@@ -131,8 +131,8 @@ func (r *reader) as(me Node, s secrets) *Config {
 	defer func() { r.node = "" }()
 	w := &walk{
 		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, shared: r.shared, me: me, secrets: s,
-		trackedBy: map[string]bool{},
-		config:    &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
+		checkNode: map[string]*node{}, trackedBy: map[string]bool{}, wanted: map[string]bool{}, bound: map[string]boundService{},
+		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
 	}
 	root := r.files.root
 	top := w.fields(root, root.place, topKeys, "top")
@@ -140,12 +140,17 @@ func (r *reader) as(me Node, s secrets) *Config {
 	if checks := top.own["checks"]; checks != nil {
 		for _, e := range checks.entries {
 			w.checks = append(w.checks, e.key.text)
+			w.checkNode[e.key.text] = e.value
 		}
 		slices.Sort(w.checks)
 	}
+	w.checkDefaults = defaults.own["check"]
 	w.config.Log = w.log(top.own["log"])
+	w.readServiceDefaults(defaults.own["service"])
 	w.readRouters(top, defaults)
-	w.readChecks(top.own["checks"], defaults.own["check"])
+	w.readServices(top.own["services"])
+	w.readWebhooks(top.own["webhooks"])
+	w.readChecks(top.own["checks"])
 	return w.config
 }
 

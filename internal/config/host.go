@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -30,14 +31,14 @@ const (
 
 // question is something in the file that only the host can answer.
 type question struct {
-	kind questionKind
-	at   place
-	path string
-	name string // of an interface or a socket
-	argv []string
-	user string
-	hook bool // a command that is a hook, not a check
-	addr netip.Addr
+	kind  questionKind
+	at    place
+	path  string
+	name  string // of an interface or a socket
+	argv  []string
+	user  string
+	addr  netip.Addr
+	unmet string // what a no means; empty: what it means for a check, or of an interface for a router
 }
 
 func (c *Config) ask(q question) { c.questions = append(c.questions, q) }
@@ -59,19 +60,15 @@ func (c *Config) CheckHost(h Host) []Diagnostic {
 		switch q.kind {
 		case askInterface:
 			if err := h.Interface(q.name); err != nil {
-				found.warnAt(q.at, q.path, "baton waits for it: the router is in FAULT until it is there", "%v", err)
+				found.warnAt(q.at, q.path, cmp.Or(q.unmet, "baton waits for it: the router is in FAULT")+" until it is there", "%v", err)
 			}
 		case askCommand:
 			if err := h.Command(slices.Clone(q.argv), q.user); err != nil {
-				consequence := "the check fails until this is mended"
-				if q.hook {
-					consequence = "the hook is not run until this is mended"
-				}
-				found.errorAt(q.at, q.path, consequence, "%v", err)
+				found.errorAt(q.at, q.path, cmp.Or(q.unmet, inCheck.unmet)+" until this is mended", "%v", err)
 			}
 		case askSocket:
 			if err := h.Socket(q.name); err != nil {
-				found.warnAt(q.at, q.path, "the check fails as long as nothing answers there", "%v", err)
+				found.warnAt(q.at, q.path, cmp.Or(q.unmet, inCheck.unmet)+" as long as nothing answers there", "%v", err)
 			}
 		case askAddress:
 			if err := h.Address(q.addr); err != nil {

@@ -40,9 +40,10 @@ func notHere(word string) string {
 		where string
 		table keys
 	}{
-		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", append(append(checkKeys[:len(checkKeys):len(checkKeys)], commandCheckKeys...), haproxyCheckKeys...)},
+		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", allCheckKeys()},
 		{"a virtual router", routerKeys}, {"a group", groupKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
-		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys},
+		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys}, {"`tls`", tlsKeys},
+		{"a service", serviceKeys}, {"`command` of a service", serviceCommandKeys}, {"`revive`", reviveKeys}, {"a webhook", webhookKeys},
 	} {
 		if t.table.find(word) != nil {
 			return "it belongs to " + t.where
@@ -60,10 +61,44 @@ func habit(context, word string) string {
 			return "keepalived's vrrp_instance is an entry of virtual_routers"
 		case "vrrp_script":
 			return "keepalived's vrrp_script is an entry of checks"
+		case "vrrp_track_process", "track_process":
+			return "keepalived's " + word + " is an entry of checks: {type: process, process: NAME}"
+		case "vrrp_track_file", "track_file":
+			return "keepalived's " + word + " is an entry of checks: {type: file, path: PATH, want: number}"
 		case "global_defs":
 			return "what several routers have in common stands under defaults"
 		case "vrrp_sync_group":
 			return "keepalived's vrrp_sync_group is an entry of groups, its group is members"
+		case "primitive", "primitives", "resource", "resources", "clone":
+			return "Pacemaker's " + word + " is an item of services: here where it runs on every node, else on a virtual router"
+		case "notify_fifo", "vrrp_notify_fifo", "notify_fifo_script", "vrrp_notify_fifo_script", "hooks", "notify_master", "notify_backup", "notify_fault":
+			return "hooks stand on a virtual router, or for all in defaults: {virtual_router: {notify: {any: COMMAND, fifo: PATH}}}"
+		}
+		return clusterHabit(word)
+	case "service":
+		return serviceHabit(word)
+	case "service defaults":
+		if serviceKeys.find(word) != nil {
+			return "each service has its own"
+		}
+		return serviceHabit(word)
+	case "service command":
+		switch word {
+		case "monitor", "check", "is-active":
+			return "it is status: exit status 0 says that it runs"
+		case "restart", "reload":
+			return "baton stops it and starts it again"
+		case "timeout", "user", "environment_file":
+			return "it stands on the service, beside command: start_timeout, stop_timeout, user and environment_file"
+		}
+	case "webhook":
+		switch word {
+		case "method", "body", "template":
+			return "a webhook is always a POST of JSON; for anything else there is notify"
+		case "password", "user":
+			return `headers: {Authorization: "Basic ..."}`
+		case "header":
+			return "headers: {NAME: VALUE}"
 		}
 	case "check":
 		switch word {
@@ -75,6 +110,42 @@ func habit(context, word string) string {
 			return "baton always waits for the first answer of a check"
 		case "raise":
 			return `did you mean "rise"?`
+		case "quorum":
+			return "keepalived's quorum is count: {min: NUMBER}; of type process"
+		case "quorum_max":
+			return "keepalived's quorum_max is count: {max: NUMBER}; of type process"
+		case "delay", "terminate_delay", "fork_delay":
+			return "keepalived's " + word + " is rise and fall, in answers"
+		case "param_match", "full_command":
+			return "the name or the executable of a process is looked at, not what it was called with"
+		case "file":
+			return "it is path, with type: file"
+		case "status_code", "codes", "expected_status":
+			return "it is status: [200, 2xx]"
+		case "body", "regex", "contains":
+			return "it is match, a regular expression"
+		case "uri":
+			return "it is url: http://HOST:PORT/PATH"
+		case "host":
+			return "the host stands in url or address; the header in headers: {Host: NAME}"
+		case "nodes":
+			return "of: nodes, and all `nodes` are meant"
+		case "name":
+			return "its name is the key that it stands under; what is asked is process, unit, container and so on"
+		case "min", "max":
+			return "it is count: {min: NUMBER, max: NUMBER}, of type process"
+		case "retries", "retry", "failures", "threshold":
+			return "it is fall, in answers"
+		case "op", "op monitor", "monitor":
+			return "Pacemaker's op is interval and timeout"
+		case "destination", "dst", "network":
+			return "it is to: NETWORK, of type route"
+		case "gateway", "gw", "nexthop":
+			return "it is via: ADDRESS, of type route"
+		case "all", "any", "at_least":
+			return "it is type: " + word + ", with of: [CHECK, CHECK]"
+		case "token", "token_file", "header":
+			return "it is headers: {Authorization: TEXT}, of type http"
 		}
 	case "virtual router":
 		return routerHabit(word)
@@ -167,8 +238,23 @@ func habit(context, word string) string {
 		case "weight":
 			return "keepalived's weight is effect: a number, or fault"
 		}
+	case "tls":
+		switch word {
+		case "insecure", "skip_verify", "insecure_skip_verify":
+			return "it is verify: false"
+		case "ca", "cafile", "cacert":
+			return "it is ca_file"
+		case "sni":
+			return "it is server_name"
+		}
 	case "notify":
 		switch word {
+		case "primary", "promote", "promoted":
+			return "it is master"
+		case "all", "always":
+			return "it is any"
+		case "ready":
+			return "there is no hook for it: baton wait ROUTER --ready waits for it, and a webhook of events: [service] is told"
 		case "deleted", "notify_deleted":
 			return "a router that is taken out of the file ends with stop"
 		case "master_rx_lower_pri", "notify_master_rx_lower_pri":
@@ -197,7 +283,7 @@ func routerHabit(word string) string {
 	case "track_script", "track_process", "track_file":
 		return "keepalived's " + word + " is track"
 	case "track_interface":
-		return "the router's own link is always tracked; this version tracks no other"
+		return "the router's own link is always tracked; another one is a check to track: {type: interface, interface: NAME}"
 	case "weight":
 		return "the weight is the effect of a tracked check: track: {NAME: -20}"
 	case "mcast_src_ip", "unicast_src_ip":
@@ -254,12 +340,26 @@ func routerHabit(word string) string {
 		return "keepalived's virtual_routes is routes: [{to: NETWORK, via: ADDRESS}]"
 	case "virtual_rules":
 		return "keepalived's virtual_rules is rules: [{from: NETWORK, table: NUMBER, priority: NUMBER}]"
-	case "services":
-		return "this version has no services: a notify command can start and stop them"
+	case "primitive", "resources", "service":
+		return "services: [{unit: NAME.service}]"
+	case "resource-stickiness", "resource_stickiness":
+		return "preempt: false is Pacemaker's resource-stickiness"
+	case "notify_fifo", "vrrp_notify_fifo", "notify_fifo_script", "vrrp_notify_fifo_script":
+		return "keepalived's notify_fifo is notify: {fifo: PATH}; who reads it is a service of its own"
 	case "smtp_alert", "email":
 		return "baton sends no mail: a notify command can"
 	case "priorities":
 		return "priority: {NODE: NUMBER}, or prefer: NODE"
+	case "check", "checks":
+		return "checks stand at the top level of the file, and track: [CHECK] names them here"
+	case "hook", "hooks":
+		return "hooks are notify: {any: COMMAND}"
+	case "webhook", "webhooks":
+		return "webhooks stand at the top level of the file, and are told of all virtual routers"
+	case "unit", "container", "ocf":
+		return "services: [{" + word + ": NAME}]"
+	case "group":
+		return "groups stand at the top level of the file: groups: {NAME: {members: [ROUTER, ROUTER]}}"
 	}
-	return ""
+	return clusterHabit(word)
 }

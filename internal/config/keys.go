@@ -7,6 +7,7 @@ type key struct {
 	want    string // what may stand there
 	def     string // what holds where it is absent, as it would be written; empty: nothing
 	perNode bool   // may be {NODE: VALUE, default: VALUE}
+	own     bool   // never from the defaults: what has that name there is more likely meant for another type of check
 }
 
 type keys []key
@@ -32,10 +33,12 @@ func (ks keys) find(name string) *key {
 var topKeys = keys{
 	{name: "include", want: "a list of globs such as conf.d/*.yaml"},
 	{name: "nodes", want: "NAME: ADDRESS for every node"},
-	{name: "defaults", want: "a mapping of virtual_router, group and check"},
+	{name: "defaults", want: "a mapping of virtual_router, group, check and service"},
 	{name: "checks", want: "a mapping of names to checks"},
+	{name: "services", want: "a list of services that run on every node"},
 	{name: "virtual_routers", want: "a mapping of names to virtual routers"},
 	{name: "groups", want: "a mapping of names to groups of virtual routers"},
+	{name: "webhooks", want: "a mapping of names to webhooks"},
 	{name: "log", want: "a mapping of level and format"},
 }
 
@@ -43,6 +46,7 @@ var defaultsKeys = keys{
 	{name: "virtual_router", want: "a mapping of a virtual router's keys"},
 	{name: "group", want: "a mapping of a group's keys"},
 	{name: "check", want: "a mapping of a check's keys"},
+	{name: "service", want: "a mapping of a service's keys"},
 }
 
 var logKeys = keys{
@@ -50,31 +54,11 @@ var logKeys = keys{
 	{name: "format", want: "text or json", def: "text"},
 }
 
-// checkKeys are those of every check.
-var checkKeys = keys{
-	{name: "type", want: "command or haproxy"},
-	{name: "interval", want: "a duration from 50ms to 1d", def: "1s"},
-	{name: "timeout", want: "a duration from 10ms to 1h; absent: the interval, at most 10s"},
-	{name: "rise", want: "a number from 1 to 1000", def: "2"},
-	{name: "fall", want: "a number from 1 to 1000", def: "2"},
-}
-
-var commandCheckKeys = keys{
-	{name: "command", want: "a command: a list of words, or a string that is cut into words", perNode: true},
-	{name: "user", want: "the name of a user of this host; absent: who runs baton"},
-	{name: "environment_file", want: "a file of NAME=VALUE lines"},
-}
-
-var haproxyCheckKeys = keys{
-	{name: "socket", want: "the path of HAProxy's stats socket", perNode: true},
-	{name: "backend", want: "the name of a backend"},
-	{name: "min_up", want: "a number from 1 to 10000: servers of the backend that must be up", def: "1"},
-}
-
 // commandKeys are those of a hook's command.
 var commandKeys = keys{
 	{name: "command", want: "a command: a list of words, or a string that is cut into words", perNode: true},
 	{name: "timeout", want: "a duration from 100ms to 1h", def: "30s"},
+	{name: "retries", want: "a number from 0 to 10", def: "0"},
 	{name: "user", want: "the name of a user of this host; absent: who runs baton"},
 	{name: "environment_file", want: "a file of NAME=VALUE lines"},
 }
@@ -89,6 +73,9 @@ var electionKeys = keys{
 	{name: "retry_after", want: "a duration of at most 1h", def: "5m"},
 	{name: "track", want: "a list of checks, or check: effect"},
 	{name: "notify", want: "event: command"},
+	{name: "services", want: "a list of services, and the word addresses"},
+	{name: "promote_after", want: "a duration of at most 1h", def: "0s"},
+	{name: "on_stop_failure", want: "hold, release or reboot", def: "hold"},
 }
 
 var groupKeys = append(keys{
@@ -194,4 +181,55 @@ var notifyKeys = keys{
 	{name: "fault", want: "a command, or a list of commands"},
 	{name: "stop", want: "a command, or a list of commands"},
 	{name: "reassert", want: "a command, or a list of commands"},
+	{name: "fifo", want: "the path of a named pipe"},
+}
+
+// serviceKeys are those of one service. Exactly one of the first four says what it is.
+var serviceKeys = append(keys{
+	{name: "unit", want: "the name of a unit of systemd"},
+	{name: "container", want: "the name of a container"},
+	{name: "ocf", want: "PROVIDER:AGENT"},
+	{name: "command", want: "a mapping of start, stop and status, or of promote, demote, follow and status"},
+	{name: "name", want: "a name for logs and status; absent: that of the unit, the container or the agent"},
+	{name: "params", want: "a mapping of the resource agent's parameters"},
+	{name: "ready", want: "the name of a check"},
+	{name: "only_after", want: "silence"},
+}, commonServiceKeys...)
+
+// commonServiceKeys are those that services can have in common, in defaults.
+var commonServiceKeys = keys{
+	{name: "engine", want: "docker or podman", def: "docker"},
+	{name: "socket", want: "the path of the engine's socket", perNode: true},
+	{name: "user", want: "the name of a user of this host; absent: who runs baton"},
+	{name: "environment_file", want: "a file of NAME=VALUE lines"},
+	{name: "start_timeout", want: "a duration from 100ms to 1h", def: "90s"},
+	{name: "stop_timeout", want: "a duration from 100ms to 1h", def: "90s"},
+	{name: "revive", want: "a mapping of tries, within and backoff, or false"},
+	{name: "at_start", want: "decide, stop or leave", def: "decide"},
+}
+
+var serviceCommandKeys = keys{
+	{name: "start", want: "a command", perNode: true},
+	{name: "stop", want: "a command", perNode: true},
+	{name: "promote", want: "a command", perNode: true},
+	{name: "demote", want: "a command", perNode: true},
+	{name: "follow", want: "a command", perNode: true},
+	{name: "status", want: "a command", perNode: true},
+}
+
+var reviveKeys = keys{
+	{name: "tries", want: "a number from 1 to 1000", def: "3"},
+	{name: "within", want: "a duration from 1s to 1d", def: "10m"},
+	{name: "backoff", want: "a duration from 100ms to 1m", def: "5s"},
+}
+
+var webhookKeys = keys{
+	{name: "url", want: "a URL that begins with https:// or http://", perNode: true},
+	{name: "token", want: "a bearer token"},
+	{name: "token_file", want: "a file with a bearer token"},
+	{name: "headers", want: "NAME: VALUE for every header"},
+	{name: "events", want: "a list of role, check and service", def: "role"},
+	{name: "timeout", want: "a duration from 100ms to 1m", def: "5s"},
+	{name: "retries", want: "a number from 0 to 10", def: "3"},
+	{name: "tls", want: "a mapping of ca_file, cert_file, key_file, server_name and verify"},
 }

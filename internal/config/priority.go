@@ -128,13 +128,25 @@ func effective(base uint8, weights int) uint8 {
 	return uint8(min(max(int(base)+weights, 1), owner-1))
 }
 
-// rivals finds what the other nodes can come to.
-func (rr *routerReader) rivals(r *Router) {
-	up, down := 0, 0
-	for _, t := range r.Track {
+// mostMoved is what a check with a number can add to a priority or take off it: all that there is.
+const mostMoved = 254
+
+// swing is the most that the checks of a router can add to its priority, and the most that they can take off it.
+func (w *walk) swing(track []Track) (up, down int) {
+	for _, t := range track {
+		if t.Effect == Weight && w.numbered(t.Check) {
+			up, down = up+mostMoved, down-mostMoved
+			continue
+		}
 		up += max(t.Weight, 0)
 		down += min(t.Weight, 0)
 	}
+	return up, down
+}
+
+// rivals finds what the other nodes can come to.
+func (rr *routerReader) rivals(r *Router) {
+	up, down := rr.swing(r.Track)
 	for name, base := range r.Priorities {
 		if name == rr.me.Name {
 			continue
@@ -176,6 +188,7 @@ func (rr *routerReader) lintPriorities(f contest, r reading, nodes []Node) {
 	if n := f.own["preempt"]; n != nil && !r.Preempt && len(by[owner]) > 0 {
 		w.warnAt(n.place, n.path, "", "an owner (priority 255) always takes the role back")
 	}
+	numbered := slices.ContainsFunc(r.Track, func(t Track) bool { return t.Effect == Weight && rr.numbered(t.Check) })
 	for _, t := range r.Track {
 		if t.Effect != Weight {
 			continue
@@ -183,6 +196,9 @@ func (rr *routerReader) lintPriorities(f contest, r reading, nodes []Node) {
 		e := r.effectAt[t.Check]
 		if len(by[owner]) > 0 {
 			w.warnAt(e.place, e.path, `"fault" takes an owner out as well`, "no weight changes priority 255, which %s has", by[owner][0])
+		}
+		if numbered { // it can bring any two nodes so near to each other that each weight moves the role
+			continue
 		}
 		if problem, hint := immovable(t, r, nodes); problem != "" {
 			w.warnAt(e.place, e.path, hint, "%s", problem)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,13 +24,15 @@ func withSecrets(node, directory string) Options {
 // Each example that ships is silent, and loads on each of its nodes.
 func TestConfigs_Load(t *testing.T) {
 	paths, err := filepath.Glob("../../configs/*.yaml")
-	if err != nil || len(paths) < 5 {
+	if err != nil || len(paths) < 10 {
 		t.Fatalf("%d files, err %v", len(paths), err)
 	}
 	secrets := t.TempDir() // what the examples name, as systemd would hand it over
 	write(t, filepath.Join(secrets, "vrrp-1.key"), "hex:"+strings.Repeat("01", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp-2.key"), "hex:"+strings.Repeat("02", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp.password"), "k33palvd\n", 0o400)
+	write(t, filepath.Join(secrets, "redis.env"), "REDISCLI_AUTH=secret\n", 0o400)
+	pemFiles(t, filepath.Join(secrets, "osc-ca.pem"), filepath.Join(secrets, "osc-ca.key"))
 	for _, path := range paths {
 		c := newCollector()
 		nodes := newReader(path, realDisk(), c).nodes
@@ -69,8 +72,22 @@ func TestConfigs_Reference(t *testing.T) {
 	add("log", logKeys, root.child("log"))
 	add("defaults", defaultsKeys, root.child("defaults"))
 	for _, e := range root.child("checks").entries {
-		table := append(keys{}, checkKeys...)
-		add(e.value.child("type").text, append(table, map[string]keys{"command": commandCheckKeys, "haproxy": haproxyCheckKeys}[e.value.child("type").text]...), e.value)
+		typ := typeNamed(e.value.child("type").text)
+		table := typ.table()
+		if typ != CommandCheck { // with which the keys of every check are shown
+			table = slices.DeleteFunc(table, func(k key) bool {
+				common := checkKeys.find(k.name)
+				return common != nil && *common == k
+			})
+		}
+		add(typ.String(), table, e.value)
+		add("tls", tlsKeys, e.value.child("tls"))
+		add("count", countKeys, e.value.child("count"))
+		if dialogue := e.value.child("dialogue"); dialogue != nil {
+			for _, step := range dialogue.items {
+				add("step", stepKeys, step)
+			}
+		}
 	}
 	for _, e := range root.child("virtual_routers").entries {
 		add("router", routerKeys, e.value)
@@ -99,12 +116,23 @@ func TestConfigs_Reference(t *testing.T) {
 	for _, e := range root.child("groups").entries {
 		add("group", groupKeys, e.value)
 	}
-	if len(tables) != 16 {
+	for _, list := range []*node{root.child("services"), root.child("virtual_routers").child("web").child("services")} {
+		for _, item := range list.items {
+			add("service", serviceKeys, item)
+			add("service command", serviceCommandKeys, item.child("command"))
+			add("revive", reviveKeys, item.child("revive"))
+		}
+	}
+	for _, e := range root.child("webhooks").entries {
+		add("webhook", webhookKeys, e.value)
+		add("webhook tls", tlsKeys, e.value.child("tls"))
+	}
+	if len(tables) != 19+len(checkTypeNames())+3 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {
 		for _, k := range s.table {
-			present, asDefault := false, k.def == "" || name == "haproxy" && checkKeys.find(k.name) != nil
+			present, asDefault := false, k.def == ""
 			for _, n := range s.within {
 				v := n.child(k.name)
 				if v == nil {
@@ -114,10 +142,12 @@ func TestConfigs_Reference(t *testing.T) {
 				if v.kind == mapping && k.perNode {
 					v = v.child("default")
 				}
+				if v != nil && v.kind == list && len(v.items) == 1 {
+					v = v.items[0]
+				}
 				asDefault = asDefault || v != nil && v.text == k.def
 			}
 			switch commented := regexp.MustCompile(`(?m)^ +# ` + k.name + `: `).Match(text); {
-			case name == "haproxy" && checkKeys.find(k.name) != nil: // shown with the other check
 			case !present && !commented:
 				t.Errorf("%s: %s is not in the reference", name, k.name)
 			case !asDefault:

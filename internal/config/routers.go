@@ -37,15 +37,16 @@ type claim struct {
 // reading is a router of one family, and what is known of its places in the file.
 type reading struct {
 	Router
-	fields    fields
-	addresses []placedAddress
-	routes    []placedRoute
-	rules     []placedRule
-	effectAt  map[string]*node // of each check in Track
-	sign      *node            // the type of authentication
-	both      bool             // the router has another half, of the other family
-	bare      bool             // the file says that there are no addresses
-	complete  bool             // each of the addresses could be read
+	fields         fields
+	addresses      []placedAddress
+	routes         []placedRoute
+	rules          []placedRule
+	effectAt       map[string]*node // of each check in Track
+	sign           *node            // the type of authentication
+	placedServices []placedService
+	both           bool // the router has another half, of the other family
+	bare           bool // the file says that there are no addresses
+	complete       bool // each of the addresses could be read
 }
 
 type routerReader struct {
@@ -171,6 +172,7 @@ func (rr *routerReader) router(c *candidate) {
 	f.require("vrid", "")
 	f.require("addresses", "addresses: [10.0.0.100/24]")
 	rr.preferences(*c.contest)
+	rr.bindServices(*c.contest, c.name, r)
 	el, known := w.shared.elections[c.contest.key]
 	if !known {
 		el = rr.elect(*c.contest)
@@ -179,7 +181,10 @@ func (rr *routerReader) router(c *candidate) {
 	r.Priorities = el.priorities
 	r.Priority = r.Priorities[w.me.Name]
 	if !known { // what is wrong with it, every node sees
-		w.asAll(func() { rr.lintPriorities(*c.contest, r, el.nodes) })
+		w.asAll(func() {
+			rr.lintPriorities(*c.contest, r, el.nodes)
+			rr.lintServices(*c.contest, r, el.nodes)
+		})
 	}
 	for _, name := range []string{"source_address", "peers"} {
 		if n := f.raw(name); n != nil && !rr.here && lacks(f, w.me.Name) == name {
@@ -273,14 +278,26 @@ func (rr *routerReader) values(f fields) reading {
 
 // electionValues reads the keys of a router that stands alone, or of a group.
 func (rr *routerReader) electionValues(f fields, r *reading) {
-	r.Preempt = f.boolean("preempt")
+	rr.services(f, r)
+	r.PromoteAfter = f.duration("promote_after", time.Millisecond, time.Hour, true)
+	switch f.oneOf("on_stop_failure", "hold", "release", "reboot") {
+	case "release":
+		r.OnStopFailure = StopFailureRelease
+	case "reboot":
+		r.OnStopFailure = StopFailureReboot
+	}
+	r.Preempt = f.boolean("preempt") && (f.has("preempt") || len(r.Services) == 0)
 	r.PreemptDelay = f.duration("preempt_delay", time.Millisecond, time.Hour, true)
 	r.StartDelay = f.duration("start_delay", time.Millisecond, time.Hour, true)
 	r.RetryAfter = f.duration("retry_after", time.Second, time.Hour, true)
 	r.Notify = rr.notify(f)
 	r.Track, r.effectAt = rr.track(f)
 	if n := f.get("preempt_delay"); n != nil && r.PreemptDelay > 0 && !r.Preempt {
-		rr.warnAt(n.place, n.path, "", "has no effect with preempt: false: a worse master is followed for ever")
+		hint := ""
+		if !f.has("preempt") {
+			hint = "where there are services preempt is false, unless it is said"
+		}
+		rr.warnAt(n.place, n.path, hint, "has no effect with preempt: false: a worse master is followed for ever")
 	}
 }
 
@@ -322,7 +339,26 @@ func (w *walk) notify(f fields) Notify {
 		}
 		return nil
 	}
-	return Notify{Any: of("any"), Master: of("master"), Backup: of("backup"), Fault: of("fault"), Stop: of("stop"), Reassert: of("reassert")}
+	return Notify{
+		Any: of("any"), Master: of("master"), Backup: of("backup"), Fault: of("fault"), Stop: of("stop"), Reassert: of("reassert"),
+		FIFO: events.fifo(),
+	}
+}
+
+// fifo is the path of a named pipe; an empty list takes a default out, as that of an event.
+func (f fields) fifo() string {
+	if n := f.raw("fifo"); n != nil && n.kind == list && len(n.items) == 0 {
+		return ""
+	}
+	n := f.scalar("fifo")
+	if n == nil {
+		return ""
+	}
+	if !strings.HasPrefix(n.text, "/") {
+		f.w.errorAt(n.place, n.path, "write the whole path, such as /run/baton/events", "%s is no absolute path", quote(n.text))
+		return ""
+	}
+	return n.text
 }
 
 // claims reports what another router has on this node already.

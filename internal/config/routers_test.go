@@ -248,7 +248,8 @@ virtual_routers:
 `
 	dir := t.TempDir()
 	path := write(t, filepath.Join(dir, "baton.yaml"), text, 0o644)
-	if _, report := Load(path, someone("a")); report.Errors() != 1 || !strings.Contains(report.Diagnostics[0].Message, "no such file") {
+	if _, report := Load(path, someone("a")); report.Errors() != 1 || !strings.Contains(report.Diagnostics[0].Message, "no such file") ||
+		!strings.HasSuffix(report.Diagnostics[0].Hint, "$CREDENTIALS_DIRECTORY, which is not set") {
 		t.Errorf("on a node that needs it: %v", report.Diagnostics)
 	}
 	mustLoad(t, path, someone("c"))
@@ -522,7 +523,12 @@ func TestHabits(t *testing.T) {
 		"authentication": {authenticationKeys, map[string]string{"auth_type": "type", "auth_pass": "password", "key": "keys", "active_key": "send", "time_window": "window"}},
 		"virtual_mac":    {virtualMACKeys, map[string]string{"vmac_xmit_base": "advertise_from"}},
 		"group":          {groupKeys, map[string]string{"group": "members", "nopreempt": "preempt", "track_script": "track", "notify_master": "notify"}},
-		"top":            {topKeys, map[string]string{"vrrp_sync_group": "groups"}},
+		"top":            {topKeys, map[string]string{"vrrp_sync_group": "groups", "vrrp_track_process": "checks", "vrrp_track_file": "checks", "track_file": "checks"}},
+		"check": {allCheckKeys(), map[string]string{
+			"script": "command", "quorum": "count", "quorum_max": "count", "delay": "rise", "terminate_delay": "fall", "full_command": "executable", "file": "path",
+			"status_code": "status", "regex": "match", "uri": "url", "host": "headers", "nodes": "of",
+		}},
+		"tls": {tlsKeys, map[string]string{"insecure": "verify", "cacert": "ca_file", "sni": "server_name"}},
 	} {
 		for _, word := range slices.Sorted(maps.Keys(tc.words)) {
 			hint, key := keyHint(context, word, tc.table), tc.words[word]

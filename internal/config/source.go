@@ -228,6 +228,8 @@ func syntaxHint(line, before, problem string) string {
 		return "the line above has no space after its colon"
 	case strings.Contains(line, "\t"):
 		return "YAML is indented with spaces, this line has a tab"
+	case strings.Contains(line, "]:"):
+		return `an IPv6 address with a port needs quotes: "[2001:db8::1]:80"`
 	case strings.Contains(line, "::"):
 		return `an IPv6 address in a list needs quotes: ["2001:db8::1/64"]`
 	case strings.Contains(line, "{{"):
@@ -319,6 +321,10 @@ func (f *files) merge(n *node, c *collector) {
 		case e.value.kind == empty:
 		case old.kind == empty:
 			f.root.entries[i] = e
+		case e.key.text == "services" && old.kind == list && e.value.kind == list:
+			both := *old
+			both.items = slices.Concat(old.items, e.value.items)
+			f.root.entries[i].value = &both
 		case old.kind != mapping || e.value.kind != mapping:
 			c.errorAt(e.key.place, e.key.text, "", "is also in %s, and cannot be put together", old.from(e.key.place))
 		default:

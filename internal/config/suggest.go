@@ -52,13 +52,19 @@ func distance(a, b []rune) int {
 	return last[len(b)]
 }
 
+// DidYouMean is a hint that names the nearest candidate to a word, or else all of them.
+func DidYouMean(word string, candidates []string) string { return didYouMean(word, candidates) }
+
 // didYouMean is a hint that names the nearest candidate, or else all of them.
 func didYouMean(word string, candidates []string) string {
 	if near := nearest(word, candidates); near != "" {
 		return "did you mean " + strconv.Quote(near) + "?"
 	}
-	if len(candidates) == 0 {
+	switch n := len(candidates); {
+	case n == 0:
 		return ""
+	case n > 40:
+		return "configs/reference.yaml has all of them"
 	}
 	return "known: " + strings.Join(candidates, ", ")
 }

@@ -89,10 +89,26 @@ func (rr *routerReader) track(f fields) ([]Track, map[string]*node) {
 		if !t.none {
 			track = append(track, t.Track)
 			at[t.Check] = t.at
-			rr.trackedBy[t.Check] = true
+			rr.pull(rr.trackedBy, t.Check)
 		}
 	}
 	return track, at
+}
+
+// want has a check run on this node, and those that it is made of.
+func (w *walk) want(name string) {
+	w.pull(w.trackedBy, name)
+	w.pull(w.wanted, name)
+}
+
+func (w *walk) pull(into map[string]bool, name string) {
+	if into[name] {
+		return
+	}
+	into[name] = true
+	for _, member := range w.membersOf(name) {
+		w.pull(into, member.text)
+	}
 }
 
 func (rr *routerReader) trackEntries(n *node) []tracked {

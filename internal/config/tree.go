@@ -23,7 +23,7 @@ func (s *source) line(n int) string {
 }
 
 // passwords finds where one begins. It must not need a tree: a line that is no YAML is shown too.
-var passwords = regexp.MustCompile(`(?i)\b(password["']?\s*:|auth_pass["']?[\s:])\s*`)
+var passwords = regexp.MustCompile(`(?i)\b((password|token|headers|authorization)["']?\s*:|auth_pass["']?[\s:])\s*`)
 
 // shown returns a line as messages show it, with everything from a password on blotted out.
 func (s *source) shown(n int) string {
@@ -161,7 +161,7 @@ func (b *builder) node(y *yaml.Node, path string) *node {
 			break
 		}
 		n.kind, n.text, n.style, n.boolean = scalar, y.Value, y.Style, y.Tag == "!!bool"
-		if strings.ContainsRune(y.Value, 0) {
+		if strings.ContainsRune(y.Value, 0) && !carriesBytes(path) {
 			b.c.errorAt(n.place, path, "", "has a NUL character")
 		}
 	case yaml.SequenceNode:
@@ -176,6 +176,11 @@ func (b *builder) node(y *yaml.Node, path string) *node {
 		b.c.errorAt(n.place, path, "write it out; `defaults` holds what several have in common", "anchors and aliases are not part of the language")
 	}
 	return n
+}
+
+// carriesBytes tells whether a value is sent or compared as it is. AMQP begins with a text that has NUL characters.
+func carriesBytes(path string) bool {
+	return (strings.HasPrefix(path, "checks.") || strings.HasPrefix(path, "defaults.check.")) && (strings.HasSuffix(path, ".send") || strings.HasSuffix(path, ".expect"))
 }
 
 func (b *builder) mapping(n *node, y *yaml.Node) {
@@ -203,8 +208,17 @@ func (b *builder) mapping(n *node, y *yaml.Node) {
 		key := b.node(yk, n.path)
 		key.text = yk.Value // also of null: `~` is a key like others, and refused as a name
 		value := b.node(y.Content[i+1], join(n.path, yk.Value))
-		if yk.Value == "password" && value.line != key.line {
-			b.file.hide(value.line)
+		switch yk.Value {
+		case "password", "token":
+			if value.line != key.line {
+				b.file.hide(value.line)
+			}
+		case "headers":
+			for _, e := range value.entries {
+				if e.value.line != key.line {
+					b.file.hide(e.value.line)
+				}
+			}
 		}
 		n.entries = append(n.entries, entry{key, value})
 	}

@@ -11,15 +11,21 @@ import (
 // walk reads the tree as one node does.
 type walk struct {
 	*collector
-	files     *files
-	nodes     []Node // all of them; none where the file has no `nodes`
-	noNodes   bool   // there is no `nodes` at all, rather than a broken one
-	shared    *shared
-	me        Node // who reads; without `nodes` only a name, or not even that
-	secrets   secrets
-	config    *Config
-	checks    []string        // the names of all checks of the file, well formed or not: what track may name
-	trackedBy map[string]bool // checks that some router of the file tracks, on whatever node
+	files         *files
+	nodes         []Node // all of them; none where the file has no `nodes`
+	noNodes       bool   // there is no `nodes` at all, rather than a broken one
+	shared        *shared
+	me            Node // who reads; without `nodes` only a name, or not even that
+	secrets       secrets
+	config        *Config
+	checks        []string         // the names of all checks of the file, well formed or not: what track may name
+	checkNode     map[string]*node // each of them, by name
+	checkDefaults *node
+	trackedBy     map[string]bool // checks that something in the file tracks, on whatever node, and those that they are made of
+	wanted        map[string]bool // those that run on this node
+
+	serviceDefaults fields
+	bound           map[string]boundService // what this node starts and stops, by what it is
 }
 
 // fields are the values of one mapping, each looked up in the mapping itself and then in the defaults.

@@ -45,18 +45,19 @@ type Service struct {
 
 // Check is what is known of a check.
 type Check struct {
-	Name    string        `json:"name"`
-	Verdict string        `json:"verdict"` // pass, fail or unknown
-	Since   time.Time     `json:"since"`   // of the verdict
-	OK      bool          `json:"ok"`      // the last answer
-	Text    string        `json:"text"`    // of the last answer
-	Hint    string        `json:"hint,omitempty"`
-	Output  string        `json:"output,omitempty"` // of a command, at most 4 KiB
-	Runs    int           `json:"runs"`             // answers alike in a row
-	At      time.Time     `json:"at"`               // of the last answer
-	Took    time.Duration `json:"took"`             // nanoseconds
-	Hung    bool          `json:"hung,omitempty"`
-	Forced  *Forced       `json:"forced,omitempty"`
+	Name     string        `json:"name"`
+	Verdict  string        `json:"verdict"`  // pass, fail or unknown
+	Since    time.Time     `json:"since"`    // of the verdict
+	Interval time.Duration `json:"interval"` // from the start of a run to the start of the next, nanoseconds
+	OK       bool          `json:"ok"`       // the last answer
+	Text     string        `json:"text"`     // of the last answer
+	Hint     string        `json:"hint,omitempty"`
+	Output   string        `json:"output,omitempty"` // of a command, at most 4 KiB
+	Runs     int           `json:"runs"`             // answers alike in a row
+	At       time.Time     `json:"at"`               // of the last answer; zero before the first
+	Took     time.Duration `json:"took"`             // nanoseconds
+	Hung     bool          `json:"hung,omitempty"`
+	Forced   *Forced       `json:"forced,omitempty"`
 }
 
 // Forced is a verdict that an operator has set.

@@ -18,23 +18,29 @@ import (
 // nobody's list, such as this package, is imported by nobody. Test code may
 // import what it likes; tests themselves live in test/ and in _test.go files.
 var arrows = map[string][]string{
-	"vrrp":             {},
-	"vrrp/vrrptest":    {"vrrp"},
-	"vip":              {},
-	"health":           {"internal/command", "internal/service"},
-	"internal/command": {},
-	"internal/link":    {},
-	"internal/lab":     {},
-	"internal/config":  {"vrrp"},
-	"internal/role":    {"internal/command", "internal/service"},
-	"internal/service": {"internal/command"},
-	"internal/control": {},
-	"internal/demo":    {"internal/lab"},
+	"vrrp":                         {},
+	"vrrp/vrrptest":                {"vrrp"},
+	"vip":                          {},
+	"health":                       {"internal/command", "internal/regular", "internal/service", "internal/tlsclient"},
+	"internal/command":             {},
+	"internal/link":                {},
+	"internal/lab":                 {},
+	"internal/config":              {"vrrp", "internal/tlsclient"},
+	"internal/role":                {"internal/command", "internal/service"},
+	"internal/service":             {"internal/command"},
+	"internal/service/servicetest": {},
+	"internal/control":             {},
+	"internal/demo":                {"internal/lab"},
+	"internal/statefile":           {"internal/control"},
+	"internal/webhook":             {"internal/tlsclient"},
+	"internal/regular":             {},
+	"internal/tlsclient":           {"internal/regular"},
 	"internal/daemon": {
 		"vrrp", "vip", "health",
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/role", "internal/service",
+		"internal/statefile", "internal/webhook",
 	},
-	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab"},
+	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

@@ -6,6 +6,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -45,7 +46,7 @@ func electionOf(c config.Router, cfg *config.Config, link, group int) vrrp.Confi
 		Priority: c.Priority, BestRival: c.BestRival, SlowestRival: c.SlowestRival,
 		Interval: c.Interval, Missed: uint8(c.Missed), Preempt: c.Preempt, PreemptDelay: c.PreemptDelay,
 		Peers: c.Peers, AnySource: len(c.Peers) > 0 && !c.OnlyPeers, MinTTL: c.MinTTL, MaxTTL: c.MaxTTL,
-		Together: c.VirtualMAC != nil,
+		Together: c.VirtualMAC != nil, Bound: len(c.Services) > 0,
 	}
 	if c.MinTTL > 0 && c.MaxTTL == 0 {
 		e.MaxTTL = 255
@@ -119,35 +120,23 @@ func hooksOf(n config.Notify) role.Hooks {
 	list := func(commands []config.Command) []role.Hook {
 		var hooks []role.Hook
 		for _, c := range commands {
-			hooks = append(hooks, role.Hook{Argv: c.Argv, User: c.User, Timeout: c.Timeout, Env: c.Env})
+			hooks = append(hooks, *hookOf(&c))
 		}
 		return hooks
 	}
 	return role.Hooks{
 		Any: list(n.Any), Master: list(n.Master), Backup: list(n.Backup),
 		Fault: list(n.Fault), Stop: list(n.Stop), Reassert: list(n.Reassert),
+		FIFO: n.FIFO,
 	}
 }
 
-func checksOf(cfg *config.Config, runner *command.Runner) []health.Check {
-	var checks []health.Check
-	for _, c := range cfg.Checks {
-		check := health.Check{Name: c.Name, Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall}
-		switch c.Type {
-		case config.HAProxyCheck:
-			check.Probe = health.NewHAProxyProbe(c.HAProxy.Socket, c.HAProxy.Backend, c.HAProxy.MinUp)
-		case config.CommandCheck:
-			check.Probe = commandProbe(c, cfg.Dir, runner)
-		}
-		checks = append(checks, check)
+// hookOf is a command of the configuration; nil for none.
+func hookOf(c *config.Command) *role.Hook {
+	if c == nil {
+		return nil
 	}
-	return checks
-}
-
-func commandProbe(c config.Check, dir string, runner *command.Runner) health.Probe {
-	return health.NewCommandProbe(runner, command.Spec{
-		Argv: c.Command.Argv, Dir: dir, Env: c.Command.Env, User: userNamed(c.Command.User), Timeout: c.Command.Timeout,
-	}, nil)
+	return &role.Hook{Argv: c.Argv, User: c.User, Timeout: c.Timeout, Env: c.Env, Retries: c.Retries}
 }
 
 // userNamed is the user that a command runs as, looked up at each run; nil is
@@ -169,4 +158,16 @@ func lookupOf(cfg *config.Config) role.Lookup {
 		}
 		return "", false
 	}
+}
+
+// webhooksOf is the URLs that are told of changes.
+func webhooksOf(cfg []config.Webhook) []webhook.Hook {
+	var hooks []webhook.Hook
+	for _, w := range cfg {
+		hooks = append(hooks, webhook.Hook{
+			Name: w.Name, URL: w.URL, Headers: w.Headers, Token: w.Token, Events: w.Events,
+			Timeout: w.Timeout, Retries: w.Retries, TLS: w.TLS,
+		})
+	}
+	return hooks
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"testing"
@@ -10,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"baton/health"
-	"baton/internal/command"
 	"baton/internal/config"
 	"baton/internal/role"
 	"baton/vip"
@@ -77,26 +77,59 @@ func TestHooksOf(t *testing.T) {
 	}
 }
 
-func TestChecksOf(t *testing.T) {
-	runner := command.NewRunner(slog.New(slog.DiscardHandler))
-	defer runner.Close()
-	got := checksOf(&config.Config{Checks: []config.Check{
-		{Name: "haproxy", Type: config.HAProxyCheck, Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 4,
-			HAProxy: &config.HAProxy{Socket: "/run/no-such-socket"}},
-		{Name: "script", Type: config.CommandCheck, Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 1,
-			Command: &config.Command{Argv: []string{"/bin/sh"}, User: "no-such-user", Timeout: time.Second}},
-	}}, runner)
-	want := []health.Check{
-		{Name: "haproxy", Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 4},
-		{Name: "script", Interval: time.Second, Timeout: time.Second, Rise: 1, Fall: 1},
+// Each type of check is asked in its own way; and fails closed: one that cannot
+// be asked is a failing check with words, not a missing one.
+func TestHost_Checks(t *testing.T) {
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/no-such-socket")
+	h := newHost(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer h.close()
+	address := netip.MustParseAddr("192.0.2.1")
+	processes := &config.Processes{Name: "no-such-process", Least: 1, Most: -1, Ports: []int{5672}}
+	checks := []config.Check{
+		{Type: config.HAProxyCheck, HAProxy: &config.HAProxy{Socket: "/run/no-such-socket"}},
+		{Type: config.CommandCheck, Command: &config.Command{Argv: []string{"/bin/sh"}, User: "no-such-user", Timeout: time.Second}},
+		{Type: config.HTTPCheck, HTTP: &config.HTTP{URL: "http://x/", Socket: "/run/no-such-socket", Method: "GET", Statuses: [][2]int{{200, 299}}}},
+		{Type: config.UnixCheck, Dialogue: &config.Dialogue{Network: "unix", Address: "/run/no-such-socket"}},
+		{Type: config.ConnectionCheck, Processes: processes},
+		{Type: config.ProcessCheck, Processes: processes},
+		{Type: config.FileCheck, File: &config.File{Path: "/run/no-such-file"}},
+		{Type: config.FileCheck, File: &config.File{Path: "/run/no-such-file", Want: config.FileNumber}},
+		{Type: config.InterfaceCheck, Presence: &config.Presence{Interface: "no-such-eth"}},
+		{Type: config.AddressCheck, Presence: &config.Presence{Address: address}},
+		{Type: config.RouteCheck, Presence: &config.Presence{To: netip.PrefixFrom(address, 32), Table: 254}},
+		{Type: config.UnitCheck, Unit: "no-such.service"},
+		{Type: config.ContainerCheck, Container: &config.Container{Name: "no-such", Socket: "/run/no-such-socket"}},
+		{Type: config.OCFCheck, OCF: &config.OCF{Provider: "no-such", Agent: "agent"}},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(health.Check{}, "Probe")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for i := range checks {
+		c := &checks[i]
+		c.Name, c.Interval, c.Timeout, c.Rise, c.Fall = c.Type.String(), time.Second, 2*time.Second, 3, 4
 	}
-	// Fail closed: one that cannot be asked is a failing check, not a missing one.
-	for _, c := range got {
-		if answer := c.Probe.Probe(t.Context()); answer.OK || answer.Text == "" {
+	checks = append(checks, config.Check{
+		Name: "most", Type: config.AtLeastCheck, Rise: 1, Fall: 1, Combination: &config.Combination{Of: []string{"http", "file"}, Least: 2},
+	})
+	got, err := h.checks(&config.Config{Checks: checks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range got {
+		want := health.Check{Name: checks[i].Name, Interval: time.Second, Timeout: 2 * time.Second, Rise: 3, Fall: 4}
+		if checks[i].Combination != nil {
+			want = health.Check{Name: "most", Rise: 1, Fall: 1, Of: []string{"http", "file"}, Least: 2}
+		}
+		if diff := cmp.Diff(want, c, cmpopts.IgnoreFields(health.Check{}, "Probe")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.Name, diff)
+		}
+		if c.Probe == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if answer := c.Probe.Probe(ctx); answer.OK || answer.Text == "" {
 			t.Errorf("%s: %+v, want a failure with words", c.Name, answer)
 		}
+		cancel()
+	}
+	if _, err := h.checks(&config.Config{Checks: []config.Check{{Name: "odd", Type: 99}}}); err == nil {
+		t.Error("a type that nobody knows is no check")
 	}
 }

@@ -16,10 +16,12 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"baton/health"
-	"baton/internal/command"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/statefile"
+	"baton/internal/webhook"
 	"baton/vip"
 )
 
@@ -29,6 +31,9 @@ type Options struct {
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
 	Log        io.Writer
+	// StateWatcher is the command line of statefile.Watch in a process of its own,
+	// which removes the state files of a daemon that was killed; none: they stay.
+	StateWatcher []string
 	// Signals begins to catch SIGTERM and SIGINT (leave; a second one: at once)
 	// and SIGHUP. Run calls it once, when the program will not be executed
 	// again: a signal that was caught before would be lost with it, and the
@@ -89,6 +94,12 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
+	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
+		log.Error("nobody can ask this daemon", "err", err)
+	} else {
+		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
+	}
+	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
 
@@ -108,9 +119,14 @@ type daemon struct {
 	worker    *vip.Worker
 	monitor   *link.Monitor
 	links     *links
-	runner    *command.Runner
+	host      *host
 	scheduler *health.Scheduler
 	queues    []*role.Queue
+	published *published
+	webhooks  *webhook.Sender
+
+	sequences  map[string]*role.Sequence // of bound services, by router or group
+	everywhere *role.Sequence            // of those that run on every node; nil: there are none
 
 	ctx    context.Context // of the parts beside the loop
 	cancel context.CancelFunc
@@ -122,7 +138,8 @@ type daemon struct {
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1)}
+	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -143,20 +160,31 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
-	d.runner = command.NewRunner(log)
+	d.host = newHost(cfg.Dir, log)
+	d.webhooks = webhook.New(webhooksOf(cfg.Webhooks), cfg.Node, log)
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
 		flush:     d.loop.flush,
 		wall:      wall,
 		addresses: func(r vip.Router) addresses { return d.worker.Add(r) },
 		hooks:     d.hooks,
+		services:  d.services,
+		publish:   d.published.publish,
+		announce:  d.webhooks.Tell,
+		reboot:    d.rebootFor,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d.everywhere = d.sequenceEverywhere()
+	d.published.publish(d.loop.node.status(poller.Now()))
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
 	d.loop.discard = d.links.discard
-	d.scheduler = health.NewScheduler(checksOf(cfg, d.runner), log, func(c health.Change) {
+	checks, err := d.host.checks(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d.scheduler = health.NewScheduler(checks, log, func(c health.Change) {
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})
 	return d, nil
@@ -168,8 +196,9 @@ func wall() time.Duration { return time.Duration(time.Now().UnixNano()) }
 // free gives back what newDaemon has opened of a daemon that is not run.
 func (d *daemon) free() {
 	d.cancel()
-	if d.runner != nil {
-		d.runner.Close()
+	if d.host != nil {
+		d.host.close()
+		_ = d.webhooks.Close(d.ctx) // nothing was told
 	}
 	if d.worker != nil {
 		d.worker.Close()
@@ -184,7 +213,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -207,6 +236,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	})
 	d.part("checks", d.scheduler.Run)
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
+	if d.everywhere != nil {
+		d.everywhere.Start(1, role.Transition{}, 0)
+	}
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
@@ -236,6 +268,16 @@ func (d *daemon) part(name string, run func(context.Context) error) {
 	}()
 }
 
+// aside starts one that the addresses do not depend on: its end is only logged.
+func (d *daemon) aside(name string, run func(context.Context) error) {
+	d.part(name, func(ctx context.Context) error {
+		if err := run(ctx); err != nil {
+			d.log.Error("a part of baton has ended, and the rest goes on without it", "part", name, "err", err)
+		}
+		return nil
+	})
+}
+
 // follow obeys signals.
 func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 	for {
@@ -248,7 +290,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.log.Warn("this version cannot reload: restart baton to apply a changed configuration")
 			case d.left.Load():
 				d.log.Warn("second signal: the addresses go at once", "signal", s.String())
-				d.loop.post(ctx, func(time.Duration) { d.loop.node.let() })
+				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
 				d.leave()
@@ -263,7 +305,7 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
-	d.loop.post(d.ctx, d.loop.leave)
+	d.loop.post(d.ctx, d.loop.node.leave)
 }
 
 // close ends the parts after the loop: first the hooks, which have been told
@@ -281,6 +323,12 @@ func (d *daemon) close() error {
 			d.log.Warn("hooks were cut short", "err", err)
 		}
 	}
+	if err := d.closeServices(hooks); err != nil {
+		d.log.Warn("commands of services were cut short", "err", err)
+	}
+	if err := d.webhooks.Close(hooks); err != nil {
+		d.log.Warn("webhooks were cut short", "err", err)
+	}
 	d.cancel()
 	ended := make(chan struct{})
 	go func() { d.parts.Wait(); close(ended) }()
@@ -289,7 +337,7 @@ func (d *daemon) close() error {
 	case <-time.After(closeLimit):
 		errs = append(errs, errors.New("a part of baton did not end in time"))
 	}
-	d.runner.Close()
+	d.host.close()
 	select {
 	case err := <-d.failed:
 		errs = append(errs, err)

@@ -9,6 +9,7 @@ import (
 	"baton/health"
 	"baton/internal/config"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vrrp"
 )
 
@@ -41,10 +42,16 @@ type group struct {
 	masterSince time.Duration
 	hold        health.Hold
 	failure     string // why hold was begun
+	failed      bool   // in this mastership: it ends, whether or not the hold is over before
 	evalAt      time.Duration
 	common      []string // the reasons for FAULT of all of it, newest evaluation
 
 	pending *role.Transition // waits for the addresses of all its routers
+	last    role.Transition  // the newest change of role, whether or not the hooks were told
+
+	bound   *bound // the services that run where the role is; nil: none
+	leaving bool   // it leaves for good, once its services are stopped
+	left    bool   // it has
 }
 
 // group returns the group of a configured router, new where it is its first.
@@ -83,6 +90,7 @@ func (g *group) complete() {
 		g.log = g.node.log.With("router", g.name)
 	}
 	g.hooks = g.node.out.hooks(g.hookRouter())
+	g.bind()
 }
 
 // hookRouter is what the hooks are told that they belong to.
@@ -118,7 +126,10 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 	g.role, g.pending = a.To, nil
 	if from == vrrp.Master || a.To == vrrp.Master {
-		g.masterSince = now
+		g.masterSince, g.failed = now, false
+		if g.bound != nil {
+			g.bound.served, g.bound.atMark = false, false
+		}
 	}
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
 		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
@@ -138,24 +149,44 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 			}
 			r.master = vrrp.Rival{}
 		}
+		if b := g.bound; b != nil {
+			t.PreviousMaster = cmp.Or(t.PreviousMaster, b.silent)
+			b.silent = ""
+			if t.Takeover == "silence" {
+				b.silent = t.PreviousMaster
+			}
+		}
 		g.pending = &t
-		g.tellPending()
+		g.last = g.withMasters(t)
+		g.placed()
 	case vrrp.Backup, vrrp.Fault:
-		g.tell(t)
+		g.last = g.withMasters(t)
+		if !g.leaving { // they have been told of the end
+			g.tell(t)
+		}
+		// What has to follow may have been down, and have forgotten whom.
+		known := slices.ContainsFunc(g.routers, func(r *router) bool { return r.follows.Addr.IsValid() })
+		if from == vrrp.Fault && known {
+			g.followMaster()
+		}
 	}
 }
 
-// tellPending tells the hooks of a mastership whose addresses are all on.
-func (g *group) tellPending() {
-	if g.pending == nil || slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace }) {
+// tell adds the masters to a transition and hands it to the hooks.
+func (g *group) tell(t role.Transition) {
+	t = g.withMasters(t)
+	g.hooks.Tell(t)
+	if t.Reassert {
 		return
 	}
-	g.tell(*g.pending)
-	g.pending = nil
+	g.node.out.announce(webhook.Role{
+		Router: g.name, Group: g.routers[0].cfg.Group != "", From: string(t.From), To: string(t.To), Priority: t.Priority, Reason: t.Reason,
+		Master: t.Master, PreviousMaster: t.PreviousMaster, Takeover: t.Takeover,
+	})
 }
 
-// tell completes a transition and hands it to the hooks.
-func (g *group) tell(t role.Transition) {
+// withMasters adds to a transition what is known of the masters.
+func (g *group) withMasters(t role.Transition) role.Transition {
 	n := g.node
 	st := n.set.State(g.routers[0].id)
 	t.Priority = int(st.Priority)
@@ -170,5 +201,5 @@ func (g *group) tell(t role.Transition) {
 	if t.From == role.Master && t.To != role.Master {
 		t.PreviousMaster = n.cfg.Node
 	}
-	g.hooks.Tell(t)
+	return t
 }

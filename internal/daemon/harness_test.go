@@ -13,8 +13,10 @@ import (
 
 	"baton/health"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -69,6 +71,11 @@ type stage struct {
 	told  []role.Transition
 	waits int // advertisements that wait for flush
 	log   bytes.Buffer
+
+	events []webhook.Event
+	status *control.Status // newest that was published
+	order  uint64          // of the newest wish to services
+	asked  role.Transition // that came with it
 }
 
 func newStage(t *testing.T, cfg *config.Config) *stage {
@@ -87,6 +94,10 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		wall:      func() time.Duration { return s.now },
 		addresses: func(r vip.Router) addresses { return stageAddresses{s, r.Name} },
 		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
+		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
+		announce:  func(e webhook.Event) { s.events = append(s.events, e) },
+		publish:   func(st *control.Status) { s.status = st },
+		reboot:    func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +161,42 @@ func (h stageHooks) Tell(t role.Transition) {
 	}
 	h.s.note("tell %s %s", h.name, what)
 	h.s.told = append(h.s.told, t)
+}
+
+type stageServices struct {
+	s    *stage
+	name string
+}
+
+func (v stageServices) Begin() { v.s.note("begin services of %s", v.name) }
+
+func (v stageServices) Start(order uint64, t role.Transition, delay time.Duration) {
+	v.s.order, v.s.asked = order, t
+	v.s.note("start services of %s after %s", v.name, delay)
+}
+
+func (v stageServices) Stop(order uint64, t role.Transition, chosen bool) {
+	v.s.order, v.s.asked = order, t
+	v.s.note("stop services of %s, chosen %t", v.name, chosen)
+}
+
+func (v stageServices) Placed(order uint64) {
+	if order != v.s.order {
+		v.s.t.Errorf("Placed with order %d, the newest is %d", order, v.s.order)
+	}
+	v.s.note("placed %s", v.name)
+}
+
+func (v stageServices) Abandon() { v.s.note("abandon services of %s", v.name) }
+
+func (v stageServices) Follow(t role.Transition) {
+	v.s.asked = t
+	v.s.note("services of %s follow %s", v.name, t.Master)
+}
+
+// report brings what the services say of the newest wish.
+func (s *stage) report(kind role.ReportKind, service, text string) {
+	s.n.serviceReport(s.now, "web", role.Report{Order: s.order, Kind: kind, Service: service, Text: text})
 }
 
 // eth is the uplink eth0 as the kernel would show it.

@@ -9,8 +9,10 @@ import (
 
 	"baton/health"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -28,6 +30,7 @@ type node struct {
 	groups   []*group
 	links    []*uplink // by vrrp link number
 	byCheck  map[string][]*group
+	quorums  map[string]bool          // checks that ask whether this node is in a majority
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
 
@@ -38,6 +41,8 @@ type node struct {
 	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
 	leaving bool
+	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
+	stale   bool          // what was published is not all true any more
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -54,6 +59,16 @@ type outlets struct {
 	addresses func(r vip.Router) addresses
 	// hooks is who is told of a router's changes.
 	hooks func(r role.Router) hooks
+	// services runs what is bound to the router's group.
+	services func(c config.Router, r role.Router) services
+	// publish takes what the node looks like from outside. It is not changed
+	// any more.
+	publish func(s *control.Status)
+	// announce tells the webhooks of an event.
+	announce func(e webhook.Event)
+	// reboot reboots this host for a service of a group that does not stop, and
+	// has rebootFailed called where it cannot.
+	reboot func(group string)
 }
 
 // addresses is the wish for one router's virtual addresses: see vip.Handle.
@@ -82,9 +97,10 @@ type uplink struct {
 	// problem says, for each family, why its sockets could not be opened.
 	problem map[bool]string
 	routers []*router
-	known   map[bool]link.Known // by whether IPv6: the families that are wanted
-	virtual map[bool]bool       // by whether IPv6: advertisements come from a virtual MAC
-	survey  vrrp.Survey         // who speaks for virtual routers that are not ours
+	known   map[bool]link.Known    // by whether IPv6: the families that are wanted
+	virtual map[bool]bool          // by whether IPv6: advertisements come from a virtual MAC
+	byVRID  map[bool]*[256]*router // by whether IPv6
+	survey  vrrp.Survey            // who speaks for virtual routers that are not ours
 }
 
 // add notes what a router needs of the link.
@@ -105,6 +121,31 @@ func (u *uplink) add(r *router) {
 	if r.mac != (link.MAC{}) {
 		u.virtual[r.cfg.IPv6] = true
 	}
+	if u.byVRID[r.cfg.IPv6] == nil {
+		u.byVRID[r.cfg.IPv6] = new([256]*router)
+	}
+	u.byVRID[r.cfg.IPv6][r.cfg.VRID] = r
+}
+
+// heard notes who is master, where an advertisement was accepted that says so.
+func (u *uplink) heard(p link.Packet) {
+	r := u.byVRID[p.Src.Is6()][p.Payload[1]]
+	st := r.node.set.State(r.id)
+	if st.Role == vrrp.Master {
+		return
+	}
+	if st.Master != r.shown { // also when it is the same as before a change of role, which forgets it
+		r.node.stale = true
+	}
+	if st.Master == r.follows {
+		return
+	}
+	another := st.Master.Addr != r.follows.Addr
+	r.follows = st.Master
+	if another && st.Master.Addr.IsValid() {
+		r.master = st.Master
+		r.group.followMaster()
+	}
 }
 
 // newNode builds the routers of a configuration, all in INIT.
@@ -115,11 +156,16 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		set:      vrrp.NewSet(),
 		out:      out,
 		byCheck:  make(map[string][]*group),
+		quorums:  make(map[string]bool),
 		verdicts: make(map[string]health.Change),
 		refused:  newRefusals(log),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
+		leaveBy:  vrrp.Never,
 		keptTill: vrrp.Never,
+	}
+	for _, c := range cfg.Checks {
+		n.quorums[c.Name] = c.Type == config.QuorumCheck
 	}
 	for _, c := range cfg.Routers {
 		r, err := n.newRouter(c)
@@ -147,6 +193,7 @@ func (n *node) uplink(name string) *uplink {
 		problem: make(map[bool]string),
 		known:   make(map[bool]link.Known),
 		virtual: make(map[bool]bool),
+		byVRID:  make(map[bool]*[256]*router),
 	}
 	n.links = append(n.links, u)
 	return u
@@ -156,6 +203,9 @@ func (n *node) uplink(name string) *uplink {
 func (n *node) start(now time.Duration) {
 	for _, g := range n.groups {
 		g.startAt = now + g.routers[0].cfg.StartDelay
+		if g.bound != nil {
+			g.bound.run.Begin()
+		}
 	}
 	n.dirty = append(n.dirty, n.groups...)
 	n.settle(now)
@@ -177,9 +227,13 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
 	n.verdicts[c.Check] = c
+	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
 	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
 	n.settle(now)
 }
+
+// reading is what is known of a check.
+func (n *node) reading(check string) health.Reading { return n.verdicts[check].Reading() }
 
 // packet takes a packet of the VRRP protocol from a link.
 func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
@@ -188,6 +242,8 @@ func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
 	n.do(now, actions)
 	if refusal != vrrp.Accepted {
 		n.refused.count(now, u.name, p, refusal)
+	} else {
+		u.heard(p)
 	}
 	if refusal == vrrp.RefusedVRID {
 		u.survey.Hear(now, packet)
@@ -244,21 +300,24 @@ func (n *node) expire(now time.Duration) {
 // deadline is when expire has something to do next.
 func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt, n.keptTill) }
 
-// leave takes every router out of the election for good, and returns how long
-// the slowest handover takes at most.
-func (n *node) leave(now time.Duration) time.Duration {
-	n.leaving = true
-	var longest time.Duration
+// leave takes every router out of the election for good.
+func (n *node) leave(now time.Duration) {
+	n.leaving, n.leaveBy = true, now
 	for _, g := range n.groups {
-		from := g.role
-		for _, r := range g.routers {
-			r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
-			longest = max(longest, n.set.HandoverBound(r.id))
-		}
-		g.tell(role.Transition{To: role.Stop, From: state(from), Reason: "baton stops"})
+		g.leave(now)
 	}
 	n.settle(now)
-	return longest
+}
+
+// gone tells whether every group has left the election and nothing is held.
+func (n *node) gone() bool {
+	return !slices.ContainsFunc(n.groups, func(g *group) bool { return !g.left }) && len(n.holding()) == 0
+}
+
+// stuck tells whether a group stays master, though it was told to leave, since a
+// service of it does not stop.
+func (n *node) stuck() bool {
+	return slices.ContainsFunc(n.groups, func(g *group) bool { return g.bound != nil && g.bound.stuck != "" && !g.leaving })
 }
 
 // holding names the routers whose addresses are, or may be, on this host.
@@ -272,11 +331,22 @@ func (n *node) holding() []string {
 	return names
 }
 
-// let lets every address go now, whether or not a successor was heard.
-func (n *node) let() {
+// let lets everything go now, whether or not a successor was heard and services
+// have stopped.
+func (n *node) let(now time.Duration) {
+	for _, g := range n.groups {
+		if !g.leaving { // it stayed for a service's sake
+			g.leaving = true
+			g.tell(role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"})
+		}
+		if !g.left {
+			g.depart(now)
+		}
+	}
 	for _, r := range n.routers {
 		r.addresses.Release()
 	}
+	n.settle(now)
 }
 
 // do carries out actions. Advertisements go first, also before the addresses
@@ -339,16 +409,22 @@ func (n *node) sendFailed(now time.Duration, err error) {
 // settle evaluates the groups for which something has changed, until
 // nothing changes any more: a changed role can change what a check means.
 func (n *node) settle(now time.Duration) {
-	if len(n.dirty) == 0 {
-		return
+	if len(n.dirty) > 0 {
+		for len(n.dirty) > 0 {
+			g := n.dirty[len(n.dirty)-1]
+			n.dirty = n.dirty[:len(n.dirty)-1]
+			g.evaluate(now)
+		}
+		n.evalAt = vrrp.Never
+		for _, g := range n.groups {
+			n.evalAt = min(n.evalAt, g.evalAt)
+		}
 	}
-	for len(n.dirty) > 0 {
-		g := n.dirty[len(n.dirty)-1]
-		n.dirty = n.dirty[:len(n.dirty)-1]
-		g.evaluate(now)
-	}
-	n.evalAt = vrrp.Never
-	for _, g := range n.groups {
-		n.evalAt = min(n.evalAt, g.evalAt)
+	if n.stale {
+		n.stale = false
+		for _, r := range n.routers {
+			r.shown = n.set.State(r.id).Master
+		}
+		n.out.publish(n.status(now))
 	}
 }

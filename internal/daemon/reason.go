@@ -73,20 +73,6 @@ func (r *router) why(a vrrp.Action) string {
 	return a.Reason
 }
 
-// terms writes a priority as the sum it is: "200 - 60 (galera)".
-func terms(base uint8, out health.Outcome) string {
-	var b strings.Builder
-	fmt.Fprint(&b, base)
-	for _, t := range out.Terms {
-		sign, amount := "+", t.Amount
-		if amount < 0 {
-			sign, amount = "-", -amount
-		}
-		fmt.Fprintf(&b, " %s %d (%s)", sign, amount, t.Check)
-	}
-	return b.String()
-}
-
 // noticeKey is what one finding is about.
 type noticeKey struct {
 	router vrrp.ID

@@ -38,9 +38,12 @@ type router struct {
 	keptTill time.Duration // at most; Never where none is
 
 	heldBy  string     // the holder of our addresses that INIT waits for
+	wanted  bool       // the role wants the addresses on, whether or not their turn has come
 	on      bool       // addresses are, or may be, on this host
 	inPlace bool       // all of the newest Hold are
 	holds   uint64     // sequence of Hold: a new number announces again
+	follows vrrp.Rival // who is master elsewhere, as the services know it
+	shown   vrrp.Rival // the same, as the newest status has it
 	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
@@ -131,7 +134,7 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 		return true
 	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) {
+	if r.mac == (link.MAC{}) || r.group.unplaced() {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -178,10 +181,12 @@ func (r *router) sendKept() {
 func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
-		r.on, r.inPlace = true, false
-		r.holds++
-		r.addresses.Hold(r.holds)
+		r.wanted, r.inPlace = true, false
+		if !r.group.unplaced() {
+			r.hold()
+		}
 	case vrrp.Release:
+		r.wanted = false
 		if a.Addr.IsValid() {
 			r.addresses.Release(a.Addr)
 		} else {
@@ -204,10 +209,19 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	}
 }
 
+// hold puts the addresses on and announces them, or announces them again.
+func (r *router) hold() {
+	r.on, r.inPlace = true, false
+	r.holds++
+	r.addresses.Hold(r.holds)
+}
+
 // changed handles a change of role.
 func (r *router) changed(now time.Duration, a vrrp.Action) {
 	r.role = a.To
-	if a.To != vrrp.Master {
+	if a.To == vrrp.Master {
+		r.follows = vrrp.Rival{}
+	} else {
 		r.keptTill = vrrp.Never
 	}
 	reason := r.reason(a)
@@ -241,9 +255,9 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.inPlace = true
 		clear(r.broken)
 		r.sendKept()
-		r.group.tellPending()
+		r.group.placed()
 	case vip.Off:
-		r.on = false
+		r.on, r.inPlace = false, false
 	case vip.Failed:
 		switch {
 		case e.Address.IsValid():
@@ -263,6 +277,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 			r.log.Info("virtual address is in place", "address", e.Address)
 		}
 		delete(r.broken, e.Address)
+		r.node.stale = true
 	case vip.Repaired:
 		if e.Address.IsValid() {
 			r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))

@@ -76,9 +76,9 @@ func TestVerdict_WeightYields(t *testing.T) {
 	s := newStage(t, pair(web))
 	s.master()
 	s.verdict("disk", health.Pass, "")
-	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=200 to=205 role=MASTER terms="200 + 5 (disk)"`)
+	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=200 to=205 why="priority 205 = 200 + 5 (disk); master"`)
 	s.verdict("galera", health.Fail, "")
-	s.wantLog(`from=205 to=145 role=MASTER terms="200 - 60 (galera) + 5 (disk)"`)
+	s.wantLog(`from=205 to=145 why="priority 145 = 200 - 60 (galera) + 5 (disk); master"`)
 	s.wantDone("send eth0 vrid 51 priority 0 from 10.0.0.1", "flush")
 	// Silent for its new skew, 433 ms, cut to 10 ms, less 1 ms; then it goes on.
 	s.advance(428 * time.Millisecond)
@@ -175,8 +175,11 @@ func TestHold_EndsEarlyOnAVacantLink(t *testing.T) {
 	if got := s.router("web").role; got != vrrp.Fault {
 		t.Fatalf("%s at once after the second failure, want FAULT for 10s", got)
 	}
-	s.advance(6781 * time.Millisecond)
+	s.advance(6781 * time.Millisecond) // two more times nobody is heard
 	s.wantRole(vrrp.Backup, "no reason for FAULT is left")
+	if n := strings.Count(s.log.String(), "ends early"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, s.log.String())
+	}
 }
 
 // Without a hold an owner would change between MASTER and FAULT in one turn
@@ -413,6 +416,50 @@ func TestHooks_AreToldOfMasterOnlyWithTheAddressesOn(t *testing.T) {
 	s.wantDone("tell web MASTER")
 	s.on("web")
 	s.wantDone()
+}
+
+// A master is ready when its addresses are on, though nothing else changes then.
+func TestStatus_ReadyWithTheAddressesOn(t *testing.T) {
+	s := newStage(t, pair())
+	s.start()
+	s.advance(4 * time.Second)
+	if r := s.status.Routers[0]; r.Role != "MASTER" || r.Ready {
+		t.Errorf("published %s, ready %v, before the addresses are on", r.Role, r.Ready)
+	}
+	s.on("web")
+	if !s.status.Routers[0].Ready {
+		t.Error("not ready with the addresses on")
+	}
+}
+
+// Who is master is told as soon as it is known: in FAULT, after it, and when he is gone.
+func TestStatus_Master(t *testing.T) {
+	web := webRouter()
+	web.Track = []config.Track{track("haproxy", config.Fault, 0, config.Always)}
+	web.Preempt = false
+	s := newStage(t, pair(web))
+	want := func(role, master string) {
+		t.Helper()
+		if r := s.status.Routers[0]; r.Role != role || r.Master != master {
+			t.Errorf("published %s and master %q, want %s and %q", r.Role, r.Master, role, master)
+		}
+	}
+	s.verdict("haproxy", health.Pass, "")
+	s.master()
+	want("MASTER", "a")
+	s.verdict("haproxy", health.Fail, "")
+	want("FAULT", "")
+	s.hear(peerAddr, 190)
+	want("FAULT", "b")
+	s.verdict("haproxy", health.Pass, "")
+	want("BACKUP", "")
+	s.hear(peerAddr, 190)
+	want("BACKUP", "b")
+	s.verdict("haproxy", health.Fail, "")
+	s.hear(peerAddr, 190)
+	want("FAULT", "b")
+	s.advance(8 * time.Second)
+	want("FAULT", "")
 }
 
 func TestHooks_ARoleThatIsLostBeforeItsAddressesAreOnIsNotTold(t *testing.T) {

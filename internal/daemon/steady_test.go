@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
+	"baton/internal/webhook"
 	"baton/vip"
 	"baton/vrrp"
 )
@@ -48,6 +50,8 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 		send: l.send, flush: l.flush, wall: wall,
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
+		publish:   func(*control.Status) {},
+		announce:  func(webhook.Event) {},
 	})
 	must(t, err)
 	m, err := link.NewMonitor(quiet)

@@ -34,7 +34,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(7 * s)
 			st.actors["a"].set(service.Failed)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s start b", "0s 1 Ready", "15s start a")
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "10s 1 Died a: a died: it is failed", "15s start a")
 			st.logs(1, `msg="service died, it is started again" router=web service=a why="a died: it is failed" try="1 of 3" in=5s`)
 			st.logs(1, `msg="service is back" router=web service=a tries=1`)
 		}},
@@ -47,7 +47,7 @@ func TestSequence_Monitor(t *testing.T) {
 				st.t.Errorf("a is %v, want stopped", got)
 			}
 			st.at(time.Minute)
-			st.wants("0s start a", "0s start b", "0s 1 Ready", "12s start a")
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "7s 1 Died a: a died: it is stopped", "12s start a")
 			if got := st.actors["a"].asked; got > 4 { // its own changes are told, too
 				st.t.Errorf("a was asked %d times although it tells", got)
 			}
@@ -68,7 +68,8 @@ func TestSequence_Monitor(t *testing.T) {
 			st.actors["a"].set(service.Failed)
 			st.at(time.Hour)
 			// 5 s after the poll, then 10 s and 20 s.
-			st.wants("0s start a", "0s 1 Ready", "10s start a", "20s start a", "40s start a",
+			st.wants("0s start a", "0s 1 Ready", "5s 1 Died a: a died: it is failed", "10s start a", "10s 1 Died a: a did not start: exit 1",
+				"20s start a", "20s 1 Died a: a did not start: exit 1", "40s start a",
 				"40s 1 Lost a: a did not start: exit 1 (tried to bring it back 3 times within 10m)")
 			st.Stop(2, backup, false)
 			st.wants("1h0m0s stop a", "1h0m0s 2 Stopped")
@@ -80,7 +81,8 @@ func TestSequence_Monitor(t *testing.T) {
 				st.actors["a"].set(service.Stopped)
 			}
 			st.at(time.Hour)
-			st.wants("0s start a", "0s 1 Ready", "2m10s start a", "4m15s start a", "6m25s start a",
+			st.wants("0s start a", "0s 1 Ready", "2m5s 1 Died a: a died: it is stopped", "2m10s start a", "4m5s 1 Died a: a died: it is stopped", "4m15s start a",
+				"6m5s 1 Died a: a died: it is stopped", "6m25s start a",
 				"8m5s 1 Lost a: a died: it is stopped (tried to bring it back 3 times within 10m)")
 		}},
 		{"tries that are long past do not count", "a", revive, func(st *stage) {
@@ -112,7 +114,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(15 * s)
 			st.logs(0, "service is back")
 			st.at(time.Minute)
-			st.wants("3s 1 Ready", "13s start a")
+			st.wants("3s 1 Ready", "8s 1 Died a: a died: it is stopped", "13s start a")
 			st.logs(1, `msg="service is back"`)
 		}},
 		{"a new start has all its tries", "a", revive, func(st *stage) {
@@ -126,10 +128,11 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(31 * s)
 			st.Start(3, master, 0)
 			st.at(32 * s)
-			st.wants("0s start a", "0s 1 Ready", "10s start a", "20s start a", "30s stop a", "30s 2 Stopped", "31s start a", "31s 3 Ready")
+			st.wants("0s start a", "0s 1 Ready", "5s 1 Died a: a died: it is failed", "10s start a", "10s 1 Died a: a did not start: exit 1",
+				"20s start a", "20s 1 Died a: a did not start: exit 1", "30s stop a", "30s 2 Stopped", "31s start a", "31s 3 Ready")
 			st.actors["a"].set(service.Failed)
 			st.at(time.Minute)
-			st.wants("41s start a")
+			st.wants("36s 3 Died a: a died: it is failed", "41s start a")
 			st.logs(2, `try="1 of 3"`)
 		}},
 		{"a death that is being looked into is not forgotten", "a*", revive, func(st *stage) {
@@ -142,7 +145,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(10*s + 500*time.Millisecond)
 			st.Start(2, master, 0)
 			st.at(time.Minute)
-			st.wants("1s start a", "2s 1 Ready", "16.5s start a", "17.5s 2 Ready")
+			st.wants("1s start a", "2s 1 Ready", "11.5s 2 Died a: a died: it is stopped", "16.5s start a", "17.5s 2 Ready")
 		}},
 		{"one that nobody can be asked about is nothing to log", "a", revive, func(st *stage) {
 			st.Start(1, master, 0)
@@ -159,7 +162,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(30 * s)
 			st.Stop(2, backup, false)
 			st.at(time.Hour)
-			st.wants("0s start a", "0s start b", "0s 1 Ready", "10s start a", "30s cut start a", "30s stop b", "30s stop a", "30s 2 Stopped")
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "5s 1 Died a: a died: it is stopped", "10s start a", "30s cut start a", "30s stop b", "30s stop a", "30s 2 Stopped")
 		}},
 		{"what comes after one that died is not started", "a - b", revive, func(st *stage) {
 			st.absent = true
@@ -169,7 +172,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(6 * s)
 			st.Placed(1)
 			st.at(8 * s)
-			st.wants("0s start a", "0s 1 AddressesOn")
+			st.wants("0s start a", "0s 1 AddressesOn", "5s 1 Died a: a died: it is stopped")
 			st.at(time.Minute)
 			st.wants("10s start a", "10s start b", "10s 1 Ready")
 		}},
@@ -192,7 +195,7 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(9 * s)
 			st.actors["a"].fail("status", nil)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s 1 Ready", "16s start a")
+			st.wants("0s start a", "0s 1 Ready", "11s 1 Died a: a died: it is stopped", "16s start a")
 		}},
 		{"a status that hangs is bounded", "a b", revive, func(st *stage) {
 			st.Start(1, master, 0)
@@ -201,7 +204,8 @@ func TestSequence_Monitor(t *testing.T) {
 			st.at(6 * s)
 			st.actors["b"].set(service.Stopped)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s start b", "0s 1 Ready", "16s start b") // found dead at 8s: answers of a were waited for
+			// Found dead at 8s: answers of a were waited for.
+			st.wants("0s start a", "0s start b", "0s 1 Ready", "8s 1 Died b: b died: it is stopped", "16s start b")
 			st.Stop(2, backup, false)
 			st.wants("1m0s stop b", "1m0s stop a", "1m0s 2 Stopped")
 		}},

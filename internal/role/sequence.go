@@ -93,6 +93,8 @@ const (
 	// StartFailed: Service did not start. The sequence waits for a Stop, which
 	// rolls it back.
 	StartFailed
+	// Died: Service died, or did not start again, and will be started again.
+	Died
 	// Lost: Service died and could not be brought back. The sequence waits for a Stop.
 	Lost
 	// StopFailed: Service did not stop, or nobody can tell. The sequence waits for
@@ -248,14 +250,16 @@ func (s *Sequence) Follow(t Transition) {
 	s.poke()
 }
 
-// States returns what is known of each service, in order. It may be called from
-// any goroutine, and never waits for a service.
+// States returns what is known of each service, in order; of one that is started
+// only after silence, while it is started and after that. It may be called from any
+// goroutine, and never waits for a service.
 func (s *Sequence) States() []ItemState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	states := make([]ItemState, 0, len(s.items))
 	for _, it := range s.items {
-		if !it.Addresses {
+		idle := it.OnlyAfterSilence && (it.shown.State == service.Stopped || it.shown.State == service.Unknown)
+		if !it.Addresses && !idle {
 			states = append(states, it.shown)
 		}
 	}

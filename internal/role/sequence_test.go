@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -166,7 +167,7 @@ func (st *stage) event(what string) {
 
 func (st *stage) reported(r Report) {
 	names := map[ReportKind]string{AddressesOn: "AddressesOn", AddressesOff: "AddressesOff", Ready: "Ready", Stopped: "Stopped",
-		StartFailed: "StartFailed", Lost: "Lost", StopFailed: "StopFailed"}
+		StartFailed: "StartFailed", Died: "Died", Lost: "Lost", StopFailed: "StopFailed"}
 	line := fmt.Sprintf("%d %s", r.Order, names[r.Kind])
 	if r.Service != "" {
 		line += " " + r.Service + ": " + r.Text
@@ -328,10 +329,16 @@ func TestSequence(t *testing.T) {
 		{"only after silence", "fence a", func(i map[string]*Item) { i["fence"].OnlyAfterSilence = true }, func(st *stage) {
 			st.Start(1, master, 0)
 			st.wants("0s start a", "0s 1 Ready")
+			if states := st.States(); len(states) != 1 || states[0].Name != "a" {
+				st.t.Errorf("a fence that is not wanted is shown: %+v", states)
+			}
 			st.Stop(2, backup, false)
 			st.wants("0s stop a", "0s 2 Stopped")
 			st.Start(3, Transition{To: Master, Takeover: "silence"}, 0)
 			st.wants("0s start fence", "0s start a", "0s 3 Ready")
+			if states := st.States(); len(states) != 2 || states[0].State != service.Running {
+				st.t.Errorf("a fence that has been is not shown: %+v", states)
+			}
 			st.actors["a"].take("stop", 2*s)
 			st.Stop(4, backup, false)
 			st.at(s)
@@ -343,6 +350,9 @@ func TestSequence(t *testing.T) {
 			st.Stop(6, backup, false)
 			st.at(2 * time.Hour)
 			st.wants("1h0m0s stop a", "1h0m2s stop fence", "1h0m2s 6 Stopped")
+			if log := st.log.String(); regexp.MustCompile(`service is stopped.* service=fence`).MatchString(log) {
+				st.t.Errorf("a fence does not run, and is said to have stopped:\n%s", log)
+			}
 			st.actors["fence"].set(service.Running) // by hand: whoever did it knows why
 			st.at(3 * time.Hour)
 			st.wants()

@@ -67,7 +67,7 @@ type Service interface {
 // Watcher is a Service that knows when its status changes.
 type Watcher interface {
 	// Watch calls changed, from one goroutine, whenever the status may have
-	// become another, until ctx ends. While the manager cannot be reached it
-	// tries again by itself, and calls changed when it can.
+	// become another, until ctx ends. When the manager cannot be reached it
+	// says so once, tries again by itself, and calls changed when it can.
 	Watch(ctx context.Context, changed func())
 }

@@ -58,6 +58,10 @@ func measures() []Measure {
 			Config: weighted, Prepare: installCheck,
 			Once: func(s *site.Site) (float64, error) { return checkFails(s, false) },
 		},
+		Measure{
+			Name: "CPU of the daemon and its children, 500 checks at 1s", Unit: "% of a core", Runs: 3, Sites: 1,
+			Config: manyChecks, Once: cpuShare,
+		},
 	)
 }
 

@@ -92,11 +92,12 @@ type Effect struct {
 	Weight int // 0 or negative
 }
 
-// Check is a command check; or, for baton only, a check of a HAProxy by its socket.
+// Check is a command check; or, for baton only, one of another type.
 type Check struct {
 	Name       string
 	Command    string            // split at spaces
 	Socket     map[string]string // by node; instead of Command
+	Keys       string            // of a check of any type, as a flow mapping has them, for baton; instead of Command
 	Interval   time.Duration     // its timeout as well
 	Rise, Fall int
 }
@@ -144,6 +145,9 @@ func (s *Site) BatonYAML(c Config) string {
 		what := "type: command, command: " + check.Command
 		if check.Socket != nil {
 			what = "type: haproxy, socket: " + flow(check.Socket)
+		}
+		if check.Keys != "" {
+			what = check.Keys
 		}
 		fmt.Fprintf(&b, "  %s: {%s, interval: %v, timeout: %v, rise: %d, fall: %d}\n",
 			check.Name, what, check.Interval, check.Interval, check.Rise, check.Fall)

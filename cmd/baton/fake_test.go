@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"baton/internal/control"
+)
+
+// scripted is a daemon that does what the scripts of testdata ask for: to run
+// the check `promote` makes it master of web, to run `ready` makes that ready.
+type scripted struct {
+	mu      sync.Mutex
+	router  control.Router
+	changed chan struct{}
+	checks  []control.Check
+}
+
+// fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
+func fakeDaemon() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := os.MkdirAll(os.Args[1], 0o755); err != nil {
+		fail(err)
+	}
+	l, err := control.Listen(control.SocketPath(os.Args[1]))
+	if err != nil {
+		fail(err)
+	}
+	if err := control.NewServer(newScripted(), slog.Default()).Serve(ctx, l); err != nil {
+		fail(err)
+	}
+}
+
+func newScripted() *scripted {
+	before := time.Now().Add(-80 * time.Hour)
+	at := time.Now()
+	return &scripted{
+		router: control.Router{Name: "web", Role: "BACKUP", Why: "200 is higher", Services: []control.Service{
+			{Name: "redis", State: "running"}, {Name: "osc.service", State: "starting", Text: "its check osc fails"},
+		}},
+		changed: make(chan struct{}),
+		checks: []control.Check{
+			{Name: "galera", Verdict: "fail", Since: before, Interval: 2 * time.Second, Text: "exit 1: Non-Primary", Hint: "look at \x1b[31mwsrep",
+				Output: "Non-Primary\n3 members\n\x07", Runs: 140, At: at, Took: 18 * time.Millisecond},
+			{Name: "haproxy", Verdict: "pass", Since: before, Interval: 500 * time.Millisecond, OK: true, Text: "pid 4338, not stopping",
+				Runs: 9, At: at, Took: 600 * time.Microsecond},
+			{Name: "majority", Verdict: "pass", Since: before, Interval: 90 * time.Second, Text: "1 of 3 nodes", Runs: 1, At: at, Took: 1200 * time.Millisecond, Hung: true},
+			{Name: "new", Verdict: "unknown", Interval: time.Hour},
+			{Name: "promote"},
+			{Name: "ready"},
+		},
+	}
+}
+
+func (s *scripted) Status() *control.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
+	return &control.Status{Node: "lb1", Routers: []control.Router{edge, s.router}}
+}
+
+func (s *scripted) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+func (s *scripted) Checks() []control.Check {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]control.Check(nil), s.checks...)
+}
+
+func (s *scripted) find(name string) (*control.Check, error) {
+	for i := range s.checks {
+		if s.checks[i].Name == name {
+			return &s.checks[i], nil
+		}
+	}
+	return nil, fmt.Errorf("there is no check %q", name)
+}
+
+func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch name {
+	case "promote":
+		s.router.Role = "MASTER"
+	case "ready":
+		s.router.Ready = true
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+	c, err := s.find(name)
+	if err != nil {
+		return control.Check{}, err
+	}
+	return *c, nil
+}
+
+func (s *scripted) ForceCheck(name string, f control.Forced, _ string) (control.Check, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.find(name)
+	if err != nil {
+		return control.Check{}, err
+	}
+	c.Forced = &f
+	if f.Verdict == "" {
+		c.Forced = nil
+	}
+	return *c, nil
+}

@@ -1,0 +1,84 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Force puts an operator's verdict in the place of a check's own until f.Until,
+// or, with the verdict Unknown, ends one. It counts at once and is reported as a
+// Change. The check goes on being asked beside it; when the force ends, its own
+// verdict counts again, as it is then. It fails when there is no such check, when
+// Until is not in the future, and when Run ends. Before Run it waits for it. Any
+// goroutine but report's may call it.
+func (s *Scheduler) Force(check string, f Force) error {
+	c, err := s.find(check)
+	switch {
+	case err != nil:
+		return fmt.Errorf("force a check: %w", err)
+	case f.Verdict > Fail:
+		return fmt.Errorf("force check %s: %v is no verdict", check, f.Verdict)
+	case f.Verdict != Unknown && !f.Until.After(time.Now()):
+		return fmt.Errorf("force check %s: until %s: that has passed", check, f.Until.Format(time.DateTime))
+	}
+	err = s.order(context.Background(), func(now time.Time) {
+		if f.Verdict == Unknown {
+			s.release(c, now)
+		} else {
+			s.force(c, f, now)
+		}
+		s.plan(c)
+	})
+	if err != nil {
+		return fmt.Errorf("force check %s: %w", check, err)
+	}
+	return nil
+}
+
+func (c *checkState) forced() bool { return c.result.Forced.Verdict != Unknown }
+
+// force sets a verdict. It is told of even where it is none new: the reason is.
+func (s *Scheduler) force(c *checkState, f Force, now time.Time) {
+	c.until = now.Add(f.Until.Sub(now)) // on the monotonic clock, whatever clock Until was read from
+	s.mu.Lock()
+	c.result.Forced = f
+	s.mu.Unlock()
+	s.settle(c, now, Change{Text: f.text(now)}, true)
+}
+
+// release ends a forced verdict, if there is one.
+func (s *Scheduler) release(c *checkState, now time.Time) {
+	if !c.forced() {
+		return
+	}
+	f := c.result.Forced
+	s.mu.Lock()
+	c.result.Forced = Force{}
+	s.mu.Unlock()
+	r := c.result
+	text := "no longer forced to " + f.Verdict.String()
+	if r.Text != "" {
+		text += ": " + r.Text
+	}
+	if !s.settle(c, now, Change{Text: text, Hint: r.Hint, Runs: r.Runs, Took: r.Took}, false) {
+		s.log.Info("forced verdict ends, and is the check's own", "check", c.Name, "verdict", r.Verdict.String(), "text", text)
+	}
+}
+
+// text is for logs and for whoever asks why.
+func (f Force) text(now time.Time) string {
+	until := "15:04:05"
+	if f.Until.Sub(now) >= 24*time.Hour {
+		until = "2006-01-02 15:04"
+	}
+	text := "forced to " + f.Verdict.String()
+	if f.By != "" {
+		text += " by " + f.By
+	}
+	text += " until " + f.Until.Format(until)
+	if f.Reason != "" {
+		text += ": " + f.Reason
+	}
+	return text
+}

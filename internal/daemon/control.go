@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"baton/health"
+	"baton/internal/config"
+	"baton/internal/control"
+)
+
+// The daemon as the control socket asks it. Nothing of this is on the protocol
+// loop, nor waits for it.
+
+// Status is the newest that the protocol loop has published, with what the
+// services do now.
+func (d *daemon) Status() *control.Status {
+	s := *d.published.status()
+	s.Routers = slices.Clone(s.Routers)
+	for i, r := range s.Routers {
+		s.Routers[i].Services = statesOf(d.sequences[r.Name])
+	}
+	s.Services = statesOf(d.everywhere)
+	return &s
+}
+
+// Changed is closed when the protocol loop has published something newer.
+func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
+
+// Checks are all checks of this node, by name.
+func (d *daemon) Checks() []control.Check {
+	var list []control.Check
+	for _, r := range d.scheduler.Results() {
+		list = append(list, d.checkOf(r))
+	}
+	slices.SortFunc(list, func(a, b control.Check) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// RunCheck runs a check now.
+func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, error) {
+	r, err := d.scheduler.RunNow(ctx, name)
+	if err != nil {
+		return control.Check{}, err
+	}
+	return d.checkOf(r), nil
+}
+
+// ForceCheck sets a verdict in place of the check's own, or ends that.
+func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.Check, error) {
+	force := health.Force{Until: f.Until, Reason: f.Reason, By: by}
+	switch f.Verdict {
+	case "pass":
+		force.Verdict = health.Pass
+	case "fail":
+		force.Verdict = health.Fail
+	}
+	if err := d.scheduler.Force(name, force); err != nil {
+		return control.Check{}, err
+	}
+	r, _ := d.scheduler.Result(name)
+	return d.checkOf(r), nil
+}
+
+// checkOf is a result as it is shown.
+func (d *daemon) checkOf(r health.Result) control.Check {
+	c := control.Check{
+		Name: r.Check, Verdict: r.Verdict.String(), Since: r.Since, OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
+		Runs: r.Runs, At: r.At, Took: r.Took, Hung: r.Hung,
+	}
+	if i := slices.IndexFunc(d.cfg.Checks, func(c config.Check) bool { return c.Name == r.Check }); i >= 0 {
+		c.Interval = d.cfg.Checks[i].Interval
+	}
+	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(time.Now()) {
+		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: f.Until, Reason: f.Reason, By: f.By}
+	}
+	return c
+}

@@ -1,0 +1,300 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"baton/internal/config"
+	"baton/internal/role"
+	"baton/internal/webhook"
+	"baton/vrrp"
+)
+
+// What the role means for the services that are bound to a group: they run
+// where it is, and a master that leaves of its own accord stops them first.
+
+// bound is what the protocol loop knows of a group's services.
+type bound struct {
+	run     services
+	marked  bool   // the addresses have their place in the list, and wait for it
+	order   uint64 // of the newest wish
+	wish    wish
+	chosen  bool          // the newest Stop is one that a leave asked for
+	served  bool          // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark  bool          // the addresses have had their turn in this mastership
+	ready   bool          // all that the newest Start began is ready
+	stopped bool          // nothing is left of what the newest Stop had to stop
+	died    string        // the service that died last, while it is brought back
+	since   time.Duration // when the newest Start was, or a service died that is brought back
+	// silent is the master that this node took over from in silence, until the
+	// services run here: what makes sure that it is off may have to be tried again.
+	silent string
+	// stuck names the service that did not stop, for which this node stays
+	// master though it was to leave.
+	stuck string
+}
+
+// wish is what the services were told last.
+type wish uint8
+
+const (
+	untold wish = iota // nothing: the role is not certain yet
+	run
+	stop
+)
+
+// services is the services of one group: see role.Sequence.
+type services interface {
+	Begin()
+	Start(order uint64, t role.Transition, delay time.Duration)
+	Stop(order uint64, t role.Transition, chosen bool)
+	Placed(order uint64)
+	Abandon()
+	Follow(t role.Transition)
+}
+
+// bind gives the group its services, if it has any.
+func (g *group) bind() {
+	c := g.routers[0].cfg
+	if len(c.Services) == 0 {
+		return
+	}
+	g.bound = &bound{run: g.node.out.services(c, g.hookRouter()), marked: c.AddressesAt > 0}
+}
+
+// guide brings the services to what the role wants of them; leaving says that a
+// master has to go, or has been told to. It returns whether nothing of them is
+// left to stop.
+func (g *group) guide(now time.Duration, leaving bool) (free bool) {
+	b := g.bound
+	if b == nil {
+		return true
+	}
+	master := g.isMaster()
+	switch {
+	case master && !leaving:
+		if b.wish != run {
+			g.startServices(now)
+		}
+	case b.wish != stop && (master || g.certain()):
+		why := strings.Join(g.common, "; ")
+		if g.leaving {
+			why = "baton stops"
+		}
+		g.stopServices(why)
+	}
+	return b.wish == untold || b.stopped
+}
+
+// certain tells whether it is known that this node is not to run the services:
+// it has been told so before, is in FAULT, or hears the one that does.
+func (g *group) certain() bool {
+	return g.bound.wish != untold || g.role == vrrp.Fault || g.masterElsewhere().Addr.IsValid()
+}
+
+// masterElsewhere is who else has the role, as far as was heard.
+func (g *group) masterElsewhere() vrrp.Rival {
+	for _, r := range g.routers {
+		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
+			return m
+		}
+	}
+	return vrrp.Rival{}
+}
+
+// startServices starts them on behalf of this mastership. Once they have been
+// ready in it the old master is off: it is neither waited for again, nor fenced,
+// since it may be back as a standby.
+func (g *group) startServices(now time.Duration) {
+	b, t := g.bound, g.last
+	delay := max(0, g.masterSince+g.routers[0].cfg.PromoteAfter-now)
+	if b.served {
+		delay, t.Takeover = 0, ""
+	}
+	b.wish, b.atMark, b.ready, b.stopped = run, false, false, false
+	b.died, b.since = "", now
+	b.order++
+	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
+	b.run.Start(b.order, t, delay)
+}
+
+func (g *group) stopServices(why string) {
+	b := g.bound
+	t := g.last
+	switch {
+	case g.leaving:
+		t = role.Transition{To: role.Stop, From: state(g.role)}
+	case g.isMaster():
+		t = role.Transition{To: role.Fault, From: role.Master}
+	}
+	if why == "" {
+		why = t.Reason
+	}
+	t.Reason = why
+	if b.wish == run {
+		g.log.Info("services stop", "reason", why)
+	}
+	b.wish, b.ready, b.stopped, b.chosen = stop, false, false, g.leaving
+	b.order++
+	b.run.Stop(b.order, g.withMasters(t), b.chosen)
+}
+
+// unplaced tells whether the addresses wait for their turn among the services.
+func (g *group) unplaced() bool { return g.bound != nil && g.bound.marked && !g.bound.atMark }
+
+// serviceReport takes what the services of a group have to say. What belongs to
+// an earlier wish says nothing of this one.
+func (n *node) serviceReport(now time.Duration, name string, rep role.Report) {
+	i := slices.IndexFunc(n.groups, func(g *group) bool { return g.name == name })
+	if i < 0 || n.groups[i].bound == nil || rep.Order != n.groups[i].bound.order {
+		return
+	}
+	n.groups[i].serviceReport(now, rep)
+	n.stale = true
+	n.settle(now)
+}
+
+// news are the reports that webhooks are told of, in a word.
+var news = map[role.ReportKind]string{
+	role.Ready: "ready", role.Stopped: "stopped", role.StartFailed: "not started", role.Lost: "lost", role.StopFailed: "not stopped",
+}
+
+func (g *group) serviceReport(now time.Duration, rep role.Report) {
+	b := g.bound
+	g.node.dirty = append(g.node.dirty, g)
+	if what := news[rep.Kind]; what != "" {
+		g.node.out.announce(webhook.Service{Router: g.name, Service: rep.Service, What: what, Text: rep.Text})
+	}
+	switch rep.Kind {
+	case role.AddressesOn:
+		b.atMark = true
+		for _, r := range g.routers {
+			if r.wanted {
+				r.hold()
+			}
+		}
+		g.placed()
+	case role.AddressesOff:
+		b.atMark = false
+		for _, r := range g.routers {
+			r.inPlace = false
+			r.addresses.Release()
+		}
+	case role.Ready:
+		if b.died == "" { // else the log was told that it is back
+			g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
+		}
+		b.ready, b.served, b.silent, b.died = true, true, "", ""
+	case role.Stopped:
+		b.stopped = true
+		g.log.Debug("every service is stopped")
+	case role.StartFailed:
+		g.log.Error("service did not start: it is rolled back", "service", rep.Service, "err", rep.Text)
+		g.fail(now, rep.Text)
+	case role.Died:
+		b.ready, b.died, b.since = false, rep.Service, now
+	case role.Lost:
+		g.log.Error("service cannot be brought back", "service", rep.Service, "err", rep.Text)
+		g.fail(now, rep.Text)
+	case role.StopFailed:
+		g.stopFailed(now, rep)
+	}
+}
+
+// unfenced tells whether this node took over in silence and has not come to serve,
+// where a fence stands before that. It then leaves without a word: the next node
+// would take it for the end of the old master, and leave its own fence out.
+func (g *group) unfenced() bool {
+	return g.bound != nil && !g.bound.served && g.last.Takeover == "silence" &&
+		slices.ContainsFunc(g.routers[0].cfg.Services, func(s config.Service) bool { return s.OnlyAfterSilence })
+}
+
+// stopFailed does what on_stop_failure says. A master stays one only where its
+// leave was chosen: in FAULT, or after a better one, there is nothing to stay.
+func (g *group) stopFailed(now time.Duration, rep role.Report) {
+	b := g.bound
+	log := g.log.With("service", rep.Service, "err", rep.Text)
+	switch policy := g.routers[0].cfg.OnStopFailure; {
+	case policy == config.StopFailureReboot:
+		log.Error("service did not stop: this host is rebooted (on_stop_failure)")
+		g.node.out.reboot(g.name)
+	case policy == config.StopFailureHold && b.chosen && g.isMaster():
+		log.Error("service did not stop: this node stays master (on_stop_failure: hold); a second signal ends baton nevertheless, and another node takes over")
+		g.leaving, b.stuck = false, rep.Service
+		g.startServices(now)
+		g.pending = &role.Transition{To: role.Master, From: role.Stop, Reason: rep.Text}
+		g.placed()
+	default:
+		log.Error("service did not stop: the role is given up nevertheless, and it may run on two nodes")
+		b.run.Abandon()
+	}
+}
+
+// rebootFailed goes on without the reboot that on_stop_failure asks for.
+func (n *node) rebootFailed(name string) {
+	for _, g := range n.groups {
+		if g.name == name && g.bound.wish == stop && !g.bound.stopped {
+			g.log.Error("the role is given up with a service that did not stop, and it may run on two nodes")
+			g.bound.run.Abandon()
+		}
+	}
+}
+
+// placed tells the services and the hooks of a mastership whose addresses are
+// all on.
+func (g *group) placed() {
+	g.node.stale = true
+	if slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace }) {
+		return
+	}
+	if g.bound != nil && g.bound.atMark {
+		g.bound.run.Placed(g.bound.order)
+	}
+	if g.pending != nil {
+		g.tell(*g.pending)
+		g.pending = nil
+	}
+}
+
+// followMaster tells the services of a node that is not master who is, when
+// that has changed.
+func (g *group) followMaster() {
+	if g.bound == nil || g.role == vrrp.Master {
+		return
+	}
+	g.node.dirty = append(g.node.dirty, g) // its role may be certain now
+	g.bound.run.Follow(g.withMasters(role.Transition{To: state(g.role), From: state(g.role), Reason: "another master"}))
+}
+
+// stopTime is how long the services may take to stop, all of them one after
+// another.
+func (g *group) stopTime() time.Duration {
+	var sum time.Duration
+	for _, s := range g.routers[0].cfg.Services {
+		sum += s.StopTimeout
+	}
+	return sum
+}
+
+// leave takes the group out of the election for good, once its services are
+// stopped.
+func (g *group) leave(now time.Duration) {
+	g.leaving, g.pending = true, nil
+	from := state(g.role)
+	var bound time.Duration
+	for _, r := range g.routers {
+		bound = max(bound, g.node.set.HandoverBound(r.id))
+	}
+	g.node.leaveBy = max(g.node.leaveBy, now+bound+g.stopTime()+leaveMargin)
+	g.evaluate(now)
+	g.tell(role.Transition{To: role.Stop, From: from, Reason: "baton stops"})
+}
+
+// depart is the end of leave.
+func (g *group) depart(now time.Duration) {
+	g.left, g.evalAt = true, vrrp.Never
+	for _, r := range g.routers {
+		r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
+	}
+}

@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"baton/health"
+	"baton/internal/control"
+	"baton/vrrp"
+)
+
+// What the node looks like from outside, and the one sentence that explains a
+// role and a priority.
+
+// status is all that is published of the node.
+func (n *node) status(now time.Duration) *control.Status {
+	s := &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash}
+	for _, g := range n.groups {
+		s.Routers = append(s.Routers, g.status(now))
+	}
+	slices.SortFunc(s.Routers, func(a, b control.Router) int { return cmp.Compare(a.Name, b.Name) })
+	return s
+}
+
+func (g *group) status(now time.Duration) control.Router {
+	first := g.routers[0]
+	st := g.node.set.State(first.id)
+	r := control.Router{
+		Name:     g.name,
+		Group:    first.cfg.Group != "",
+		Role:     st.Role.String(),
+		Since:    time.Unix(0, int64(g.node.out.wall()-(now-st.Since))),
+		Priority: int(st.Priority),
+		Ready:    g.ready(),
+		Master:   g.masterName(),
+		Why:      g.explain(now),
+		Faults:   slices.Clone(g.common),
+	}
+	for _, m := range g.routers {
+		if r.Group && !slices.Contains(r.Members, m.cfg.Name) {
+			r.Members = append(r.Members, m.cfg.Name)
+		}
+		for _, f := range m.faults {
+			if !slices.Contains(r.Faults, f) {
+				r.Faults = append(r.Faults, f)
+			}
+		}
+		for _, a := range m.cfg.Addresses {
+			r.Addresses = append(r.Addresses, a.Prefix.String())
+		}
+	}
+	return r
+}
+
+// ready tells whether a master has all that belongs to the role.
+func (g *group) ready() bool {
+	return g.isMaster() && !g.leaving && (g.bound == nil || g.bound.ready) &&
+		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace || len(r.broken) > 0 })
+}
+
+// masterName is who has the role; empty where nobody was heard.
+func (g *group) masterName() string {
+	if g.isMaster() {
+		return g.node.cfg.Node
+	}
+	for _, r := range g.routers {
+		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
+			return r.nameOf(m)
+		}
+	}
+	return ""
+}
+
+// explain says in one sentence which priority the group has and why, and the
+// same of its role: "priority 90 = 150 - 60 (osc: connection refused); backup to
+// 10.10.10.105 (100)".
+func (g *group) explain(now time.Duration) string {
+	return g.explainPriority(now) + "; " + g.explainRole(now)
+}
+
+func (g *group) explainPriority(now time.Duration) string {
+	n := g.node
+	base := g.routers[0].cfg.Priority
+	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
+	if len(out.Terms) == 0 {
+		return fmt.Sprintf("priority %d", out.Priority)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "priority %d = %d", out.Priority, base)
+	for _, t := range out.Terms {
+		sign, amount := "+", t.Amount
+		if amount < 0 {
+			sign, amount = "-", -amount
+		}
+		fmt.Fprintf(&b, " %s %d (%s", sign, amount, t.Check)
+		if text := n.verdicts[t.Check].Text; text != "" && t.Amount < 0 {
+			fmt.Fprintf(&b, ": %s", text)
+		}
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+func (g *group) explainRole(now time.Duration) string {
+	st := g.node.set.State(g.routers[0].id)
+	switch st.Role {
+	case vrrp.Init:
+		return g.explainInit(now)
+	case vrrp.Master:
+		switch b := g.bound; {
+		case g.leaving:
+			return "master, leaving: its services stop"
+		case b != nil && b.wish == stop:
+			return "master, leaving: " + strings.Join(g.common, "; ")
+		case b != nil && b.stuck != "":
+			return "master, since " + b.stuck + " did not stop"
+		case b == nil || b.ready:
+			return "master"
+		case b.died != "":
+			return "master, " + b.died + " died and is brought back"
+		}
+		return "master, its services start"
+	case vrrp.Fault:
+		reasons := strings.Join(g.routers[0].faults, "; ")
+		for _, r := range g.routers {
+			if reasons == "" {
+				reasons = strings.Join(r.faults, "; ")
+			}
+		}
+		return "out of the election: " + reasons
+	}
+	master := g.masterElsewhere()
+	if !master.Addr.IsValid() {
+		return "backup, and nobody was heard yet"
+	}
+	return fmt.Sprintf("backup to %s (%d)", g.masterName(), master.Priority)
+}
+
+func (g *group) explainInit(now time.Duration) string {
+	switch {
+	case g.left:
+		return "left"
+	case g.routers[0].heldBy != "":
+		return "waits for " + g.routers[0].heldBy + ", which has the addresses and cannot be elected with"
+	case now < g.startAt && g.startAt != vrrp.Never:
+		return "waits for start_delay"
+	}
+	var waits []string
+	for _, t := range g.tracks {
+		if t.HoldsInit() && g.node.verdicts[t.Check].To == health.Unknown {
+			waits = append(waits, t.Check)
+		}
+	}
+	if len(waits) == 0 {
+		return "starts"
+	}
+	return "waits for the first answer of " + strings.Join(waits, ", ")
+}
