@@ -115,7 +115,7 @@ func (g *group) explainRole(now time.Duration) string {
 			return "master, leaving: its services stop"
 		case b == nil || b.ready:
 			return "master"
-		case b.wish == stop:
+		case b.wish == stop && len(g.common) > 0:
 			return "master, leaving: " + strings.Join(g.common, "; ")
 		case b.stuck != "":
 			return "master, since " + b.stuck + " did not stop"
