@@ -3,12 +3,19 @@ package health
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/service"
 )
 
 func TestWords(t *testing.T) {
@@ -85,4 +92,46 @@ func TestInTime(t *testing.T) {
 			t.Error("a deadline out of nothing")
 		}
 	})
+}
+
+// A probe that waits in vain says for what, before the scheduler can only say that
+// there was no answer.
+func TestScheduler_SilentServers(t *testing.T) {
+	socket := filepath.Join(shortDir(t), "s")
+	fakeAt(t, "unix", socket, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	web, err := NewHTTPProbe(HTTP{URL: "http://h/", Socket: socket, Statuses: ok200})
+	must(t, err)
+	redis, err := NewDialogueProbe(Dialogue{Network: "unix", Address: socket, Steps: []Step{{"PING\r\n", "+PONG"}}})
+	must(t, err)
+	want := map[string]string{
+		"haproxy": socket + " took the connection but does not answer",
+		"http":    "GET http://h/: the server took the connection but does not answer",
+		"unix":    socket + " took the connection but does not answer",
+		"unit":    "unit u: systemd does not answer",
+	}
+	probes := map[string]Probe{"haproxy": NewHAProxyProbe(socket, "", 0), "http": web, "unix": redis, "unit": NewServiceProbe(silent{}, "unit u")}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	var checks []Check
+	for name, p := range probes {
+		checks = append(checks, Check{Name: name, Interval: 300 * time.Millisecond, Probe: p})
+	}
+	got := map[string]string{}
+	s := NewScheduler(checks, slog.New(slog.DiscardHandler), func(c Change) {
+		if got[c.Check] = c.Text; len(got) == len(checks) {
+			cancel()
+		}
+	})
+	must(t, s.Run(ctx))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// silent is a service whose manager does not answer.
+type silent struct{ standIn }
+
+func (silent) Status(ctx context.Context) service.Status {
+	<-ctx.Done()
+	return service.Status{Text: "systemd does not answer"}
 }

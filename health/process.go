@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"baton/internal/regular"
 )
 
 const (
@@ -221,7 +223,7 @@ func (p *processProbe) count(problem string) Answer {
 
 // readPIDs reads a pid file: one pid, or some between white space.
 func readPIDs(path string) ([]int, error) {
-	text, err := readRegular(path, maxPIDFile)
+	text, err := regular.Read(path, maxPIDFile)
 	if err != nil {
 		return nil, err
 	}

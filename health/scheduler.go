@@ -273,6 +273,7 @@ func (s *Scheduler) returned(ctx context.Context, e ended, now time.Time) {
 		}
 	case !now.Before(c.deadline):
 		s.overdue(c, now)
+		s.comeLate(c, e.answer)
 	default:
 		s.decide(c, e.answer, now)
 	}

@@ -262,6 +262,19 @@ func TestScheduler_Coincidences(t *testing.T) {
 	}
 }
 
+// The words of an answer that came too late are kept, as those of a hung run are.
+func TestScheduler_LateWords(t *testing.T) {
+	s := NewScheduler([]Check{{Name: "c"}}, slog.New(slog.DiscardHandler), func(Change) {})
+	c := s.checks[0]
+	s.queue = byTime{c}
+	now := time.Now()
+	c.running, c.alive, c.cancel, c.start, c.slot, c.deadline = true, true, func() {}, now, now, now.Add(time.Second)
+	s.returned(t.Context(), ended{c, Answer{Text: "the server hangs"}}, c.deadline)
+	if r := s.Results()[0]; r.Text != "the server hangs" || r.Verdict != Fail || r.Hung {
+		t.Errorf("got %+v", r)
+	}
+}
+
 // A run longer than the interval delays the next one; it does not overlap it.
 func TestScheduler_TimeoutBeyondInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
