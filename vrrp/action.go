@@ -209,7 +209,8 @@ const (
 	NoEvent EventKind = iota
 	// Startup: nothing holds the router in INIT any more (section 6.4.1).
 	Startup
-	// Shutdown: the router leaves the election for good.
+	// Shutdown: the router leaves the election for good; Alone: without a word,
+	// and its addresses go at once.
 	Shutdown
 	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the own
 	// link is the reason, so nobody can be heard and nobody hears us; Mute that

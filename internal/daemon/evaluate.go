@@ -58,7 +58,7 @@ func (g *group) evaluate(now time.Duration) {
 	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
 		common = nil
 	}
-	unheard := alone || g.unfenced()
+	unheard := alone || g.wordless()
 	for _, r := range g.routers {
 		r.apply(now, uint8(out.Priority), common, unheard, first)
 	}

@@ -1,9 +1,15 @@
 package daemon
 
 import (
+	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"baton/health"
 	"baton/internal/config"
@@ -496,6 +502,46 @@ func TestServices_StopFails(t *testing.T) {
 	}
 }
 
+// Where there is a fence, a node on which something may still run says nothing when
+// it goes: the next one hears silence, and fences.
+func TestServices_LeavesWordless(t *testing.T) {
+	for _, fence := range []bool{true, false} {
+		for name, cause := range map[string]func(*stage){
+			"a service that does not stop, FAULT": func(s *stage) {
+				s.verdict("osc", health.Fail, "no")
+				s.report(role.StopFailed, "osc", "no")
+				s.report(role.Stopped, "", "")
+			},
+			"a service that does not stop, end": func(s *stage) {
+				s.n.leave(s.now)
+				s.report(role.StopFailed, "osc", "no")
+				s.report(role.Stopped, "", "")
+			},
+			"a second signal": func(s *stage) {
+				s.n.leave(s.now)
+				s.n.let(s.now)
+			},
+		} {
+			t.Run(fmt.Sprintf("%s, fence %t", name, fence), func(t *testing.T) {
+				cfg := served(false)
+				cfg.Routers[0].OnStopFailure = config.StopFailureRelease
+				if fence {
+					cfg.Routers[0].Services = append([]config.Service{{Name: "fence", OnlyAfterSilence: true}}, cfg.Routers[0].Services...)
+				}
+				s := newStage(t, cfg)
+				s.serving()
+				cause(s)
+				if got := slices.Contains(s.did, "send eth0 vrid 51 priority 0 from 10.0.0.1"); got == fence {
+					t.Errorf("said that it leaves: %t", got)
+				}
+				if got := slices.Contains(s.did, "release web"); !got && fence {
+					t.Error("the addresses stay")
+				}
+			})
+		}
+	}
+}
+
 // A second signal ends even a node that stays master for a service's sake.
 func TestServices_LetAfterHold(t *testing.T) {
 	s := newStage(t, served(false))
@@ -507,5 +553,28 @@ func TestServices_LetAfterHold(t *testing.T) {
 	s.wantDone("tell web STOP", "send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "release web")
 	if s.n.stuck() {
 		t.Error("still stuck")
+	}
+}
+
+// How often a service is asked, and how long it may take to answer, is its kind's.
+func TestItems_Status(t *testing.T) {
+	h := newHost(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer h.close()
+	d := &daemon{cfg: &config.Config{}, host: h}
+	items := d.items([]config.Service{
+		{Kind: config.UnitService, Unit: "a.service", StartTimeout: time.Minute},
+		{Kind: config.OCFService, AtStart: config.AtStartStop},
+		{Kind: config.CommandService, Start: &config.Command{Argv: []string{"a"}}, Status: &config.Command{Argv: []string{"b"}, Timeout: 7 * time.Second}, AtStart: config.AtStartLeave},
+	}, role.Router{})
+	for i, want := range []role.Item{
+		{StartTimeout: time.Minute},
+		{StatusTimeout: 20 * time.Second, AtStart: role.StopFirst},
+		{StatusEvery: time.Second, StatusTimeout: 7 * time.Second, AtStart: role.Leave},
+	} {
+		got := items[i]
+		got.Control = nil
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(role.Item{}, "Ready")); diff != "" {
+			t.Errorf("%d (-want +got):\n%s", i, diff)
+		}
 	}
 }

@@ -49,6 +49,12 @@ func newItem(i Item, now time.Time) *item {
 	if i.StopTimeout <= 0 {
 		i.StopTimeout = DefaultServiceTimeout
 	}
+	if i.StatusEvery <= 0 {
+		i.StatusEvery = statusEvery
+	}
+	if i.StatusTimeout <= 0 {
+		i.StatusTimeout = statusTimeout
+	}
 	if i.Revive.Within <= 0 {
 		i.Revive.Within = backoffMost
 	}
@@ -325,7 +331,7 @@ func (s *Sequence) downward(w wish) (next time.Time, again bool) {
 			return time.Time{}, false
 		case it == s.stuck:
 			it.level, s.stuck = down, nil
-			it.askAt = time.Now().Add(statusEvery)
+			it.askAt = time.Now().Add(it.StatusEvery)
 			s.log.Warn("service counts as stopped, although it did not stop", "service", it.Name)
 			return time.Time{}, true
 		default:

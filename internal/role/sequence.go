@@ -41,6 +41,11 @@ type Item struct {
 	Ready   func(after time.Time) (ok bool, text string)
 	Revive  Revive
 	AtStart AtStart
+	// StatusEvery is how often it is asked for its status where it does not tell of
+	// changes, 0: each 5 s; StatusTimeout bounds an answer, 0: 3 s. Nothing else is
+	// done meanwhile, but a Stop interrupts it.
+	StatusEvery   time.Duration
+	StatusTimeout time.Duration
 }
 
 // Revive is how a service that died is brought back.
