@@ -73,6 +73,21 @@ func TestServices_AddressesFirst(t *testing.T) {
 	s.wantLog("ready: every service runs")
 }
 
+// What was stopped while this node was a backup is no reason to leave.
+func TestServices_WhyOfANewMaster(t *testing.T) {
+	c := served(false)
+	c.Routers[0].Track = append(c.Routers[0].Track, track("synced", config.Weight, -100, config.Backup))
+	s := newStage(t, c)
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.verdict("synced", health.Fail, "stale")
+	s.peerServes(time.Second, 190) // its services are to be stopped
+	s.report(role.Stopped, "", "")
+	s.forget()
+	s.advance(5 * time.Second)
+	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=100 to=200 why="priority 200; master, its services start"`)
+}
+
 func TestServices_AddressesLast(t *testing.T) {
 	s := newStage(t, served(true))
 	s.start()
