@@ -53,8 +53,8 @@ const (
 	// leaveMargin is how much longer than the slowest handover leaving may
 	// take before the daemon ends though an address is still on.
 	leaveMargin = 5 * time.Second
-	// hooksLimit bounds the wait for the hooks that are told of the end; their
-	// own time limits are shorter as a rule.
+	// hooksLimit bounds the wait for the hooks that are told of the end, and for a
+	// service that is being stopped; their own time limits are shorter as a rule.
 	hooksLimit = time.Minute
 	// closeLimit bounds the wait for each part that ends.
 	closeLimit = 5 * time.Second
@@ -309,7 +309,7 @@ func (d *daemon) leave() {
 }
 
 // close ends the parts after the loop: first the hooks, which have been told
-// of the end when it began, then the rest.
+// of the end when it began, and the services, then the rest.
 func (d *daemon) close() error {
 	var errs []error
 	d.loop.close() // nobody reads any more
@@ -318,14 +318,7 @@ func (d *daemon) close() error {
 	}
 	hooks, cancel := context.WithTimeout(context.Background(), hooksLimit)
 	defer cancel()
-	for _, q := range d.queues {
-		if err := q.Close(hooks); err != nil {
-			d.log.Warn("hooks were cut short", "err", err)
-		}
-	}
-	if err := d.closeServices(hooks); err != nil {
-		d.log.Warn("commands of services were cut short", "err", err)
-	}
+	d.closeRoles(hooks)
 	if err := d.webhooks.Close(hooks); err != nil {
 		d.log.Warn("webhooks were cut short", "err", err)
 	}

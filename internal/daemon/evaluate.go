@@ -64,11 +64,13 @@ func (g *group) evaluate(now time.Duration) {
 	}
 }
 
-// evaluateLeaving is the same while the services of a group that leaves for good
-// are stopped. Only what that must not be waited for counts: it goes at once.
+// evaluateLeaving is the same for a group that leaves for good. One that is master
+// stays so until its services are stopped, and only what that must not be waited for
+// counts meanwhile. Another one leaves the election at once, or it would take the
+// role once more.
 func (g *group) evaluateLeaving(now time.Duration, out health.Outcome, alone bool) {
 	g.evalAt = vrrp.Never
-	if g.guide(now, true) {
+	if g.guide(now, true) || !g.isMaster() {
 		g.depart(now)
 		return
 	}

@@ -50,8 +50,8 @@ type group struct {
 	last    role.Transition  // the newest change of role, whether or not the hooks were told
 
 	bound   *bound // the services that run where the role is; nil: none
-	leaving bool   // it leaves for good, once its services are stopped
-	left    bool   // it has
+	leaving bool   // it leaves for good, a master once its services are stopped
+	left    bool   // it has left the election
 }
 
 // group returns the group of a configured router, new where it is its first.

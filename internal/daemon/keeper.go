@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
-	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"baton/health"
@@ -122,16 +124,28 @@ func (d *daemon) rebootFor(group string) {
 	})
 }
 
-// closeServices ends the watch over services. It stops none: what a role had to
-// stop has been, and the rest stays as it is.
-func (d *daemon) closeServices(ctx context.Context) error {
-	for name, s := range d.sequences {
-		if err := s.Close(ctx); err != nil {
-			return fmt.Errorf("services of %s: %w", name, err)
-		}
+// closeRoles ends the hooks, and the watch over services, all at once: nothing is
+// begun any more, and nobody waits for another. It stops no service: what a role had
+// to stop has been, and the rest stays as it is.
+func (d *daemon) closeRoles(ctx context.Context) {
+	var ends sync.WaitGroup
+	for _, q := range d.queues {
+		ends.Go(func() {
+			if err := q.Close(ctx); err != nil {
+				d.log.Warn("hooks were cut short", "err", err)
+			}
+		})
 	}
-	if d.everywhere == nil {
-		return nil
+	sequences := slices.Collect(maps.Values(d.sequences))
+	if d.everywhere != nil {
+		sequences = append(sequences, d.everywhere)
 	}
-	return d.everywhere.Close(ctx)
+	for _, s := range sequences {
+		ends.Go(func() {
+			if err := s.Close(ctx); err != nil {
+				d.log.Warn("commands of services were cut short", "err", err)
+			}
+		})
+	}
+	ends.Wait()
 }

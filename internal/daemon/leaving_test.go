@@ -43,7 +43,7 @@ func TestLeaving_WhatIsNotWaitedFor(t *testing.T) {
 			s.link(eth(true, "10.0.0.1/24"))
 			s.verdict("majority", health.Pass, "")
 			s.advance(900 * time.Millisecond)
-			if got := s.n.set.State(s.router("web").id).Role; tt.want != nil && got != vrrp.Fault {
+			if got := s.n.set.State(s.router("web").id).Role; tt.want != nil && got != vrrp.Init {
 				t.Errorf("role %s: one that leaves must not come back", got)
 			}
 			s.report(role.Stopped, "", "")

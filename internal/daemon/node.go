@@ -309,9 +309,10 @@ func (n *node) leave(now time.Duration) {
 	n.settle(now)
 }
 
-// gone tells whether every group has left the election and nothing is held.
+// gone tells whether every group has left the election and nothing is held, nor
+// left to be stopped.
 func (n *node) gone() bool {
-	return !slices.ContainsFunc(n.groups, func(g *group) bool { return !g.left }) && len(n.holding()) == 0
+	return !slices.ContainsFunc(n.groups, func(g *group) bool { return !g.left || !g.free() }) && len(n.holding()) == 0
 }
 
 // stuck tells whether a group stays master, though it was told to leave, since a
@@ -341,6 +342,9 @@ func (n *node) let(now time.Duration) {
 		}
 		if !g.left {
 			g.depart(now)
+		}
+		if g.bound != nil {
+			g.bound.stopped = true // nobody waits for it any more
 		}
 	}
 	for _, r := range n.routers {

@@ -85,7 +85,12 @@ func (g *group) guide(now time.Duration, leaving bool) (free bool) {
 		}
 		g.stopServices(why)
 	}
-	return b.wish == untold || b.stopped
+	return g.free()
+}
+
+// free tells whether nothing of the services is left to stop.
+func (g *group) free() bool {
+	return g.bound == nil || g.bound.wish == untold || g.bound.stopped
 }
 
 // certain tells whether it is known that this node is not to run the services:
@@ -183,7 +188,7 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 			r.addresses.Release()
 		}
 	case role.Ready:
-		if b.died == "" { // else the log was told that it is back
+		if b.died == "" || !b.served { // else the log was told that it is back
 			g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
 		}
 		b.ready, b.served, b.silent, b.died = true, true, "", ""
@@ -280,18 +285,22 @@ func (g *group) followMaster() {
 	g.bound.run.Follow(g.withMasters(role.Transition{To: state(g.role), From: state(g.role), Reason: "another master"}))
 }
 
+// stopMargin is how much longer than its limit the stop of a service may take: to
+// ask for its status before, and to end what does not.
+const stopMargin = 5 * time.Second
+
 // stopTime is how long the services may take to stop, all of them one after
 // another.
 func (g *group) stopTime() time.Duration {
 	var sum time.Duration
 	for _, s := range g.routers[0].cfg.Services {
-		sum += s.StopTimeout
+		sum += s.StopTimeout + stopMargin
 	}
 	return sum
 }
 
-// leave takes the group out of the election for good, once its services are
-// stopped.
+// leave takes the group out of the election for good, a master once its services
+// are stopped.
 func (g *group) leave(now time.Duration) {
 	g.leaving, g.pending = true, nil
 	from := state(g.role)

@@ -162,6 +162,7 @@ func (s *Sequence) plan(it *item, w wish, why string) {
 		wait = it.Revive.Within // by then no try counts any more
 	}
 	it.tryAt = now.Add(wait)
+	s.finished = false // not all is ready any more
 	s.report(w, Died, it, why)
 	s.log.Warn("service died, it is started again", "service", it.Name, "why", why,
 		"try", fmt.Sprintf("%d of %d", len(it.tries)+1, it.Revive.Tries), "in", wait)

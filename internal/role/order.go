@@ -27,6 +27,7 @@ type item struct {
 	level    level
 	touched  bool   // a Start has begun it
 	silenced uint64 // the wish for which an OnlyAfterSilence was started
+	passed   uint64 // the wish for which it was passed over, as nobody could tell whether there is anything to stop
 	cleared  bool   // what Begin asks for is done
 	monitoring
 }
@@ -326,7 +327,7 @@ func (s *Sequence) downward(w wish) (next time.Time, again bool) {
 				s.announced = true
 				s.report(w, AddressesOff, nil, "")
 			}
-		case it.level == down || it.leftAlone():
+		case it.level == down || it.passed == w.serial || it.leftAlone():
 		case it == s.stuck && !w.abandoned:
 			return time.Time{}, false
 		case it == s.stuck:
@@ -348,7 +349,9 @@ func (s *Sequence) downward(w wish) (next time.Time, again bool) {
 func (it *item) leftAlone() bool { return it.AtStart == Leave && !it.touched }
 
 // takeDown stops an item on behalf of a Stop. One with which nothing was done is asked before: it may not run at all.
+// When nobody can tell, a stop that fails most likely had nothing to stop: that is no reason to reboot a standby.
 func (s *Sequence) takeDown(it *item, w wish) {
+	unknown := false
 	if it.level == untouched {
 		st, ok := s.ask(it, w)
 		if !ok {
@@ -358,9 +361,16 @@ func (s *Sequence) takeDown(it *item, w wish) {
 			it.level = down
 			return
 		}
+		unknown = st.State == service.Unknown
 	}
 	err := s.stop(it, w)
-	if err == nil || errors.Is(err, errSuperseded) {
+	switch {
+	case err == nil, errors.Is(err, errSuperseded):
+		return
+	case unknown:
+		it.level, it.passed = untouched, w.serial
+		it.askAt = time.Now().Add(statusEvery)
+		s.log.Warn("service of which nothing is known was not stopped: most likely it does not run", "service", it.Name, "err", err)
 		return
 	}
 	s.mu.Lock()

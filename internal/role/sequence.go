@@ -90,7 +90,8 @@ const (
 	AddressesOn
 	// AddressesOff: the mark is passed on the way back; the sequence goes on by itself.
 	AddressesOff
-	// Ready: everything runs, and is ready. It comes once for each Start.
+	// Ready: everything runs, and is ready. It comes once for each Start, and again
+	// when what Died is back.
 	Ready
 	// Stopped: nothing runs any more that a Stop has to stop. It comes once for
 	// each Stop.
