@@ -214,8 +214,8 @@ const (
 	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the own
 	// link is the reason, so nobody can be heard and nobody hears us; Mute that
 	// we hear and cannot send, so that the successor waits for our silence;
-	// Alone that most of the other nodes are cut off from this one, so that the
-	// addresses go at once.
+	// Alone that most of the other nodes are cut off from this one, or that nobody
+	// is to take this for an orderly leave: the addresses go at once.
 	Faulty
 	// Recovered: no reason to be in FAULT is left.
 	Recovered

@@ -142,13 +142,16 @@ func (g *group) pull(now time.Duration, by *router, why Action) {
 	}
 }
 
-// fail takes the other members into FAULT.
-func (g *group) fail(now time.Duration, by *router, why Action) {
+// fail takes the other members into FAULT; alone says that this node is cut off.
+func (g *group) fail(now time.Duration, by *router, why Action, alone bool) {
 	for _, m := range g.members {
 		if m.stopped || m.role == Fault {
 			continue
 		}
-		if m.role == Master {
+		switch {
+		case alone:
+			m.leaveAlone(now)
+		case m.role == Master:
 			m.leaveWord(now)
 		}
 		m.becomeFault(now, because(by, why))

@@ -303,6 +303,24 @@ func TestGroup_Fault(t *testing.T) {
 		"1 change INIT to FAULT: group, fault of router 0 (test)")
 }
 
+// A group that is cut off lends nothing on any link, and calls for no successor
+// while its services stop.
+func TestGroup_Alone(t *testing.T) {
+	alone := vrrp.Event{Kind: vrrp.Faulty, Reason: "1 of 3 nodes", Alone: true}
+	check(t, newTeam(t, 2).masters().step(0, alone),
+		"0 send priority 0",
+		"0 release all",
+		"0 change MASTER to FAULT: fault (1 of 3 nodes)",
+		"1 send priority 0",
+		"1 release all",
+		"1 change MASTER to FAULT: group, fault of router 0 (1 of 3 nodes)")
+	check(t, newTeam(t, 2, bound).masters().step(0, alone),
+		"0 release all",
+		"0 change MASTER to FAULT: fault (1 of 3 nodes)",
+		"1 release all",
+		"1 change MASTER to FAULT: group, fault of router 0 (1 of 3 nodes)")
+}
+
 // The group leaves FAULT when no member has a reason for it, and when all
 // have started.
 func TestGroup_FaultEnds(t *testing.T) {

@@ -270,11 +270,8 @@ func (r *router) faulty(now time.Duration, e Event) {
 	switch {
 	case e.Deaf:
 		r.release() // nobody can be heard, so no successor would ever be known
-	case e.Alone: // the successor may be one that cannot be heard
-		if r.role == Master && !r.cfg.Bound { // services that still stop are no reason for haste
-			r.send(now, 0)
-		}
-		r.release()
+	case e.Alone:
+		r.leaveAlone(now)
 	case r.role != Master:
 	case e.Mute: // the others miss their advertisements before their skew begins
 		r.lend(now, r.missed()*r.cfg.Interval+r.handoverBound())
@@ -289,7 +286,16 @@ func (r *router) faulty(now time.Duration, e Event) {
 		r.listen(now) // what was not heard until now says nothing of the link
 	}
 	r.deaf = e.Deaf
-	r.group.fail(now, r, why)
+	r.group.fail(now, r, why, e.Alone)
+}
+
+// leaveAlone lets the addresses go: the successor may be one that cannot be
+// heard. Services that still stop are no reason to call for it.
+func (r *router) leaveAlone(now time.Duration) {
+	if r.role == Master && !r.cfg.Bound {
+		r.send(now, 0)
+	}
+	r.release()
 }
 
 // leaveWord says that a master leaves, and keeps its addresses until it has a

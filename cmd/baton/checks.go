@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -96,7 +97,7 @@ again when the time is over, at the latest when baton is started anew.`,
 			case d == 0:
 				return errors.New("--for is missing: how long, such as --for 10m")
 			case d < control.ShortestForce || d > control.LongestForce:
-				return fmt.Errorf("--for %s is not in %s to %s", length(d), length(control.ShortestForce), length(control.LongestForce))
+				return fmt.Errorf("--for %s is not in %s to %s", config.FormatDuration(d), config.FormatDuration(control.ShortestForce), config.FormatDuration(control.LongestForce))
 			case strings.TrimSpace(reason) == "":
 				return errors.New("--reason is missing: others will ask")
 			}
@@ -107,7 +108,7 @@ again when the time is over, at the latest when baton is started anew.`,
 		},
 	}
 	runtimeDirFlag(cmd, &dir)
-	cmd.Flags().DurationVar(&d, "for", 0, "how long, from 1s to 168h")
+	durationFlag(cmd, &d, "for", 0, "how long, from 1s to 7d")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look at it later")
 	cmd.Flags().BoolVar(&end, "clear", false, "let the check's own verdict count again")
 	return cmd
@@ -133,7 +134,7 @@ func force(ctx context.Context, out io.Writer, client *control.Client, args []st
 		until = " until " + clock(time.Now(), c.Forced.Until)
 	}
 	_, err = fmt.Fprintf(out, "%s is forced to %s%s (%s). It is still asked, and %s.\nTo end it: baton checks force %s --clear\n",
-		name, args[1], until, length(d), lastAnswer(c), name)
+		name, args[1], until, config.FormatDuration(d), lastAnswer(c), name)
 	return err
 }
 
@@ -169,7 +170,7 @@ func printChecks(out io.Writer, now time.Time, all []control.Check) error {
 			since = age(now.Sub(c.Since))
 		}
 		if c.Interval > 0 {
-			every = length(c.Interval)
+			every = config.FormatDuration(c.Interval)
 		}
 		if !c.At.IsZero() {
 			lasted = took(c.Took)

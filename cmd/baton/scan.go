@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
 	"baton/internal/daemon"
 )
 
@@ -40,7 +41,7 @@ capability CAP_NET_RAW. A daemon may run meanwhile.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if listen < shortestScan || listen > longestScan {
-				return &usageError{fmt.Errorf("--for %s is not in %s to %s", listen, shortestScan, longestScan)}
+				return &usageError{fmt.Errorf("--for %s is not in %s to %s", config.FormatDuration(listen), config.FormatDuration(shortestScan), config.FormatDuration(longestScan))}
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -56,7 +57,7 @@ capability CAP_NET_RAW. A daemon may run meanwhile.`,
 			return printScan(cmd.OutOrStdout(), args[0], listen, found)
 		},
 	}
-	cmd.Flags().DurationVar(&listen, "for", 5*time.Second, "how long to listen; a master may speak as rarely as each 40.95s")
+	durationFlag(cmd, &listen, "for", 5*time.Second, "how long to listen; a master may speak as rarely as each 40.95s")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }

@@ -69,19 +69,6 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
-// length writes a configured duration as the configuration does: 500ms, 2s,
-// 1h30m.
-func length(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
 // printable makes words of checks and peers fit for a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {

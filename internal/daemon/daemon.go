@@ -305,7 +305,7 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
-	d.loop.post(d.ctx, d.loop.leave)
+	d.loop.post(d.ctx, d.loop.node.leave)
 }
 
 // close ends the parts after the loop: first the hooks, which have been told

@@ -23,18 +23,21 @@ const addressGrace = time.Second
 func (g *group) evaluate(now time.Duration) {
 	n := g.node
 	n.stale = true
-	switch {
+	switch b := g.bound; {
 	case g.left:
 		return
-	case g.leaving:
-		g.evalAt = vrrp.Never
-		if g.guide(now, true) {
-			g.depart(now)
-		}
+	case b != nil && b.stuck != "" && !g.isMaster():
+		b.stuck = ""
+		g.leave(now) // nothing is left to stay for
 		return
 	}
 	base := g.routers[0].cfg.Priority
 	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
+	alone := slices.ContainsFunc(out.Faults, func(check string) bool { return n.quorums[check] })
+	if g.leaving {
+		g.evaluateLeaving(now, out, alone)
+		return
+	}
 	g.evalAt = out.Next
 	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
@@ -49,24 +52,46 @@ func (g *group) evaluate(now time.Duration) {
 	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
 		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "why", g.explain(now))
 	}
-	alone := slices.ContainsFunc(out.Faults, func(check string) bool { return n.quorums[check] })
 	// A master stops its services before it says that it goes, unless it is cut off
 	// from the others: they are already taking over.
 	common := g.common
 	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
 		common = nil
 	}
+	unheard := alone || g.unfenced()
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), common, alone, first)
+		r.apply(now, uint8(out.Priority), common, unheard, first)
+	}
+}
+
+// evaluateLeaving is the same while the services of a group that leaves for good
+// are stopped. Only what that must not be waited for counts: it goes at once.
+func (g *group) evaluateLeaving(now time.Duration, out health.Outcome, alone bool) {
+	g.evalAt = vrrp.Never
+	if g.guide(now, true) {
+		g.depart(now)
+		return
+	}
+	var common []string
+	if alone {
+		g.common = g.reasons(now, out)
+		common = g.common
+		g.evalAt = vrrp.Never
+	}
+	for _, r := range g.routers {
+		if link, _ := r.linkFault(); link != "" || alone {
+			r.apply(now, r.node.set.State(r.id).Priority, common, alone, false)
+		}
 	}
 }
 
 // serviceSince is when the grace of its checks begins: with the role, and in a
-// master anew with each service that died and is brought back, as that takes as
-// long as the first start and is bound by the tries.
+// master anew with each start of its services, and with each service that died and
+// is brought back, as that takes as long as the first start and is bound by the
+// tries.
 func (g *group) serviceSince() time.Duration {
 	if g.bound != nil && g.isMaster() {
-		return max(g.masterSince, g.bound.diedAt)
+		return max(g.masterSince, g.bound.since)
 	}
 	return g.masterSince
 }
@@ -77,8 +102,8 @@ func (g *group) isMaster() bool {
 }
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
-// to the state machine.
-func (r *router) apply(now time.Duration, priority uint8, common []string, alone, first bool) {
+// to the state machine; unheard says that a master leaves for them without a word.
+func (r *router) apply(now time.Duration, priority uint8, common []string, unheard, first bool) {
 	link, deaf := r.linkFault()
 	faults := common
 	if link != "" {
@@ -96,7 +121,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, alone
 		if changed && !told && r.node.set.State(r.id).Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: alone, Reason: why})
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: unheard, Reason: why})
 		reprioritise()
 	case first:
 		reprioritise()
@@ -151,6 +176,9 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 		}
 		return
 	}
+	if g.bound != nil && g.bound.wish == stop {
+		return // nobody serves where services are stopped
+	}
 	for _, t := range g.tracks {
 		if t.Effect.When == health.Master && slices.Contains(out.Faults, t.Check) {
 			g.fail(now, g.checkFault(t.Check))
@@ -180,7 +208,7 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 // fail holds the group in FAULT for retry_after: it could not do as master
 // what a master has to do.
 func (g *group) fail(now time.Duration, why string) {
-	g.failure = why
+	g.failure, g.failed = why, true
 	g.hold.Failed(now)
 }
 
@@ -190,8 +218,11 @@ func (g *group) reasons(now time.Duration, out health.Outcome) []string {
 	for _, check := range out.Faults {
 		reasons = append(reasons, g.checkFault(check))
 	}
-	if until := g.hold.Until(); until > now {
+	until := g.hold.Until()
+	if until > now {
 		g.evalAt = min(g.evalAt, until)
+	}
+	if until > now || g.failed {
 		if !slices.Contains(reasons, g.failure) {
 			reasons = append(reasons, g.failure+" (held: it failed as master)")
 		}
@@ -210,10 +241,14 @@ func (g *group) checkFault(check string) string {
 // vacant ends a hold early: a node that failed as master is better than none.
 func (g *group) vacant(now time.Duration, a vrrp.Action) {
 	g.node.stale = true // the status may name a master
-	if g.hold.Until() <= now {
+	until := g.hold.Until()
+	if until <= now {
 		return
 	}
 	g.hold.Vacant(now)
+	if g.hold.Until() == until { // it has been said, or is over no sooner
+		return
+	}
 	g.log.Warn("nobody holds the role: the hold after a failure as master ends early",
 		"nobody_for", round(a.Elapsed), "in", round(max(0, g.hold.Until()-now)))
 	g.node.dirty = append(g.node.dirty, g)

@@ -42,6 +42,7 @@ type group struct {
 	masterSince time.Duration
 	hold        health.Hold
 	failure     string // why hold was begun
+	failed      bool   // in this mastership: it ends, whether or not the hold is over before
 	evalAt      time.Duration
 	common      []string // the reasons for FAULT of all of it, newest evaluation
 
@@ -125,9 +126,9 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 	g.role, g.pending = a.To, nil
 	if from == vrrp.Master || a.To == vrrp.Master {
-		g.masterSince = now
+		g.masterSince, g.failed = now, false
 		if g.bound != nil {
-			g.bound.served = false
+			g.bound.served, g.bound.atMark = false, false
 		}
 	}
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last

@@ -36,9 +36,6 @@ type loop struct {
 	discard func(*conn, error)
 	own     map[link.MAC]bool // of the interfaces of this host
 	conns   []*conn           // by the poller's tag / link.ReadyTags; nil where closed
-	// leaveBy is when the loop ends though addresses are still on; Never
-	// before leave.
-	leaveBy time.Duration
 
 	flushAt time.Duration // when messages that the kernel had no room for are tried again
 
@@ -58,7 +55,7 @@ type conn struct {
 const flushAgain = time.Millisecond
 
 func newLoop(poller *link.Poller, log *slog.Logger) *loop {
-	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), leaveBy: vrrp.Never, flushAt: vrrp.Never}
+	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), flushAt: vrrp.Never}
 }
 
 // post hands f to the loop, which calls it on its next turn. It waits while
@@ -76,7 +73,7 @@ func (l *loop) run() error {
 	var ready []uint64
 	for !l.done() {
 		var err error
-		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.leaveBy), ready[:0])
+		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.node.leaveBy), ready[:0])
 		if err != nil {
 			return fmt.Errorf("wait for packets: %w", err)
 		}
@@ -85,15 +82,10 @@ func (l *loop) run() error {
 	return nil
 }
 
-// done tells whether the loop has nothing left to do.
+// done tells whether the loop has nothing left to do: it was told to leave, and no
+// service runs and no address is on any more, or the slowest handover must be over.
 func (l *loop) done() bool {
-	return l.node.leaving && (l.node.gone() || l.poller.Now() >= l.leaveBy && !l.node.stuck())
-}
-
-// leave begins the end of the loop: when no service runs and no address is on any
-// more, or the slowest handover must be over.
-func (l *loop) leave(now time.Duration) {
-	l.leaveBy = now + l.node.leave(now) + leaveMargin
+	return l.node.leaving && (l.node.gone() || l.poller.Now() >= l.node.leaveBy && !l.node.stuck())
 }
 
 // close closes the sockets, after run.

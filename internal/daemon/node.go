@@ -41,7 +41,8 @@ type node struct {
 	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
 	leaving bool
-	stale   bool // what was published is not all true any more
+	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
+	stale   bool          // what was published is not all true any more
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -160,6 +161,7 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		refused:  newRefusals(log),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
+		leaveBy:  vrrp.Never,
 		keptTill: vrrp.Never,
 	}
 	for _, c := range cfg.Checks {
@@ -298,16 +300,13 @@ func (n *node) expire(now time.Duration) {
 // deadline is when expire has something to do next.
 func (n *node) deadline() time.Duration { return min(n.set.Deadline(), n.evalAt, n.keptTill) }
 
-// leave takes every router out of the election for good, and returns how long
-// that takes at most, handover included.
-func (n *node) leave(now time.Duration) time.Duration {
-	n.leaving = true
-	var longest time.Duration
+// leave takes every router out of the election for good.
+func (n *node) leave(now time.Duration) {
+	n.leaving, n.leaveBy = true, now
 	for _, g := range n.groups {
-		longest = max(longest, g.leave(now))
+		g.leave(now)
 	}
 	n.settle(now)
-	return longest
 }
 
 // gone tells whether every group has left the election and nothing is held.
@@ -318,7 +317,7 @@ func (n *node) gone() bool {
 // stuck tells whether a group stays master, though it was told to leave, since a
 // service of it does not stop.
 func (n *node) stuck() bool {
-	return slices.ContainsFunc(n.groups, func(g *group) bool { return g.bound != nil && g.bound.stuck != "" && !g.left })
+	return slices.ContainsFunc(n.groups, func(g *group) bool { return g.bound != nil && g.bound.stuck != "" && !g.leaving })
 }
 
 // holding names the routers whose addresses are, or may be, on this host.
@@ -336,6 +335,10 @@ func (n *node) holding() []string {
 // have stopped.
 func (n *node) let(now time.Duration) {
 	for _, g := range n.groups {
+		if !g.leaving { // it stayed for a service's sake
+			g.leaving = true
+			g.tell(role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"})
+		}
 		if !g.left {
 			g.depart(now)
 		}

@@ -134,7 +134,7 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 		return true
 	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) {
+	if r.mac == (link.MAC{}) || r.group.unplaced() {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -182,7 +182,7 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
 	case vrrp.Hold, vrrp.Announce:
 		r.wanted, r.inPlace = true, false
-		if b := r.group.bound; b == nil || !b.marked || b.atMark {
+		if !r.group.unplaced() {
 			r.hold()
 		}
 	case vrrp.Release:
@@ -257,7 +257,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.sendKept()
 		r.group.placed()
 	case vip.Off:
-		r.on = false
+		r.on, r.inPlace = false, false
 	case vip.Failed:
 		switch {
 		case e.Address.IsValid():
@@ -277,6 +277,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 			r.log.Info("virtual address is in place", "address", e.Address)
 		}
 		delete(r.broken, e.Address)
+		r.node.stale = true
 	case vip.Repaired:
 		if e.Address.IsValid() {
 			r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))

@@ -20,11 +20,13 @@ type bound struct {
 	marked  bool   // the addresses have their place in the list, and wait for it
 	order   uint64 // of the newest wish
 	wish    wish
+	chosen  bool          // the newest Stop is one that a leave asked for
 	served  bool          // all were ready once in this mastership: a fence has been, and promote_after is over
-	atMark  bool          // the newest Start has come to the addresses
+	atMark  bool          // the addresses have had their turn in this mastership
 	ready   bool          // all that the newest Start began is ready
 	stopped bool          // nothing is left of what the newest Stop had to stop
-	diedAt  time.Duration // when a service died last that is brought back; 0: none has
+	died    string        // the service that died last, while it is brought back
+	since   time.Duration // when the newest Start was, or a service died that is brought back
 	// silent is the master that this node took over from in silence, until the
 	// services run here: what makes sure that it is off may have to be tried again.
 	silent string
@@ -111,6 +113,7 @@ func (g *group) startServices(now time.Duration) {
 		delay, t.Takeover = 0, ""
 	}
 	b.wish, b.atMark, b.ready, b.stopped = run, false, false, false
+	b.died, b.since = "", now
 	b.order++
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
@@ -132,10 +135,13 @@ func (g *group) stopServices(why string) {
 	if b.wish == run {
 		g.log.Info("services stop", "reason", why)
 	}
-	b.wish, b.atMark, b.ready, b.stopped = stop, false, false, false
+	b.wish, b.ready, b.stopped, b.chosen = stop, false, false, g.leaving
 	b.order++
-	b.run.Stop(b.order, g.withMasters(t), g.leaving)
+	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
+
+// unplaced tells whether the addresses wait for their turn among the services.
+func (g *group) unplaced() bool { return g.bound != nil && g.bound.marked && !g.bound.atMark }
 
 // serviceReport takes what the services of a group have to say. What belongs to
 // an earlier wish says nothing of this one.
@@ -176,8 +182,10 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 			r.addresses.Release()
 		}
 	case role.Ready:
-		b.ready, b.served, b.silent = true, true, ""
-		g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
+		if b.died == "" { // else the log was told that it is back
+			g.log.Info("ready: every service runs", "after", round(now-g.masterSince))
+		}
+		b.ready, b.served, b.silent, b.died = true, true, "", ""
 	case role.Stopped:
 		b.stopped = true
 		g.log.Debug("every service is stopped")
@@ -185,13 +193,21 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 		g.log.Error("service did not start: it is rolled back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)
 	case role.Died:
-		b.diedAt = now
+		b.ready, b.died, b.since = false, rep.Service, now
 	case role.Lost:
 		g.log.Error("service cannot be brought back", "service", rep.Service, "err", rep.Text)
 		g.fail(now, rep.Text)
 	case role.StopFailed:
 		g.stopFailed(now, rep)
 	}
+}
+
+// unfenced tells whether this node took over in silence and has not come to serve,
+// where a fence stands before that. It then leaves without a word: the next node
+// would take it for the end of the old master, and leave its own fence out.
+func (g *group) unfenced() bool {
+	return g.bound != nil && !g.bound.served && g.last.Takeover == "silence" &&
+		slices.ContainsFunc(g.routers[0].cfg.Services, func(s config.Service) bool { return s.OnlyAfterSilence })
 }
 
 // stopFailed does what on_stop_failure says. A master stays one only where its
@@ -203,11 +219,12 @@ func (g *group) stopFailed(now time.Duration, rep role.Report) {
 	case policy == config.StopFailureReboot:
 		log.Error("service did not stop: this host is rebooted (on_stop_failure)")
 		g.node.out.reboot(g.name)
-	case policy == config.StopFailureHold && g.leaving && g.isMaster():
+	case policy == config.StopFailureHold && b.chosen && g.isMaster():
 		log.Error("service did not stop: this node stays master (on_stop_failure: hold); a second signal ends baton nevertheless, and another node takes over")
 		g.leaving, b.stuck = false, rep.Service
 		g.startServices(now)
-		g.tell(role.Transition{To: role.Master, From: role.Stop, Reason: rep.Text})
+		g.pending = &role.Transition{To: role.Master, From: role.Stop, Reason: rep.Text}
+		g.placed()
 	default:
 		log.Error("service did not stop: the role is given up nevertheless, and it may run on two nodes")
 		b.run.Abandon()
@@ -261,17 +278,17 @@ func (g *group) stopTime() time.Duration {
 }
 
 // leave takes the group out of the election for good, once its services are
-// stopped. It returns how long that takes at most.
-func (g *group) leave(now time.Duration) time.Duration {
-	g.leaving = true
+// stopped.
+func (g *group) leave(now time.Duration) {
+	g.leaving, g.pending = true, nil
 	from := state(g.role)
 	var bound time.Duration
 	for _, r := range g.routers {
 		bound = max(bound, g.node.set.HandoverBound(r.id))
 	}
+	g.node.leaveBy = max(g.node.leaveBy, now+bound+g.stopTime()+leaveMargin)
 	g.evaluate(now)
 	g.tell(role.Transition{To: role.Stop, From: from, Reason: "baton stops"})
-	return bound + g.stopTime()
 }
 
 // depart is the end of leave.

@@ -252,6 +252,31 @@ func TestServices_StartFails(t *testing.T) {
 	}
 }
 
+// A node whose fence fails says nothing: who hears that it leaves would leave the
+// fence out, and start what may still run on the old master.
+func TestServices_FenceFailsWithoutAWord(t *testing.T) {
+	for name, fenced := range map[string]bool{"fence": true, "no fence": false} {
+		t.Run(name, func(t *testing.T) {
+			cfg := served(true)
+			if fenced {
+				cfg.Routers[0].Services = append([]config.Service{{Name: "fence", OnlyAfterSilence: true, StopTimeout: time.Minute}}, cfg.Routers[0].Services...)
+			}
+			s := newStage(t, cfg)
+			s.start()
+			s.verdict("osc", health.Pass, "")
+			s.advance(3700 * time.Millisecond)
+			s.forget()
+			s.report(role.StartFailed, "fence", "the power switch does not answer")
+			s.report(role.Stopped, "", "")
+			want := []string{"stop services of web, chosen false", "release web", "tell web FAULT"}
+			if !fenced {
+				want = []string{"stop services of web, chosen false", "send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "tell web FAULT"}
+			}
+			s.wantDone(want...)
+		})
+	}
+}
+
 // What makes sure that a silent master is off may fail: the next time it is told
 // of the same one, until the services run.
 func TestServices_FenceAgain(t *testing.T) {
@@ -374,7 +399,8 @@ func TestServices_FollowAfterFault(t *testing.T) {
 func TestServices_Leave(t *testing.T) {
 	s := newStage(t, served(false))
 	s.serving()
-	if got, most := s.n.leave(s.now), time.Minute; got < most {
+	s.n.leave(s.now)
+	if got, most := s.n.leaveBy-s.now, time.Minute; got < most {
 		t.Errorf("leaving takes at most %s, and the service alone may need %s", got, most)
 	}
 	s.wantDone("stop services of web, chosen true", "tell web STOP")
@@ -463,7 +489,7 @@ func TestServices_LetAfterHold(t *testing.T) {
 	s.report(role.StopFailed, "osc", "no")
 	s.forget()
 	s.n.let(s.now)
-	s.wantDone("send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "release web")
+	s.wantDone("tell web STOP", "send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "release web")
 	if s.n.stuck() {
 		t.Error("still stuck")
 	}

@@ -58,7 +58,7 @@ func (g *group) status(now time.Duration) control.Router {
 // ready tells whether a master has all that belongs to the role.
 func (g *group) ready() bool {
 	return g.isMaster() && !g.leaving && (g.bound == nil || g.bound.ready) &&
-		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace })
+		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace || len(r.broken) > 0 })
 }
 
 // masterName is who has the role; empty where nobody was heard.
@@ -113,12 +113,14 @@ func (g *group) explainRole(now time.Duration) string {
 		switch b := g.bound; {
 		case g.leaving:
 			return "master, leaving: its services stop"
+		case b != nil && b.wish == stop:
+			return "master, leaving: " + strings.Join(g.common, "; ")
+		case b != nil && b.stuck != "":
+			return "master, since " + b.stuck + " did not stop"
 		case b == nil || b.ready:
 			return "master"
-		case b.wish == stop:
-			return "master, leaving: " + strings.Join(g.common, "; ")
-		case b.stuck != "":
-			return "master, since " + b.stuck + " did not stop"
+		case b.died != "":
+			return "master, " + b.died + " died and is brought back"
 		}
 		return "master, its services start"
 	case vrrp.Fault:

@@ -382,6 +382,9 @@ func (s *Sequence) stop(it *item, w wish) error {
 	case err == nil:
 		it.level = down
 		s.show(it, service.Stopped, "")
+		if it.OnlyAfterSilence { // it did not run
+			return nil
+		}
 		s.log.Info("service is stopped", "service", it.Name, "took", time.Since(began).Round(time.Millisecond))
 		return nil
 	case c.superseded(): // by the end of Close alone

@@ -250,14 +250,16 @@ func (s *Sequence) Follow(t Transition) {
 	s.poke()
 }
 
-// States returns what is known of each service, in order. It may be called from
-// any goroutine, and never waits for a service.
+// States returns what is known of each service, in order; of one that is started
+// only after silence, while it is started and after that. It may be called from any
+// goroutine, and never waits for a service.
 func (s *Sequence) States() []ItemState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	states := make([]ItemState, 0, len(s.items))
 	for _, it := range s.items {
-		if !it.Addresses {
+		idle := it.OnlyAfterSilence && (it.shown.State == service.Stopped || it.shown.State == service.Unknown)
+		if !it.Addresses && !idle {
 			states = append(states, it.shown)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -329,10 +330,16 @@ func TestSequence(t *testing.T) {
 		{"only after silence", "fence a", func(i map[string]*Item) { i["fence"].OnlyAfterSilence = true }, func(st *stage) {
 			st.Start(1, master, 0)
 			st.wants("0s start a", "0s 1 Ready")
+			if states := st.States(); len(states) != 1 || states[0].Name != "a" {
+				st.t.Errorf("a fence that is not wanted is shown: %+v", states)
+			}
 			st.Stop(2, backup, false)
 			st.wants("0s stop a", "0s 2 Stopped")
 			st.Start(3, Transition{To: Master, Takeover: "silence"}, 0)
 			st.wants("0s start fence", "0s start a", "0s 3 Ready")
+			if states := st.States(); len(states) != 2 || states[0].State != service.Running {
+				st.t.Errorf("a fence that has been is not shown: %+v", states)
+			}
 			st.Stop(4, backup, false)
 			st.Start(5, Transition{To: Master, Takeover: "silence"}, 0)
 			// Somebody else may have been master between the two, whether there was time for a stop or not.
@@ -341,6 +348,9 @@ func TestSequence(t *testing.T) {
 			st.Stop(6, backup, false)
 			st.at(time.Hour + s)
 			st.wants("1h0m0s stop a", "1h0m0s stop fence", "1h0m0s 6 Stopped")
+			if log := st.log.String(); regexp.MustCompile(`service is stopped.* service=fence`).MatchString(log) {
+				st.t.Errorf("a fence does not run, and is said to have stopped:\n%s", log)
+			}
 			st.actors["fence"].set(service.Running) // by hand: whoever did it knows why
 			st.at(2 * time.Hour)
 			st.wants()

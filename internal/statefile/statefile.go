@@ -57,6 +57,9 @@ type Writer struct {
 // own; the folder is added to it. Without one the files of a daemon that is
 // killed stay until the next one starts.
 func New(runtimeDir string, watcher []string, log *slog.Logger) *Writer {
+	if abs, err := filepath.Abs(runtimeDir); err == nil { // the watcher runs elsewhere
+		runtimeDir = abs
+	}
 	w := &Writer{dir: runtimeDir, log: log, written: map[string]string{}}
 	if len(watcher) > 0 {
 		w.start = func(folder string) (*child, error) { return startWatcher(watcher, folder) }
