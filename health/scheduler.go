@@ -115,7 +115,7 @@ func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Schedu
 		c.Rise, c.Fall = max(c.Rise, 1), max(c.Fall, 1)
 		state := &checkState{
 			Check:  c,
-			result: Result{Check: c.Name},
+			result: Result{Check: c.Name, Interval: c.Interval},
 			// All first runs begin as soon as can be, since routers wait for them.
 			// The second ones spread over the interval, and stay apart.
 			first: time.Duration(i/together) * firstStride,

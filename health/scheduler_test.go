@@ -381,12 +381,12 @@ func TestScheduler_Results(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			return Answer{OK: n < 3, Text: fmt.Sprint(n)}
 		})})
-		if diff := cmp.Diff([]Result{{Check: "c"}}, w.Results()); diff != "" {
+		if diff := cmp.Diff([]Result{{Check: "c", Interval: time.Second}}, w.Results()); diff != "" {
 			t.Errorf("at first (-want +got):\n%s", diff)
 		}
 		w.until(2500 * time.Millisecond)
 		first, last := w.start.Add(20*time.Millisecond), w.start.Add(2020*time.Millisecond)
-		want := []Result{{Check: "c", Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
+		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
 		got := w.Results()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
