@@ -301,7 +301,7 @@ func (s *Scheduler) comeLate(c *checkState, a Answer) {
 	defer s.mu.Unlock()
 	c.result.Hung = false
 	if !a.OK && a.Text != "" {
-		c.result.Text, c.result.Hint, c.result.Output = a.Text, a.Hint, bounded(a.Output)
+		c.result.Text, c.result.Hint, c.result.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, maxOutput)
 	}
 }
 

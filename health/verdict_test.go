@@ -133,6 +133,19 @@ func TestScheduler_Output(t *testing.T) {
 	})
 }
 
+// A text that quotes something long is kept, and told of, no longer than that.
+func TestScheduler_LongText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 3*maxText)
+		w := watch(t, Check{Name: "c", Interval: time.Second, Probe: script(Answer{Text: long, Hint: long})})
+		w.until(time.Millisecond)
+		w.end(t)
+		if r, c := w.Results()[0], w.told[0]; r.Text != long[:maxText] || r.Hint != r.Text || c.Text != r.Text || c.Hint != r.Text {
+			t.Errorf("kept %d and %d bytes, told of %d and %d", len(r.Text), len(r.Hint), len(c.Text), len(c.Hint))
+		}
+	})
+}
+
 // What a command wrote before it was killed comes late, and is kept no less short.
 func TestScheduler_LateOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
