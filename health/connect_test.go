@@ -3,17 +3,12 @@ package health
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"net"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/service"
 )
@@ -94,44 +89,38 @@ func TestInTime(t *testing.T) {
 	})
 }
 
-// A probe that waits in vain says for what, before the scheduler can only say that
-// there was no answer.
-func TestScheduler_SilentServers(t *testing.T) {
-	socket := filepath.Join(shortDir(t), "s")
-	fakeAt(t, "unix", socket, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
-	web, err := NewHTTPProbe(HTTP{URL: "http://h/", Socket: socket, Statuses: ok200})
+// Each probe gives up a little before its time is over, and so can say what it
+// waited for: the scheduler can only say that there was no answer.
+func TestProbes_InTime(t *testing.T) {
+	web, err := NewHTTPProbe(HTTP{URL: "http://h/", Socket: "/nonexistent/s", Statuses: ok200})
 	must(t, err)
-	redis, err := NewDialogueProbe(Dialogue{Network: "unix", Address: socket, Steps: []Step{{"PING\r\n", "+PONG"}}})
+	redis, err := NewDialogueProbe(Dialogue{Network: "unix", Address: "/nonexistent/s"})
 	must(t, err)
-	want := map[string]string{
-		"haproxy": socket + " took the connection but does not answer",
-		"http":    "GET http://h/: the server took the connection but does not answer",
-		"unix":    socket + " took the connection but does not answer",
-		"unit":    "unit u: systemd does not answer",
+	haproxy := NewHAProxyProbe("/nonexistent/s", "", 0)
+	var asked time.Time // until when
+	note := func(ctx context.Context) { asked, _ = ctx.Deadline() }
+	for _, d := range []*net.Dialer{&web.(*httpProbe).dialer, &redis.(*dialogueProbe).dialer, &haproxy.(*haproxyProbe).dialer} {
+		d.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error { note(ctx); return nil }
 	}
-	probes := map[string]Probe{"haproxy": NewHAProxyProbe(socket, "", 0), "http": web, "unix": redis, "unit": NewServiceProbe(silent{}, "unit u")}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	var checks []Check
-	for name, p := range probes {
-		checks = append(checks, Check{Name: name, Interval: 300 * time.Millisecond, Probe: p})
-	}
-	got := map[string]string{}
-	s := NewScheduler(checks, slog.New(slog.DiscardHandler), func(c Change) {
-		if got[c.Check] = c.Text; len(got) == len(checks) {
-			cancel()
+	for name, p := range map[string]Probe{"http": web, "unix": redis, "haproxy": haproxy, "unit": NewServiceProbe(asking{note: note}, "unit u")} {
+		end := time.Now().Add(time.Minute)
+		ctx, cancel := context.WithDeadline(t.Context(), end)
+		asked = time.Time{}
+		p.Probe(ctx)
+		cancel()
+		if early := end.Sub(asked); early != 100*time.Millisecond {
+			t.Errorf("%s: gives up %v before its time is over", name, early)
 		}
-	})
-	must(t, s.Run(ctx))
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// silent is a service whose manager does not answer.
-type silent struct{ standIn }
+// asking is a service that tells how it is asked.
+type asking struct {
+	standIn
+	note func(context.Context)
+}
 
-func (silent) Status(ctx context.Context) service.Status {
-	<-ctx.Done()
-	return service.Status{Text: "systemd does not answer"}
+func (a asking) Status(ctx context.Context) service.Status {
+	a.note(ctx)
+	return service.Status{}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,9 +34,7 @@ and its last answer. The list is the daemon's own; nothing is run for it.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(all)
+				return printJSON(cmd.OutOrStdout(), all)
 			}
 			return printChecks(cmd.OutOrStdout(), time.Now(), all)
 		},
@@ -255,9 +252,12 @@ func printRun(out io.Writer, now time.Time, c control.Check) error {
 	if !c.Since.IsZero() {
 		fmt.Fprintf(&b, " for %s", age(now.Sub(c.Since)))
 	}
-	if c.Runs == 1 {
+	switch c.Runs {
+	case 0: // nobody could tell
+		b.WriteString("; there is no answer yet that counts\n")
+	case 1:
 		b.WriteString("; it is the first such answer in a row\n")
-	} else {
+	default:
 		fmt.Fprintf(&b, "; there are %d such answers in a row\n", c.Runs)
 	}
 	if c.Forced != nil {

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,9 +48,7 @@ capability CAP_NET_RAW. A daemon may run meanwhile.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(found)
+				return printJSON(cmd.OutOrStdout(), found)
 			}
 			return printScan(cmd.OutOrStdout(), args[0], listen, found)
 		},
@@ -67,8 +63,7 @@ func printScan(out io.Writer, iface string, listened time.Duration, found []daem
 		_, err := fmt.Fprintf(out, "No virtual router was heard on %s in %s.\n", iface, listened)
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "VRID\tFAMILY\tVERSION\tMASTER\tPRIORITY\tEVERY\tAUTHENTICATION\tADDRESSES")
+	rows := [][]string{{"VRID", "FAMILY", "VERSION", "MASTER", "PRIORITY", "EVERY", "AUTHENTICATION", "ADDRESSES"}}
 	for _, s := range found {
 		addresses := strings.Join(s.Addresses, " ")
 		if addresses == "" {
@@ -78,7 +73,9 @@ func printScan(out io.Writer, iface string, listened time.Duration, found []daem
 		if s.Unicast {
 			version += " unicast"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.VRID, s.Family, version, s.Source, s.Priority, s.Interval, s.Authentication, addresses)
+		rows = append(rows, []string{
+			fmt.Sprint(s.VRID), s.Family, version, s.Source, fmt.Sprint(s.Priority), s.Interval, s.Authentication, addresses,
+		})
 	}
-	return t.Flush()
+	return printTable(out, rows)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -41,6 +42,12 @@ func printTable(out io.Writer, rows [][]string) error {
 		}
 	}
 	return nil
+}
+
+func printJSON(out io.Writer, value any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
 }
 
 // age writes how long ago something began, in its largest unit: 14s, 5m, 12d.

@@ -109,9 +109,10 @@ func statesOf(s *role.Sequence) []control.Service {
 	if s == nil {
 		return nil
 	}
+	now := time.Now()
 	var list []control.Service
 	for _, i := range s.States() {
-		list = append(list, control.Service{Name: i.Name, State: i.State.String(), Since: i.Since, Text: i.Text})
+		list = append(list, control.Service{Name: i.Name, State: i.State.String(), Since: onWall(i.Since, now), Text: i.Text})
 	}
 	return list
 }

@@ -29,7 +29,8 @@ const (
 	link   = "state"  // in the runtime directory; leads to the folder of the daemon that runs
 	prefix = "state." // of each daemon's folder
 
-	// retry is how long after a failure it is tried again, at first and at most.
+	// firstRetry and longestRetry are how long after a failure it is tried again, at
+	// first and at most.
 	firstRetry   = time.Second
 	longestRetry = 30 * time.Second
 )
