@@ -10,14 +10,9 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 )
-
-// maxWords is how many characters of a server's answer a text shows.
-const maxWords = 80
 
 // inTime ends a little before ctx does. A probe that gives up by itself can say
 // what it waited for; the scheduler knows only that there was no answer.
@@ -134,23 +129,6 @@ func unresolved(err error) (Answer, bool) {
 	return a, true
 }
 
-// plain is an error in the fewest words: without what the net package puts
-// around it.
-func plain(err error) error {
-	switch {
-	case timedOut(err):
-		return errors.New("timeout")
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
-	}
-	err = bare(err)
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
 // socketGroup says how baton comes to be allowed to use a Unix socket. group is
 // the usual one of the service, or empty.
 func socketGroup(path, group string) string {
@@ -168,30 +146,4 @@ func socketGroup(path, group string) string {
 		return "baton may not enter the folder of the socket: SupplementaryGroups=GROUP in its unit, with the folder's group"
 	}
 	return owner + "baton must be in that group: SupplementaryGroups=" + group + " in its unit"
-}
-
-// words are the beginning of what a server said, on one line, for a log.
-func words(s string) string {
-	var b strings.Builder
-	n, space := 0, false
-	for _, r := range s {
-		switch {
-		case unicode.IsSpace(r):
-			space = n > 0
-			continue
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
-			r = '.'
-		}
-		if n >= maxWords {
-			return b.String() + "..."
-		}
-		if space {
-			b.WriteByte(' ')
-			n++
-		}
-		space = false
-		b.WriteRune(r)
-		n++
-	}
-	return b.String()
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"baton/internal/service"
 )
 
 func TestWords(t *testing.T) {
@@ -85,4 +87,40 @@ func TestInTime(t *testing.T) {
 			t.Error("a deadline out of nothing")
 		}
 	})
+}
+
+// Each probe gives up a little before its time is over, and so can say what it
+// waited for: the scheduler can only say that there was no answer.
+func TestProbes_InTime(t *testing.T) {
+	web, err := NewHTTPProbe(HTTP{URL: "http://h/", Socket: "/nonexistent/s", Statuses: ok200})
+	must(t, err)
+	redis, err := NewDialogueProbe(Dialogue{Network: "unix", Address: "/nonexistent/s"})
+	must(t, err)
+	haproxy := NewHAProxyProbe("/nonexistent/s", "", 0)
+	var asked time.Time // until when
+	note := func(ctx context.Context) { asked, _ = ctx.Deadline() }
+	for _, d := range []*net.Dialer{&web.(*httpProbe).dialer, &redis.(*dialogueProbe).dialer, &haproxy.(*haproxyProbe).dialer} {
+		d.ControlContext = func(ctx context.Context, _, _ string, _ syscall.RawConn) error { note(ctx); return nil }
+	}
+	for name, p := range map[string]Probe{"http": web, "unix": redis, "haproxy": haproxy, "unit": NewServiceProbe(asking{note: note}, "unit u")} {
+		end := time.Now().Add(time.Minute)
+		ctx, cancel := context.WithDeadline(t.Context(), end)
+		asked = time.Time{}
+		p.Probe(ctx)
+		cancel()
+		if early := end.Sub(asked); early != 100*time.Millisecond {
+			t.Errorf("%s: gives up %v before its time is over", name, early)
+		}
+	}
+}
+
+// asking is a service that tells how it is asked.
+type asking struct {
+	standIn
+	note func(context.Context)
+}
+
+func (a asking) Status(ctx context.Context) service.Status {
+	a.note(ctx)
+	return service.Status{}
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"baton/internal/tlsclient"
 )
 
 // maxHeard bounds what is read within one step of a dialogue.
@@ -19,7 +21,7 @@ type Dialogue struct {
 	Network string // tcp or unix
 	Address string // HOST:PORT, or an absolute path
 	Steps   []Step // none: to connect is all
-	TLS     TLS
+	TLS     tlsclient.Options
 }
 
 // Step is one turn of a dialogue.
@@ -98,7 +100,7 @@ func (p *dialogueProbe) Probe(ctx context.Context) Answer {
 // listen reads until what was heard, heard beforehand included, has what is
 // expected; end is where that ends, or -1 where it did not come.
 func listen(conn net.Conn, heard []byte, expect string) (all []byte, end int, err error) {
-	buffer := make([]byte, 4<<10)
+	buffer := make([]byte, 512) // a reply is short
 	for from := 0; ; {
 		if i := bytes.Index(heard[from:], []byte(expect)); i >= 0 {
 			return heard, from + i + len(expect), nil

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"baton/internal/tlsclient"
 )
 
 // connectionStart is how RabbitMQ greets (AMQP 0-9-1: a method frame, class 10,
@@ -126,8 +128,8 @@ func TestDialogue_Wrong(t *testing.T) {
 		"no port": {Dialogue{Network: "tcp", Address: "h"}, "address h: address h: missing port in address"},
 		"port 0":  {Dialogue{Network: "tcp", Address: "h:0"}, "address h:0: a port is 1 to 65535"},
 		"a name":  {Dialogue{Network: "tcp", Address: "h:redis"}, "address h:redis: a port is 1 to 65535"},
-		"TLS":     {Dialogue{Network: "unix", Address: "/s", TLS: TLS{Use: true}}, "server_name is missing: a socket's path is in no certificate"},
-		"well":    {Dialogue{Network: "unix", Address: "/s", TLS: TLS{Use: true, SkipVerify: true}}, "<nil>"},
+		"TLS":     {Dialogue{Network: "unix", Address: "/s", TLS: tlsclient.Options{Use: true}}, "server_name is missing: a socket's path is in no certificate"},
+		"well":    {Dialogue{Network: "unix", Address: "/s", TLS: tlsclient.Options{Use: true, SkipVerify: true}}, "<nil>"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

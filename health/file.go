@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"baton/internal/regular"
 )
 
 // maxNumber is how many bytes the number of a file has at most.
@@ -78,7 +79,7 @@ func (p *fileProbe) Probe(context.Context) Answer {
 
 // number reads the file's number.
 func (p *fileProbe) number() (int, error) {
-	text, err := readRegular(p.Path, maxNumber+1)
+	text, err := regular.Read(p.Path, maxNumber+1)
 	switch {
 	case absent(err):
 		return 0, fmt.Errorf("%s is not there", p.Path)
@@ -102,27 +103,6 @@ func (p *fileProbe) number() (int, error) {
 	return n, nil
 }
 
-// readRegular reads the beginning of a regular file. What else may stand there,
-// it neither opens, since that alone can do something to a device, nor waits for.
-func readRegular(path string, most int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is a %s, not a regular file", path, kind(info))
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is a %s, not a regular file", path, kind(info))
-	}
-	return io.ReadAll(io.LimitReader(f, most))
-}
-
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
@@ -138,21 +118,7 @@ func describe(info fs.FileInfo) string {
 	if info.Mode().IsRegular() {
 		return fmt.Sprintf("%d bytes, written %s", info.Size(), since)
 	}
-	return fmt.Sprintf("a %s, changed %s", kind(info), since)
-}
-
-func kind(info fs.FileInfo) string {
-	switch info.Mode().Type() {
-	case 0:
-		return "regular file"
-	case fs.ModeDir:
-		return "folder"
-	case fs.ModeNamedPipe:
-		return "named pipe"
-	case fs.ModeSocket:
-		return "socket"
-	}
-	return "device"
+	return fmt.Sprintf("a %s, changed %s", regular.Kind(info), since)
 }
 
 // Watch tells of changes.

@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -262,4 +263,27 @@ func TestInotify_Shared(t *testing.T) {
 		t.Error("it is still there")
 	}
 	n.leave(join())
+}
+
+// What the reader of those who have left still hears is not taken for a word to
+// those who have come since: the numbers of their watches are the same.
+func TestInotify_FormerReader(t *testing.T) {
+	former, writer, err := os.Pipe()
+	must(t, err)
+	defer former.Close()
+	n, w := NewInotify(), &fileWatcher{stirred: make(chan struct{}, 1)}
+	n.file = os.Stdin // another one
+	n.watchers, n.wanted = map[*fileWatcher]bool{w: true}, map[int][]want{1: {{watcher: w}}}
+	event := make([]byte, unix.SizeofInotifyEvent)
+	binary.NativeEndian.PutUint32(event, 1)
+	binary.NativeEndian.PutUint32(event[4:], unix.IN_IGNORED)
+	_, err = writer.Write(event)
+	must(t, err)
+	must(t, writer.Close())
+	ended := make(chan struct{})
+	n.read(former, ended)
+	<-ended
+	if len(n.wanted[1]) != 1 || len(w.stirred) != 0 {
+		t.Errorf("wanted %v, %d stirred", n.wanted, len(w.stirred))
+	}
 }

@@ -11,18 +11,12 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
 )
 
-const (
-	// maxReply bounds what is read from the stats socket: about 8,000 servers.
-	maxReply = 4 << 20
-	// maxNames is how many backends an error lists.
-	maxNames = 8
-)
+// maxReply bounds what is read from the stats socket: about 8,000 servers.
+const maxReply = 4 << 20
 
 // NewHAProxyProbe asks HAProxy over its stats socket. It passes when `show info`
 // has a Pid line and says Stopping: 0; with a backend (or listen section), when
@@ -30,17 +24,19 @@ const (
 // up, since nothing is known against it; one that drains or is in maintenance
 // does not. The level "user" of the socket suffices.
 func NewHAProxyProbe(socket, backend string, minUp int) Probe {
-	return &haproxyProbe{socket, backend, minUp, sysctl}
+	return &haproxyProbe{newEndpoint("unix", socket, nil), backend, minUp, sysctl}
 }
 
 type haproxyProbe struct {
-	socket  string
+	endpoint
 	backend string
 	minUp   int
 	sysctl  func(name string) string
 }
 
 func (p *haproxyProbe) Probe(ctx context.Context) Answer {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	pid, a := p.info(ctx)
 	if !a.OK || p.backend == "" {
 		return a
@@ -49,7 +45,7 @@ func (p *haproxyProbe) Probe(ctx context.Context) Answer {
 	// not always taken two commands in one line alike.
 	rows, err := p.ask(ctx, "show stat -1 6 -1") // every proxy's backend and servers
 	if err != nil {
-		return p.unreachable(err)
+		return p.broken(err)
 	}
 	return p.servers(pid, rows)
 }
@@ -58,7 +54,7 @@ func (p *haproxyProbe) Probe(ctx context.Context) Answer {
 func (p *haproxyProbe) info(ctx context.Context) (pid string, a Answer) {
 	reply, err := p.ask(ctx, "show info")
 	if err != nil {
-		return "", p.unreachable(err)
+		return "", p.broken(err)
 	}
 	stopping := ""
 	for line := range strings.Lines(string(reply)) {
@@ -71,7 +67,7 @@ func (p *haproxyProbe) info(ctx context.Context) (pid string, a Answer) {
 	}
 	switch {
 	case pid == "":
-		return "", Answer{Text: fmt.Sprintf("%s does not answer as HAProxy: %s", p.socket, excerpt(reply))}
+		return "", Answer{Text: fmt.Sprintf("%s does not answer as HAProxy: %s", p.address, excerpt(reply))}
 	case stopping == "0":
 		return pid, Answer{OK: true, Text: "pid " + pid + ", not stopping"}
 	case stopping == "":
@@ -145,40 +141,14 @@ func serverUp(status string) bool {
 	return status == "UP" || strings.HasPrefix(status, "UP ") || status == "no check"
 }
 
-// some lists names, not too many.
-func some(names []string) string {
-	switch n := len(names); {
-	case n == 0:
-		return "none"
-	case n > maxNames:
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), n-maxNames)
-	}
-	return strings.Join(names, ", ")
-}
-
-// excerpt is the first line of an unexpected reply, for a log.
-func excerpt(reply []byte) string {
-	line, _, _ := bytes.Cut(bytes.TrimSpace(reply), []byte("\n"))
-	if len(line) == 0 {
-		return "nothing"
-	}
-	return strconv.Quote(string(line[:min(len(line), 80)]))
-}
-
 // ask sends one line of commands and reads the whole reply.
 func (p *haproxyProbe) ask(ctx context.Context, commands string) ([]byte, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", p.socket)
+	conn, err := p.dialer.DialContext(ctx, p.network, p.address)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	defer bound(ctx, conn)()
 	if _, err := io.WriteString(conn, commands+"\n"); err != nil {
 		return nil, err
 	}
@@ -192,25 +162,25 @@ func (p *haproxyProbe) ask(ctx context.Context, commands string) ([]byte, error)
 	return reply, nil
 }
 
-// unreachable is the failure of a conversation, with what can be done about it.
-func (p *haproxyProbe) unreachable(err error) Answer {
-	a := Answer{Text: fmt.Sprintf("ask %s: %v", p.socket, bare(err))}
+// broken is the failure of a conversation, with what can be done about it.
+func (p *haproxyProbe) broken(err error) Answer {
+	a := Answer{Text: fmt.Sprintf("ask %s: %v", p.address, bare(err))}
 	var op *net.OpError
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		a.Text = fmt.Sprintf("%s took the connection but does not answer", p.socket)
+	case timedOut(err):
+		a.Text = fmt.Sprintf("%s took the connection but does not answer", p.address)
 		a.Hint = "HAProxy hangs, or its host is overloaded"
 		return a
 	case errors.As(err, &op) && op.Op == "dial":
-		a.Text = fmt.Sprintf("connect %s: %v", p.socket, bare(err))
+		a.Text = fmt.Sprintf("connect %s: %v", p.address, bare(err))
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		a.Hint = "HAProxy does not run here: systemctl status haproxy" + p.nonlocal()
 	case errors.Is(err, fs.ErrNotExist):
-		a.Hint = "HAProxy does not run here, or its configuration has no \"stats socket " + p.socket + "\"" + p.nonlocal()
+		a.Hint = "HAProxy does not run here, or its configuration has no \"stats socket " + p.address + "\"" + p.nonlocal()
 	case errors.Is(err, fs.ErrPermission):
-		a.Hint = socketGroup(p.socket, "haproxy")
+		a.Hint = socketGroup(p.address, "haproxy")
 	}
 	return a
 }
@@ -227,15 +197,6 @@ func (p *haproxyProbe) nonlocal() string {
 		return ""
 	}
 	return "; it cannot start while a VIP that it binds is not on this host, unless " + strings.Join(off, " and ")
-}
-
-// bare is an error without what the net package puts around it.
-func bare(err error) error {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
-	}
-	return err
 }
 
 // sysctl reads a kernel setting of this network namespace; empty when it cannot.

@@ -113,7 +113,7 @@ func TestHAProxy_Real(t *testing.T) {
 	pid := cmd.Process.Pid
 	say := func(commands string) {
 		t.Helper()
-		p := &haproxyProbe{socket: socket}
+		p := NewHAProxyProbe(socket, "", 0).(*haproxyProbe)
 		if _, err := p.ask(t.Context(), commands); err != nil {
 			t.Fatal(err)
 		}
@@ -273,9 +273,10 @@ func TestHAProxy_NotThere(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			p := &haproxyProbe{socket: tt.socket, sysctl: func(name string) string {
+			p := NewHAProxyProbe(tt.socket, "", 0).(*haproxyProbe)
+			p.sysctl = func(name string) string {
 				return map[string]string{"net.ipv4.ip_nonlocal_bind": tt.v4, "net.ipv6.ip_nonlocal_bind": tt.v6}[name]
-			}}
+			}
 			got := probeIn(t, p, time.Second)
 			want := Answer{Text: strings.ReplaceAll(tt.text, "SOCKET", tt.socket), Hint: strings.ReplaceAll(tt.hint, "SOCKET", tt.socket)}
 			if got != want {

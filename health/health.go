@@ -124,6 +124,7 @@ func (c Change) Reading() Reading {
 // Result is what is known of a check now.
 type Result struct {
 	Check    string
+	Interval time.Duration
 	Verdict  Verdict
 	Since    time.Time // of the verdict; zero while it is Unknown
 	Number   int       // of a pass, where Numbered

@@ -20,6 +20,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/sys/unix"
+
+	"baton/internal/tlsclient"
 )
 
 const (
@@ -44,7 +46,7 @@ type HTTP struct {
 	Password string            // secret
 	Statuses [][2]int          // ranges of accepted statuses, both ends included; at least one
 	Match    string            // a regular expression that the body must match; empty: any body
-	TLS      TLS
+	TLS      tlsclient.Options
 }
 
 // NewHTTPProbe asks a server by a request of HTTP/1.1. It passes when the status
@@ -66,7 +68,7 @@ func NewHTTPProbe(h HTTP) (Probe, error) {
 	}
 	user := u.User
 	u.User, u.Fragment = nil, ""
-	p := &httpProbe{name: h.Method + " " + u.String(), statuses: h.Statuses, now: time.Now}
+	p := &httpProbe{name: h.Method + " " + withoutQuery(u.String()), statuses: h.Statuses, now: time.Now}
 	if p.request, err = http.NewRequest(h.Method, u.String(), nil); err != nil {
 		return nil, err
 	}
@@ -98,8 +100,7 @@ func NewHTTPProbe(h HTTP) (Probe, error) {
 	network, address, port := "tcp", h.Socket, u.Port()
 	var secure *tlsClient
 	if u.Scheme == "https" {
-		h.TLS.Use = false // the word is for dialogues
-		if secure, err = newTLSClient(h.TLS, u.Hostname()); err != nil {
+		if secure, err = newTLSClient(h.TLS, u.Hostname(), "http/1.1"); err != nil {
 			return nil, err
 		}
 	}
@@ -115,6 +116,14 @@ func NewHTTPProbe(h HTTP) (Probe, error) {
 	}
 	p.endpoint = newEndpoint(network, address, secure)
 	return p, nil
+}
+
+// withoutQuery is a URL as texts show it: a query may have a token in it.
+func withoutQuery(url string) string {
+	if before, _, cut := strings.Cut(url, "?"); cut {
+		return before + "?..."
+	}
+	return url
 }
 
 type httpProbe struct {
@@ -161,7 +170,7 @@ func (p *httpProbe) newConn(ctx context.Context, conn net.Conn) *httpConn {
 	c := &httpConn{Conn: conn, since: p.now()}
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
-		c.config, _ = p.tls.load()
+		c.config, _ = p.tls.Config()
 	}
 	if s, ok := conn.(syscall.Conn); ok {
 		c.socket, _ = s.SyscallConn()
@@ -190,7 +199,7 @@ func (p *httpProbe) take() *httpConn {
 	}
 	good := p.now().Sub(c.since) < maxKept && c.quiet()
 	if good && p.tls != nil {
-		config, err := p.tls.load()
+		config, err := p.tls.Config()
 		good = err == nil && config == c.config
 	}
 	if !good {
@@ -275,7 +284,7 @@ func (p *httpProbe) judge(r *http.Response, body []byte, err error) Answer {
 	if !accepted {
 		a := Answer{Text: p.name + ": " + status}
 		if to := r.Header.Get("Location"); to != "" {
-			a.Text += ": to " + words(to)
+			a.Text += ": to " + words(withoutQuery(to))
 			a.Hint = "redirects are not followed: ask the other URL, or accept the status"
 			return a
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"baton/internal/tlsclient"
 )
 
 var ok200 = [][2]int{{200, 200}}
@@ -32,6 +34,8 @@ func fakeAPI(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "<html>\n<h1>502 Bad Gateway</h1>\nNo server is <b>available</b>.</html>")
 	case "/moved":
 		http.Redirect(w, r, "/ok", http.StatusFound)
+	case "/elsewhere":
+		http.Redirect(w, r, "/login?"+r.URL.RawQuery, http.StatusFound)
 	case "/choices":
 		w.WriteHeader(http.StatusMultipleChoices)
 	case "/login":
@@ -120,6 +124,10 @@ func TestHTTP(t *testing.T) {
 		"moved, wanted": {HTTP{URL: at + "/moved", Statuses: [][2]int{{302, 302}}}, Answer{OK: true, Text: "302 Found"}},
 		"moved": {HTTP{URL: at + "/moved"}, Answer{
 			Text: "GET http://127.0.0.1:5000/moved: 302 Found: to /ok", Hint: "redirects are not followed: ask the other URL, or accept the status"}},
+		"token in it": {HTTP{URL: at + "/down?token=secret"}, Answer{
+			Text: "GET http://127.0.0.1:5000/down?...: 503 Service Unavailable: Database down since noon."}},
+		"moved, token": {HTTP{URL: at + "/elsewhere?token=secret"}, Answer{
+			Text: "GET http://127.0.0.1:5000/elsewhere?...: 302 Found: to /login?...", Hint: "redirects are not followed: ask the other URL, or accept the status"}},
 		"login":        {HTTP{URL: at + "/login", User: "baton", Password: "secret"}, Answer{OK: true, Text: "200 OK"}},
 		"login in URL": {HTTP{URL: "http://baton:secret@127.0.0.1:5000/login"}, Answer{OK: true, Text: "200 OK"}},
 		"wrong password": {HTTP{URL: "http://baton:other@127.0.0.1:5000/login"}, Answer{
@@ -188,8 +196,8 @@ func TestHTTP_Wrong(t *testing.T) {
 		"header":        {HTTP{URL: "http://h/", Headers: map[string]string{"A B": "c"}}, `header "A B": it or its value has characters that no header has`},
 		"value":         {HTTP{URL: "http://h/", Headers: map[string]string{"A": "secret\r\nX: y"}}, `header "A": it or its value has characters that no header has`},
 		"match":         {HTTP{URL: "http://h/", Match: "("}, "match: error parsing regexp: missing closing ): `(`"},
-		"half a pair":   {HTTP{URL: "https://h/", TLS: TLS{CertFile: "/c"}}, "cert_file and key_file go together"},
-		"no error here": {HTTP{URL: "https://h/", TLS: TLS{CAFile: "/nonexistent"}}, "<nil>"},
+		"half a pair":   {HTTP{URL: "https://h/", TLS: tlsclient.Options{CertFile: "/c"}}, "cert_file and key_file go together"},
+		"no error here": {HTTP{URL: "https://h/", TLS: tlsclient.Options{CAFile: "/nonexistent"}}, "<nil>"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -147,6 +147,10 @@ func (n *Inotify) read(file *os.File, ended chan<- struct{}) {
 			return
 		}
 		n.mu.Lock()
+		if n.file != file { // all have left, and who has come since has other numbers
+			n.mu.Unlock()
+			return
+		}
 		for events := buf[:size]; len(events) >= unix.SizeofInotifyEvent; {
 			wd := int(int32(binary.NativeEndian.Uint32(events)))
 			mask := binary.NativeEndian.Uint32(events[4:])

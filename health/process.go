@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"baton/internal/regular"
 )
 
 const (
@@ -189,14 +191,14 @@ func (p *processProbe) count(problem string) Answer {
 	if n > 0 {
 		defer func() { p.last = p.known }()
 	}
-	some := fmt.Sprintf("%d processes (%s)", n, pidsText(p.known))
+	found := fmt.Sprintf("%d processes (%s)", n, pidsText(p.known))
 	if n == 1 {
-		some = fmt.Sprintf("1 process (%s)", pidsText(p.known))
+		found = fmt.Sprintf("1 process (%s)", pidsText(p.known))
 	}
 	switch {
 	case n < p.Least && problem != "":
 		if n > 0 {
-			return Answer{Text: fmt.Sprintf("%s; %s, %d needed", problem, some, p.Least)}
+			return Answer{Text: fmt.Sprintf("%s; %s, %d needed", problem, found, p.Least)}
 		}
 		return Answer{Text: problem}
 	case n == 0:
@@ -210,18 +212,18 @@ func (p *processProbe) count(problem string) Answer {
 		}
 		return Answer{OK: p.Least == 0, Text: text}
 	case n < p.Least:
-		return Answer{Text: fmt.Sprintf("%s %s, %d needed", some, what, p.Least)}
+		return Answer{Text: fmt.Sprintf("%s %s, %d needed", found, what, p.Least)}
 	case p.Most == 0:
-		return Answer{Text: fmt.Sprintf("%s %s, there must be none", some, what)}
+		return Answer{Text: fmt.Sprintf("%s %s, there must be none", found, what)}
 	case p.Most > 0 && n > p.Most:
-		return Answer{Text: fmt.Sprintf("%s %s, at most %d allowed", some, what, p.Most)}
+		return Answer{Text: fmt.Sprintf("%s %s, at most %d allowed", found, what, p.Most)}
 	}
-	return Answer{OK: true, Text: some}
+	return Answer{OK: true, Text: found}
 }
 
 // readPIDs reads a pid file: one pid, or some between white space.
 func readPIDs(path string) ([]int, error) {
-	text, err := readRegular(path, maxPIDFile)
+	text, err := regular.Read(path, maxPIDFile)
 	if err != nil {
 		return nil, err
 	}

@@ -262,6 +262,19 @@ func TestScheduler_Coincidences(t *testing.T) {
 	}
 }
 
+// The words of an answer that came too late are kept, as those of a hung run are.
+func TestScheduler_LateWords(t *testing.T) {
+	s := NewScheduler([]Check{{Name: "c"}}, slog.New(slog.DiscardHandler), func(Change) {})
+	c := s.checks[0]
+	s.queue = byTime{c}
+	now := time.Now()
+	c.running, c.alive, c.cancel, c.start, c.slot, c.deadline = true, true, func() {}, now, now, now.Add(time.Second)
+	s.returned(t.Context(), ended{c, Answer{Text: "the server hangs"}}, c.deadline)
+	if r := s.Results()[0]; r.Text != "the server hangs" || r.Verdict != Fail || r.Hung {
+		t.Errorf("got %+v", r)
+	}
+}
+
 // A run longer than the interval delays the next one; it does not overlap it.
 func TestScheduler_TimeoutBeyondInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -368,12 +381,12 @@ func TestScheduler_Results(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			return Answer{OK: n < 3, Text: fmt.Sprint(n)}
 		})})
-		if diff := cmp.Diff([]Result{{Check: "c"}}, w.Results()); diff != "" {
+		if diff := cmp.Diff([]Result{{Check: "c", Interval: time.Second}}, w.Results()); diff != "" {
 			t.Errorf("at first (-want +got):\n%s", diff)
 		}
 		w.until(2500 * time.Millisecond)
 		first, last := w.start.Add(20*time.Millisecond), w.start.Add(2020*time.Millisecond)
-		want := []Result{{Check: "c", Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
+		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
 		got := w.Results()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -447,32 +460,52 @@ func TestScheduler_Properties(t *testing.T) {
 	})
 }
 
-// Many checks share the moments of their starts, since each waking costs.
+// Many checks share the moments of their starts, since each waking costs; very
+// many do not begin at once, since the protocol would have to wait.
 func TestScheduler_Stride(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		starts := map[time.Duration]int{}
-		w := &watched{}
-		var checks []Check
-		for i := range 500 {
-			checks = append(checks, Check{Name: fmt.Sprint(i), Interval: time.Second, Probe: probeFunc(func(context.Context) Answer {
-				mu.Lock()
-				defer mu.Unlock()
-				starts[w.sinceStart()]++
-				return Answer{OK: true}
-			})})
-		}
-		w.run(t, checks...)
-		w.until(5*time.Second - time.Millisecond)
-		w.end(t)
-		most := 0
-		for at, n := range starts {
-			if at > 0 {
-				most = max(most, n)
-			}
-		}
-		if len(starts) > 500 || most > 10 {
-			t.Errorf("%d moments, at most %d at one", len(starts), most)
-		}
-	})
+	tests := map[string]struct {
+		checks   int
+		interval time.Duration
+		moments  int // within an interval, at most
+		most     int // that begin at one
+	}{
+		"few":       {5, time.Second, 5, 1},
+		"many":      {500, time.Second, 50, together},
+		"very many": {5000, time.Second, 500, together},
+		"often":     {100, 100 * time.Millisecond, 10, together},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				starts := map[time.Duration]int{}
+				w := &watched{}
+				var checks []Check
+				for i := range tt.checks {
+					checks = append(checks, Check{Name: fmt.Sprint(i), Interval: tt.interval, Probe: probeFunc(func(context.Context) Answer {
+						mu.Lock()
+						defer mu.Unlock()
+						starts[w.sinceStart()]++
+						return Answer{OK: true}
+					})})
+				}
+				w.run(t, checks...)
+				w.until(4*tt.interval - time.Microsecond)
+				w.end(t)
+				moments, most := 0, 0
+				for at, n := range starts {
+					switch {
+					case at > 2*tt.interval:
+						moments++
+						most = max(most, n)
+					case n > 2*together: // the first runs of some beside the second ones of others
+						t.Errorf("%d begin at %v", n, at)
+					}
+				}
+				if moments > 2*tt.moments || most > tt.most {
+					t.Errorf("%d moments, at most %d at one", moments, most)
+				}
+			})
+		})
+	}
 }

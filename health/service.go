@@ -27,6 +27,8 @@ type serviceProbe struct {
 }
 
 func (p *serviceProbe) Probe(ctx context.Context) Answer {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
 	st := p.service.Status(ctx)
 	a := Answer{OK: st.State == service.Running, Text: p.what + ": " + st.Text}
 	if st.Text == "" {

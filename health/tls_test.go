@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"baton/internal/tlsclient"
 )
 
 // authority signs certificates, and writes them to files.
@@ -119,36 +121,36 @@ func TestTLS(t *testing.T) {
 	well := Answer{OK: true, Text: "200 OK"}
 	tests := map[string]struct {
 		port string
-		tls  TLS
+		tls  tlsclient.Options
 		want Answer
 	}{
-		"well":    {"8090", TLS{CAFile: caFile}, well},
-		"skip":    {"8090", TLS{SkipVerify: true}, well},
-		"by name": {"8090", TLS{CAFile: caFile, ServerName: "osc.example"}, well},
-		"unknown": {"8090", TLS{}, Answer{
+		"well":    {"8090", tlsclient.Options{CAFile: caFile}, well},
+		"skip":    {"8090", tlsclient.Options{SkipVerify: true}, well},
+		"by name": {"8090", tlsclient.Options{CAFile: caFile, ServerName: "osc.example"}, well},
+		"unknown": {"8090", tlsclient.Options{}, Answer{
 			Text: "TLS with 127.0.0.1:8090: its certificate is signed by an authority that is not known: CN=OSC CA",
 			Hint: "ca_file: the certificate of that authority; now this host's own are taken"}},
-		"other authority": {"8090", TLS{CAFile: badCert}, Answer{
+		"other authority": {"8090", tlsclient.Options{CAFile: badCert}, Answer{
 			Text: "TLS with 127.0.0.1:8090: its certificate is signed by an authority that is not known: CN=OSC CA",
 			Hint: "put that authority's certificate into " + badCert}},
-		"expired": {"8091", TLS{CAFile: caFile}, Answer{
+		"expired": {"8091", tlsclient.Options{CAFile: caFile}, Answer{
 			Text: "TLS with 127.0.0.1:8091: its certificate expired on 2020-01-03T12:00:00Z", Hint: "renew it on the server, and let the server load it"}},
-		"not yet": {"8092", TLS{CAFile: caFile}, Answer{
+		"not yet": {"8092", tlsclient.Options{CAFile: caFile}, Answer{
 			Text: "TLS with 127.0.0.1:8092: its certificate is valid only from 2200-01-01T00:00:00Z", Hint: "is this host's clock right?"}},
-		"not for it": {"8093", TLS{CAFile: caFile}, Answer{
+		"not for it": {"8093", tlsclient.Options{CAFile: caFile}, Answer{
 			Text: "TLS with 127.0.0.1:8093: its certificate is not for 127.0.0.1 but for a.example, b.example, 192.0.2.1", Hint: "server_name: a name that it has"}},
-		"client":       {"8094", TLS{CAFile: caFile, CertFile: goodCert, KeyFile: goodKey}, well},
-		"no client":    {"8094", TLS{CAFile: caFile}, Answer{Text: "GET https://127.0.0.1:8094/ok: the server: tls: certificate required", Hint: wants}},
-		"other client": {"8094", TLS{CAFile: caFile, CertFile: badCert, KeyFile: badKey}, Answer{Text: "GET https://127.0.0.1:8094/ok: the server: tls: certificate required", Hint: wants}},
-		"plain": {"8095", TLS{CAFile: caFile}, Answer{
+		"client":       {"8094", tlsclient.Options{CAFile: caFile, CertFile: goodCert, KeyFile: goodKey}, well},
+		"no client":    {"8094", tlsclient.Options{CAFile: caFile}, Answer{Text: "GET https://127.0.0.1:8094/ok: the server: tls: certificate required", Hint: wants}},
+		"other client": {"8094", tlsclient.Options{CAFile: caFile, CertFile: badCert, KeyFile: badKey}, Answer{Text: "GET https://127.0.0.1:8094/ok: the server: tls: certificate required", Hint: wants}},
+		"plain": {"8095", tlsclient.Options{CAFile: caFile}, Answer{
 			Text: `127.0.0.1:8095 does not speak TLS: it answers "HTTP/"`, Hint: "is it meant to? Without TLS a URL begins with http:"}},
-		"hangs": {"8096", TLS{CAFile: caFile}, Answer{
+		"hangs": {"8096", tlsclient.Options{CAFile: caFile}, Answer{
 			Text: "127.0.0.1:8096 took the connection but does not answer the TLS handshake", Hint: "the service hangs, its host is overloaded, or it speaks no TLS"}},
-		"no file":  {"8090", TLS{CAFile: "/nonexistent"}, Answer{Text: "read ca_file /nonexistent: no such file or directory", Hint: again}},
-		"no PEM":   {"8090", TLS{CAFile: noPEM}, Answer{Text: "read ca_file " + noPEM + ": it has no certificate in PEM", Hint: again}},
-		"endless":  {"8090", TLS{CAFile: "/dev/zero"}, Answer{Text: "read ca_file /dev/zero: it is no file", Hint: again}},
-		"no pair":  {"8090", TLS{CertFile: goodCert, KeyFile: badKey}, Answer{Text: "read cert_file " + goodCert + " and key_file " + badKey + ": tls: private key does not match public key", Hint: again}},
-		"key gone": {"8090", TLS{CertFile: goodCert, KeyFile: "/nonexistent"}, Answer{Text: "read key_file /nonexistent: no such file or directory", Hint: again}},
+		"no file":  {"8090", tlsclient.Options{CAFile: "/nonexistent"}, Answer{Text: "read ca_file /nonexistent: no such file or directory", Hint: again}},
+		"no PEM":   {"8090", tlsclient.Options{CAFile: noPEM}, Answer{Text: "read ca_file " + noPEM + ": it has no certificate in PEM", Hint: again}},
+		"endless":  {"8090", tlsclient.Options{CAFile: "/dev/zero"}, Answer{Text: "read ca_file: /dev/zero is a device, not a regular file", Hint: again}},
+		"no pair":  {"8090", tlsclient.Options{CertFile: goodCert, KeyFile: badKey}, Answer{Text: "read cert_file " + goodCert + " and key_file " + badKey + ": tls: private key does not match public key", Hint: again}},
+		"key gone": {"8090", tlsclient.Options{CertFile: goodCert, KeyFile: "/nonexistent"}, Answer{Text: "read key_file /nonexistent: no such file or directory", Hint: again}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -192,7 +194,7 @@ func TestTLS_Renewed(t *testing.T) {
 	ca, other := newAuthority(t, "OSC CA"), newAuthority(t, "Other CA")
 	file, _ := ca.write(dir, other.cert, nil)
 	count := serveTLS(t, "127.0.0.1:443", &tls.Config{Certificates: []tls.Certificate{ca.pair(x509.Certificate{IPAddresses: loopback})}})
-	p, err := NewHTTPProbe(HTTP{URL: "https://127.0.0.1/ok", Statuses: ok200, TLS: TLS{CAFile: file}})
+	p, err := NewHTTPProbe(HTTP{URL: "https://127.0.0.1/ok", Statuses: ok200, TLS: tlsclient.Options{CAFile: file}})
 	probeMust(t, p, err)
 	expect := func(ok bool, connections int64) {
 		t.Helper()

@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-// maxOutput is how much is kept of what a command wrote, in bytes.
-const maxOutput = 4096
+const (
+	// maxOutput is how much is kept of what a command wrote, in bytes.
+	maxOutput = 4096
+	// maxText is how much is kept of an answer's text and of its hint, in bytes.
+	// Probes say less; but what they quote may come from anywhere.
+	maxText = 2048
+)
 
-// bounded is at most maxOutput bytes of a text; the rest is not kept in memory.
-func bounded(text string) string {
-	if len(text) > maxOutput {
-		return strings.Clone(text[:maxOutput])
+// bounded is at most so many bytes of a text; the rest is not kept in memory.
+func bounded(text string, most int) string {
+	if len(text) > most {
+		return strings.Clone(text[:most])
 	}
 	return text
 }
@@ -23,7 +28,8 @@ func (s *Scheduler) take(c *checkState, a Answer, now time.Time) {
 	was, wasOwn := c.result, c.own
 	s.mu.Lock()
 	r := &c.result
-	r.Text, r.Hint, r.Output, r.At, r.Took, r.Hung = a.Text, a.Hint, bounded(a.Output), now, now.Sub(c.start), c.hung
+	r.Text, r.Hint, r.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, maxOutput)
+	r.At, r.Took, r.Hung = now, now.Sub(c.start), c.hung
 	if !a.None {
 		c.count(a)
 	}

@@ -29,19 +29,19 @@ func TestScheduler_NoOpinion(t *testing.T) {
 	}{
 		"never an opinion": {
 			[]Answer{none}, nil,
-			Result{Check: "c", Text: "stopped"},
+			Result{Check: "c", Interval: time.Second, Text: "stopped"},
 		},
 		"no opinion at first": {
 			[]Answer{none, none, fail}, []string{"2s c unknown to fail after 1: ill"},
-			Result{Check: "c", Verdict: Fail, Text: "ill", Runs: 4},
+			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "ill", Runs: 4},
 		},
 		"the verdict and the count stay": {
 			[]Answer{pass, fail, none, none, fail, none}, []string{"0s c unknown to pass after 1: well", "4s c pass to fail after 2: ill"},
-			Result{Check: "c", Verdict: Fail, Text: "stopped", Runs: 2},
+			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "stopped", Runs: 2},
 		},
 		"a pass stays a pass": {
 			[]Answer{pass, pass, none}, []string{"0s c unknown to pass after 1: well"},
-			Result{Check: "c", Verdict: Pass, OK: true, Text: "stopped", Runs: 2},
+			Result{Check: "c", Interval: time.Second, Verdict: Pass, OK: true, Text: "stopped", Runs: 2},
 		},
 	}
 	for name, tt := range tests {
@@ -130,6 +130,19 @@ func TestScheduler_Output(t *testing.T) {
 			}
 		}
 		w.end(t)
+	})
+}
+
+// A text that quotes something long is kept, and told of, no longer than that.
+func TestScheduler_LongText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 3*maxText)
+		w := watch(t, Check{Name: "c", Interval: time.Second, Probe: script(Answer{Text: long, Hint: long})})
+		w.until(time.Millisecond)
+		w.end(t)
+		if r, c := w.Results()[0], w.told[0]; r.Text != long[:maxText] || r.Hint != r.Text || c.Text != r.Text || c.Hint != r.Text {
+			t.Errorf("kept %d and %d bytes, told of %d and %d", len(r.Text), len(r.Hint), len(c.Text), len(c.Hint))
+		}
 	})
 }
 

@@ -85,11 +85,11 @@ func (d *deployment) start(t *testing.T, name string) {
 }
 
 // knows waits until a standby has heard its master, and has made sure that what must
-// not run there does not. The name is the router's.
-func (d *deployment) knows(t *testing.T, name, router, master string) {
+// not run there does not.
+func knows(t *testing.T, standby *site.Node, router, master string) {
 	t.Helper()
-	client := control.Dial(filepath.Join(d.Nodes[name].Dir, "run"))
-	eventually(t, name+" knows its master", func() (bool, string) {
+	client := control.Dial(filepath.Join(standby.Dir, "run"))
+	eventually(t, standby.Name+" knows its master", func() (bool, string) {
 		st, err := client.Status(t.Context())
 		if err != nil {
 			return false, err.Error()

@@ -46,8 +46,9 @@ func newOSCPair(t *testing.T, pairs ...string) *oscPair {
 	vip := site.Addresses(1, false)[0]
 	text := shipped(t, "osc.yaml", append([]string{
 		"nodes: {osc-1: 10.20.0.11, osc-2: 10.20.0.12}",
-		"log: {format: json}\nnodes: {a: 10.99.0.1, b: 10.99.0.2}\ndefaults: {check: {interval: 500ms}}",
+		"log: {format: json}\nnodes: {a: 10.99.0.1, b: 10.99.0.2}",
 		"witnesses: [10.20.0.1]", "witnesses: [" + clientAddress(false).String() + "], interval: 100ms, fall: 3",
+		"status, tls:", "status, interval: 500ms, tls:",
 		"interval: 10s, timeout: 8s", "interval: 2s, timeout: 2s",
 		"vrid: 60", "vrid: 60\n    advertisement_interval: 500ms",
 		"prefer: osc-1 ", "prefer: a ",
@@ -73,7 +74,7 @@ func newOSCPair(t *testing.T, pairs ...string) *oscPair {
 	o.await("a", "MASTER", begun)
 	o.follows(append([]string{"a fence nobody"}, takesOver("a")...)...)
 	o.start(t, "b")
-	o.knows(t, "b", "osc", "a")
+	knows(t, o.Nodes["b"], "osc", "a")
 	return o
 }
 

@@ -25,17 +25,12 @@ func majority(t *testing.T, nodes []string, keys, more string) (*site.Site, site
 	web.NoPreempt = true
 	web.More = more
 	begun := time.Now()
-	for _, name := range nodes {
-		add(t, s, name, site.Baton, c)
-	}
-	must(t, s.StartAll())
-	for i, name := range nodes {
-		role := "BACKUP"
-		if i == 0 {
-			role = "MASTER"
-		}
-		_, err := s.Nodes[name].AwaitRole("web", role, begun, patience)
-		must(t, err)
+	must(t, add(t, s, nodes[0], site.Baton, c).Start()) // who is first stays master
+	_, err := s.Nodes[nodes[0]].AwaitRole("web", "MASTER", begun, patience)
+	must(t, err)
+	for _, name := range nodes[1:] {
+		must(t, add(t, s, name, site.Baton, c).Start())
+		knows(t, s.Nodes[name], "web", nodes[0])
 	}
 	must(t, s.Holders.Await("a", patience, addresses(web.Addresses)...))
 	return s, c

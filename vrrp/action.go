@@ -209,13 +209,14 @@ const (
 	NoEvent EventKind = iota
 	// Startup: nothing holds the router in INIT any more (section 6.4.1).
 	Startup
-	// Shutdown: the router leaves the election for good.
+	// Shutdown: the router leaves the election for good; Alone: without a word,
+	// and its addresses go at once.
 	Shutdown
 	// Faulty: there is a reason to be in FAULT: Reason. Deaf says that the own
 	// link is the reason, so nobody can be heard and nobody hears us; Mute that
 	// we hear and cannot send, so that the successor waits for our silence;
-	// Alone that most of the other nodes are cut off from this one, so that the
-	// addresses go at once.
+	// Alone that most of the other nodes are cut off from this one, or that nobody
+	// is to take this for an orderly leave: the addresses go at once.
 	Faulty
 	// Recovered: no reason to be in FAULT is left.
 	Recovered

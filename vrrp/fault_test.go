@@ -94,7 +94,9 @@ func TestState_Master(t *testing.T) {
 	want(vrrp.Rival{Addr: upper, Priority: 150})
 	n.hear(lower, 50) // we are about to preempt it
 	want(vrrp.Rival{Addr: lower, Priority: 50})
-	n.hear(lower, 0)
+	n.hear(lower, 0) // the other one is still there
+	want(vrrp.Rival{Addr: upper, Priority: 150})
+	n.hear(upper, 0)
 	want(vrrp.Rival{})
 	n.hear(upper, 150)
 	n.expire()

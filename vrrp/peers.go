@@ -20,6 +20,7 @@ type Peer struct {
 	Heard     [2]uint64     // advertisements heard, by Checksum
 	LastHeard time.Duration // reading of the Set's clock
 
+	speaks  bool        // its last advertisement was not one that it leaves with
 	differs [notes]bool // notes that have been given
 }
 
@@ -37,7 +38,8 @@ func (p *peers) heard(r *router, now time.Duration, a *Advertisement, src netip.
 	peer.Interval = a.Interval
 	peer.Checksum = a.Checksum
 	peer.Heard[a.Checksum]++
-	if a.Priority == 0 {
+	peer.speaks = a.Priority > 0
+	if !peer.speaks {
 		return // says nothing but that it leaves
 	}
 	peer.Priority = a.Priority
@@ -63,6 +65,23 @@ func (p *peers) heard(r *router, now time.Duration, a *Advertisement, src netip.
 	// where advertisements come from.
 	differs(NoteStranger, slices.Contains(r.cfg.Nodes, r.local) && !slices.Contains(r.cfg.Nodes, src))
 	differs(NoteClock, r.signatures != nil && r.signatures.off > 0)
+}
+
+// beside returns the peer that was master beside src and is not yet due to speak
+// again, the last of them to speak; nil where there is none. A worse one that we
+// preempt does not count.
+func (p *peers) beside(r *router, now time.Duration, src netip.Addr) *Peer {
+	var last *Peer
+	for i := range p.known {
+		peer := &p.known[i]
+		if peer.Addr == src || !peer.speaks || peer.LastHeard+peer.Interval <= now || peer.Priority < r.priority && r.preempts() {
+			continue
+		}
+		if last == nil || peer.LastHeard > last.LastHeard {
+			last = peer
+		}
+	}
+	return last
 }
 
 // disjoint tells whether two lists, neither of them empty, have no address in

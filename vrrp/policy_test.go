@@ -166,3 +166,22 @@ func TestLend_Together(t *testing.T) {
 	check(t, n.step(vrrp.Event{Kind: vrrp.Announced, Addr: vip}))
 	n.holds(vrrp.AddressesHeld)
 }
+
+// Priority 0 from another one than the master that we hear says nothing of that
+// one: it is waited for until its next advertisement is due.
+func TestBackup_AnotherOneLeaves(t *testing.T) {
+	skew := 609375 * time.Microsecond
+	n := newBackup(t)
+	n.hear(upper, 150)
+	check(t, n.after(400*ms).hear(lower, 0))
+	n.due(600*ms + skew)
+	check(t, n.hear(lower, 0)) // a flood of them does not put it off
+	n.due(600*ms + skew)
+	n.after(600*ms).hear(upper, 150)
+	n.due(3*second + skew)
+
+	// The master is silent meanwhile: that is why it is taken over from.
+	n.after(300*ms).hear(lower, 0)
+	n.due(700*ms + skew)
+	check(t, n.expire(), "send priority 100", "hold", "change BACKUP to MASTER: silence, rival 192.0.2.11 (150), after 1.609375s")
+}

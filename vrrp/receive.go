@@ -48,6 +48,10 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		if r.left.Addr.IsValid() {
 			return // the skew runs already: a flood of them must not put it off
 		}
+		if other := r.peers.beside(r, now, rival.Addr); other != nil {
+			r.otherLeft(other)
+			return
+		}
 		r.left, r.leftAt = rival, now
 		r.master = Rival{}
 		if !r.ready {
@@ -69,6 +73,17 @@ func (r *router) receiveBackup(now time.Duration, a *Advertisement, rival Rival)
 		// at most the master down interval.
 		r.settled = true
 		r.master, r.masterAt = rival, now
+	}
+}
+
+// otherLeft is priority 0 from one of two masters that do not hear each other.
+// Section 6.4.2 starts the skew whoever it is, and then the next backup becomes
+// master for a moment beside the other one. That one is heard within its interval,
+// and only when it is not does the skew begin.
+func (r *router) otherLeft(other *Peer) {
+	r.master, r.masterAt = Rival{Addr: other.Addr, Priority: other.Priority}, other.LastHeard
+	if !r.ready {
+		r.timer = min(r.timer, other.LastHeard+other.Interval+r.skew(r.priority, r.masterInterval))
 	}
 }
 

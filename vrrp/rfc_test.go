@@ -274,6 +274,38 @@ func TestBackup_6_4_2_PriorityZeroLearnedInterval(t *testing.T) {
 	n.due(2437500 * time.Microsecond)
 }
 
+// Of two masters one leaves: the other one is listened for, as long as it takes
+// to speak again.
+func TestBackup_6_4_2_PriorityZeroBesideAnother(t *testing.T) {
+	const skew = 609375 * time.Microsecond
+	n := newBackup(t)
+	n.hear(upper, 150)
+	n.after(300*ms).hear(lower, 120)
+	n.after(200*ms).hear(lower, 0)
+	n.due(500*ms + skew)
+	n.after(500*ms).hear(upper, 150)
+	n.due(3*second + skew)
+
+	n = newBackup(t) // it is silent
+	n.hear(lower, 120)
+	n.after(900*ms).hear(upper, 150)
+	n.after(200*ms).hear(upper, 0)
+	n.due(skew)
+
+	n = newBackup(t) // it is worse
+	n.hear(lower, 50)
+	n.after(300*ms).hear(upper, 150)
+	n.after(200*ms).hear(upper, 0)
+	n.due(skew)
+
+	n = newBackup(t) // it has left
+	n.hear(lower, 120)
+	n.after(100*ms).hear(lower, 0)
+	n.after(300*ms).hear(upper, 150)
+	n.after(200*ms).hear(upper, 0)
+	n.due(skew)
+}
+
 // A master that comes back after its priority 0 ends the skew.
 func TestBackup_6_4_2_PriorityZeroTakenBack(t *testing.T) {
 	n := newBackup(t)

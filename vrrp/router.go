@@ -223,7 +223,7 @@ func (r *router) step(now time.Duration, e Event) {
 		r.started = true
 		r.group.enter(now, r, CauseStartup)
 	case Shutdown:
-		r.shutdown(now)
+		r.shutdown(now, e)
 	case Faulty:
 		r.faulty(now, e)
 	case Recovered:
@@ -243,12 +243,14 @@ func (r *router) step(now time.Duration, e Event) {
 // addresses until it has a successor (section 6.4.3), a backup is silent
 // (6.4.2). The caller shuts down the other members of the group in the same
 // turn; one that is left behind is master no longer than for an interval.
-func (r *router) shutdown(now time.Duration) {
+func (r *router) shutdown(now time.Duration, e Event) {
 	if r.stopped {
 		return
 	}
 	r.stopped = true
 	switch {
+	case e.Alone:
+		r.release()
 	case r.role == Master:
 		r.leaveWord(now)
 	case r.grip == lent: // perhaps for longer than a stop may take

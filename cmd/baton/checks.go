@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -34,9 +34,7 @@ and its last answer. The list is the daemon's own; nothing is run for it.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(all)
+				return printJSON(cmd.OutOrStdout(), all)
 			}
 			return printChecks(cmd.OutOrStdout(), time.Now(), all)
 		},
@@ -96,7 +94,7 @@ again when the time is over, at the latest when baton is started anew.`,
 			case d == 0:
 				return errors.New("--for is missing: how long, such as --for 10m")
 			case d < control.ShortestForce || d > control.LongestForce:
-				return fmt.Errorf("--for %s is not in %s to %s", length(d), length(control.ShortestForce), length(control.LongestForce))
+				return fmt.Errorf("--for %s is not in %s to %s", config.FormatDuration(d), config.FormatDuration(control.ShortestForce), config.FormatDuration(control.LongestForce))
 			case strings.TrimSpace(reason) == "":
 				return errors.New("--reason is missing: others will ask")
 			}
@@ -107,7 +105,7 @@ again when the time is over, at the latest when baton is started anew.`,
 		},
 	}
 	runtimeDirFlag(cmd, &dir)
-	cmd.Flags().DurationVar(&d, "for", 0, "how long, from 1s to 168h")
+	durationFlag(cmd, &d, "for", 0, "how long, from 1s to 7d")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who look at it later")
 	cmd.Flags().BoolVar(&end, "clear", false, "let the check's own verdict count again")
 	return cmd
@@ -133,7 +131,7 @@ func force(ctx context.Context, out io.Writer, client *control.Client, args []st
 		until = " until " + clock(time.Now(), c.Forced.Until)
 	}
 	_, err = fmt.Fprintf(out, "%s is forced to %s%s (%s). It is still asked, and %s.\nTo end it: baton checks force %s --clear\n",
-		name, args[1], until, length(d), lastAnswer(c), name)
+		name, args[1], until, config.FormatDuration(d), lastAnswer(c), name)
 	return err
 }
 
@@ -169,7 +167,7 @@ func printChecks(out io.Writer, now time.Time, all []control.Check) error {
 			since = age(now.Sub(c.Since))
 		}
 		if c.Interval > 0 {
-			every = length(c.Interval)
+			every = config.FormatDuration(c.Interval)
 		}
 		if !c.At.IsZero() {
 			lasted = took(c.Took)
@@ -254,9 +252,12 @@ func printRun(out io.Writer, now time.Time, c control.Check) error {
 	if !c.Since.IsZero() {
 		fmt.Fprintf(&b, " for %s", age(now.Sub(c.Since)))
 	}
-	if c.Runs == 1 {
+	switch c.Runs {
+	case 0: // nobody could tell
+		b.WriteString("; there is no answer yet that counts\n")
+	case 1:
 		b.WriteString("; it is the first such answer in a row\n")
-	} else {
+	default:
 		fmt.Fprintf(&b, "; there are %d such answers in a row\n", c.Runs)
 	}
 	if c.Forced != nil {

@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
 	"baton/internal/daemon"
 )
 
@@ -40,7 +39,7 @@ capability CAP_NET_RAW. A daemon may run meanwhile.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if listen < shortestScan || listen > longestScan {
-				return &usageError{fmt.Errorf("--for %s is not in %s to %s", listen, shortestScan, longestScan)}
+				return &usageError{fmt.Errorf("--for %s is not in %s to %s", config.FormatDuration(listen), config.FormatDuration(shortestScan), config.FormatDuration(longestScan))}
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -49,14 +48,12 @@ capability CAP_NET_RAW. A daemon may run meanwhile.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(found)
+				return printJSON(cmd.OutOrStdout(), found)
 			}
 			return printScan(cmd.OutOrStdout(), args[0], listen, found)
 		},
 	}
-	cmd.Flags().DurationVar(&listen, "for", 5*time.Second, "how long to listen; a master may speak as rarely as each 40.95s")
+	durationFlag(cmd, &listen, "for", 5*time.Second, "how long to listen; a master may speak as rarely as each 40.95s")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
@@ -66,8 +63,7 @@ func printScan(out io.Writer, iface string, listened time.Duration, found []daem
 		_, err := fmt.Fprintf(out, "No virtual router was heard on %s in %s.\n", iface, listened)
 		return err
 	}
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "VRID\tFAMILY\tVERSION\tMASTER\tPRIORITY\tEVERY\tAUTHENTICATION\tADDRESSES")
+	rows := [][]string{{"VRID", "FAMILY", "VERSION", "MASTER", "PRIORITY", "EVERY", "AUTHENTICATION", "ADDRESSES"}}
 	for _, s := range found {
 		addresses := strings.Join(s.Addresses, " ")
 		if addresses == "" {
@@ -77,7 +73,9 @@ func printScan(out io.Writer, iface string, listened time.Duration, found []daem
 		if s.Unicast {
 			version += " unicast"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", s.VRID, s.Family, version, s.Source, s.Priority, s.Interval, s.Authentication, addresses)
+		rows = append(rows, []string{
+			fmt.Sprint(s.VRID), s.Family, version, s.Source, fmt.Sprint(s.Priority), s.Interval, s.Authentication, addresses,
+		})
 	}
-	return t.Flush()
+	return printTable(out, rows)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -43,6 +44,12 @@ func printTable(out io.Writer, rows [][]string) error {
 	return nil
 }
 
+func printJSON(out io.Writer, value any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
+}
+
 // age writes how long ago something began, in its largest unit: 14s, 5m, 12d.
 func age(d time.Duration) string {
 	switch {
@@ -67,19 +74,6 @@ func took(d time.Duration) string {
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%.1fs", d.Seconds())
-}
-
-// length writes a configured duration as the configuration does: 500ms, 2s,
-// 1h30m.
-func length(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // printable makes words of checks and peers fit for a terminal.

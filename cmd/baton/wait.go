@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -37,7 +38,7 @@ without it the wait has no limit.`,
 			case ready && !slices.Equal(all, []string{"MASTER"}):
 				return &usageError{errors.New("--ready goes with --state master: no other state is ever ready")}
 			case cmd.Flags().Changed("timeout") && timeout <= 0:
-				return &usageError{fmt.Errorf("--timeout %s is not above 0", timeout)}
+				return &usageError{fmt.Errorf("--timeout %s is not above 0", config.FormatDuration(timeout))}
 			}
 			want := control.Wait{Router: args[0], States: all, Ready: ready}
 			return wait(cmd.Context(), cmd.OutOrStdout(), control.Dial(dir), want, timeout)
@@ -46,7 +47,7 @@ without it the wait has no limit.`,
 	runtimeDirFlag(cmd, &dir)
 	cmd.Flags().StringVar(&states, "state", "master", "init, backup, master or fault; several with commas between them")
 	cmd.Flags().BoolVar(&ready, "ready", false, "and its addresses are on and its services run")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait, also for a daemon that does not run")
+	durationFlag(cmd, &timeout, "timeout", 0, "how long to wait, also for a daemon that does not run")
 	return cmd
 }
 
@@ -92,7 +93,7 @@ func tooLate(ctx context.Context, client *control.Client, want control.Wait, tim
 	if want.Ready {
 		wanted += " and ready"
 	}
-	text := fmt.Sprintf("after %s %s is %s, not %s: %s", length(timeout), r.Name, stateOf(r), wanted, printable(r.Why))
+	text := fmt.Sprintf("after %s %s is %s, not %s: %s", config.FormatDuration(timeout), r.Name, stateOf(r), wanted, printable(r.Why))
 	for _, s := range r.Services {
 		if want.Ready && s.State != "running" {
 			text += fmt.Sprintf("; %s is %s", s.Name, s.State)

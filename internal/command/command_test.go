@@ -536,12 +536,18 @@ func TestRun_StartProblems(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	closed := filepath.Join(dir, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		spec Spec
 		want string
 	}{
-		"no #! line":      {Spec{Argv: []string{plain}}, "run " + plain + ": neither a program for this machine nor a script with a #! line: exec format error"},
-		"no interpreter":  {Spec{Argv: []string{orphan}}, "run " + orphan + ": the interpreter in its #! line, or its loader, is missing: no such file or directory"},
+		"no #! line":     {Spec{Argv: []string{plain}}, "run " + plain + ": neither a program for this machine nor a script with a #! line: exec format error"},
+		"no interpreter": {Spec{Argv: []string{orphan}}, "run " + orphan + ": the interpreter in its #! line, or its loader, is missing: no such file or directory"},
+		"folder not for nobody": {Spec{Argv: []string{"/usr/bin/true"}, Dir: closed, User: &User{Name: "nobody"}},
+			"run /usr/bin/true in " + closed + ": nobody may not execute it, or not enter the folder: permission denied"},
 		"not for nobody":  {Spec{Argv: []string{private}, User: &User{Name: "nobody"}}, "run " + private + ": nobody may not execute it: permission denied"},
 		"not executable":  {Spec{Argv: []string{write("data", "x", 0o644)}}, "command " + dir + "/data: is not executable: chmod +x " + dir + "/data"},
 		"writable script": {Spec{Argv: []string{writable(t, write("open", "#!/bin/sh\n", 0o755))}}, "refused to run " + dir + "/open: " + dir + "/open is writable by everybody (-rwxrwxrwx): chmod go-w " + dir + "/open"},

@@ -337,6 +337,8 @@ func explain(path string, s Spec, err error) error {
 		return fmt.Errorf("run %s: the interpreter in its #! line, or its loader, is missing: %w", path, unix.ENOENT)
 	case s.User != nil && errors.Is(err, unix.EPERM):
 		return fmt.Errorf("run %s as %s: baton may not change users, which takes CAP_SETUID and CAP_SETGID: %w", path, s.User, unix.EPERM)
+	case s.User != nil && errors.Is(err, unix.EACCES) && s.Dir != "": // the child enters it as the user
+		return fmt.Errorf("run %s in %s: %s may not execute it, or not enter the folder: %w", path, s.Dir, s.User, unix.EACCES)
 	case s.User != nil && errors.Is(err, unix.EACCES):
 		return fmt.Errorf("run %s: %s may not execute it: %w", path, s.User, unix.EACCES)
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/tlsclient"
 )
 
 func TestLoad_Checks(t *testing.T) {
@@ -33,10 +35,10 @@ func TestLoad_Checks(t *testing.T) {
 			URL: "https://[2001:db8::12]:8090/a?b=$c", Socket: "/run/lb2/api.sock", Method: "HEAD",
 			Headers:  map[string]string{"Host": "api.lb2", "X-Auth-Token": "a:b $"},
 			Statuses: [][2]int{{200, 200}, {300, 300}, {500, 599}, {401, 403}}, User: "admin", Password: "pass $word",
-			TLS: TLS{ServerName: "api.example.org", SkipVerify: true},
+			TLS: tlsclient.Options{ServerName: "api.example.org", SkipVerify: true},
 		}},
 		"match":      {Type: HTTPCheck, HTTP: &HTTP{URL: "http://localhost", Method: "GET", Statuses: ok, Match: `^\s*\{"ok":\s*true`}},
-		"tcp":        {Type: TCPCheck, Dialogue: &Dialogue{Network: "tcp", Address: "[2001:db8::12]:6379", Steps: hello, TLS: TLS{Use: true}}},
+		"tcp":        {Type: TCPCheck, Dialogue: &Dialogue{Network: "tcp", Address: "[2001:db8::12]:6379", Steps: hello, TLS: tlsclient.Options{Use: true}}},
 		"plain":      {Type: TCPCheck, Dialogue: &Dialogue{Network: "tcp", Address: "db.example.org:3306", Steps: []Step{{Expect: "+OK"}, {Send: "QUIT\r\n"}}}},
 		"bracketed":  {Type: TCPCheck, Dialogue: &Dialogue{Network: "tcp", Address: "[2001:db8::12]:80", Steps: []Step{{Send: "AMQP\x00\x00\x09\x01", Expect: "\x01\x00\x00"}}}},
 		"unix":       {Type: UnixCheck, Dialogue: &Dialogue{Network: "unix", Address: "/run/redis.sock", Steps: hello}},
@@ -131,7 +133,7 @@ func TestLoad_TLS(t *testing.T) {
 			"virtual_routers:\n  web: {interface: eth0, vrid: 1, addresses: [10.0.0.1/24], track: [a]}\n"
 	}
 	c := mustLoad(t, write(t, "baton.yaml", text("https://10.0.0.1/", "ca_file: ca.pem, cert_file: client.pem, key_file: client.key"), 0o644), o)
-	want := TLS{CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "client.pem"), KeyFile: filepath.Join(credentials, "client.key")}
+	want := tlsclient.Options{CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "client.pem"), KeyFile: filepath.Join(credentials, "client.key")}
 	if diff := cmp.Diff(want, c.Checks[0].HTTP.TLS); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -12,6 +12,7 @@ type checkKind struct {
 	hint     string   // what to write where it is not; empty: what the key wants
 	told     bool     // it is told of changes at once: one answer turns the verdict
 	interval string   // in place of every check's default; empty: that
+	fall     string   // the same
 	read     func(w *walk, f fields, c *Check)
 }
 
@@ -35,7 +36,7 @@ func checkTypes() []checkKind {
 		UnitCheck:       {name: "unit", keys: unitCheckKeys, needs: []string{"unit"}, told: true, read: (*walk).unitCheck},
 		ContainerCheck:  {name: "container", keys: containerCheckKeys, needs: []string{"container"}, told: true, read: (*walk).containerCheck},
 		OCFCheck:        {name: "ocf", keys: ocfCheckKeys, needs: []string{"agent"}, interval: "5s", read: (*walk).ocfCheck},
-		QuorumCheck:     {name: "quorum", keys: quorumCheckKeys, read: (*walk).quorumCheck},
+		QuorumCheck:     {name: "quorum", keys: quorumCheckKeys, interval: "500ms", fall: "3", read: (*walk).quorumCheck},
 		AllCheck:        {name: "all", keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).allCheck},
 		AnyCheck:        {name: "any", keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).anyCheck},
 		AtLeastCheck:    {name: "at_least", keys: atLeastCheckKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK, CHECK]", told: true, read: (*walk).atLeastCheck},
@@ -57,6 +58,8 @@ func (t CheckType) table() keys {
 		switch name := all[i].name; {
 		case k.told && (name == "rise" || name == "fall"):
 			all[i].def = "1"
+		case k.fall != "" && name == "fall":
+			all[i].def = k.fall
 		case k.interval != "" && name == "interval":
 			all[i].def = k.interval
 		}
@@ -109,6 +112,11 @@ func (w *walk) typeName(f fields) {
 	}
 	other, known := map[string]string{
 		"script": "command", "exec": "command", "systemd": "unit", "service": "unit", "docker": "container", "podman": "container", "icmp": "ping", "https": "http",
+		"track_process": "process", "track_file": "file", "track_interface": "interface", "track_script": "command", "link": "interface", "gateway": "ping", "majority": "quorum",
+		"and": "all", "or": "any", "socket": "unix",
+		"galera": "command, with command: check-galera", "mysql": "command, with command: check-galera", "rabbitmq": "command, with command: check-rabbitmq",
+		"mongodb": "command, with command: check-mongodb", "drbd": "command, with command: check-drbd", "osc": "command, with command: check-osc",
+		"redis": "command, with command: check-redis; or tcp, with send and expect", "memcached": "tcp, with send and expect",
 	}[n.text]
 	if known {
 		f.wrong("type", n, "it is type: "+other)

@@ -77,7 +77,12 @@ func (w *walk) hostPort(f fields, name string) string {
 	case strings.Contains(text, "/"):
 		w.errorAt(n.place, n.path, "type: http asks a URL", "%s is not HOST:PORT", quote(text))
 	case err != nil && isAddress(text) && strings.Contains(text, ":"):
-		w.errorAt(n.place, n.path, `"[`+short(text)+`]:PORT"`, "%s has no port", quote(text))
+		i := strings.LastIndexByte(text, ':')
+		hint := `"[` + short(text) + `]:PORT"`
+		if isPort(text[i+1:]) && isAddress(text[:i]) { // ::1:80 is either
+			hint = `"[` + short(text[:i]) + `]:` + text[i+1:] + `", or ` + hint
+		}
+		w.errorAt(n.place, n.path, hint, "%s has no port", quote(text))
 	case err != nil && strings.Count(text, ":") > 1 && !strings.HasPrefix(text, "["):
 		w.errorAt(n.place, n.path, `an IPv6 address stands in brackets: "[2001:db8::1]:80"`, "%s is not HOST:PORT", quote(text))
 	case err != nil && !strings.Contains(text, ":"):

@@ -201,6 +201,7 @@ func TestLoad_Environment(t *testing.T) {
 		{"open", "open to everyone (mode 0644)", nil},
 		{"wrong", "line 2 is not NAME=VALUE", nil},
 		{"absent", "no such file", nil},
+		{"absent", "nor is it in $CREDENTIALS_DIRECTORY, " + credentials, nil},
 		{"folder", "not a regular file", nil},
 	} {
 		o := someone("a")

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -56,6 +57,18 @@ func parseDuration(s string) (d time.Duration, problem, hint string) {
 	return d, "", ""
 }
 
+// ParseDuration reads what one writes as a duration in the configuration, such as 500ms, 1h30m or 2d. Its error says what to write.
+func ParseDuration(s string) (time.Duration, error) {
+	d, problem, hint := parseDuration(s)
+	switch {
+	case problem == "":
+		return d, nil
+	case hint == "":
+		return 0, errors.New(problem)
+	}
+	return 0, fmt.Errorf("%s: %s", problem, hint)
+}
+
 // amount multiplies a decimal number with a unit, exactly.
 func amount(number string, unit time.Duration) (d time.Duration, problem, hint string) {
 	whole, fraction, dot := strings.Cut(number, ".")
@@ -108,6 +121,9 @@ func unitHint(number, unit, otherwise string) string {
 	}
 	return otherwise
 }
+
+// FormatDuration writes a duration as one writes it in the configuration: 500ms, 1h30m, 2d.
+func FormatDuration(d time.Duration) string { return formatDuration(d) }
 
 // formatDuration writes a duration as the language does: 1s, 500ms, 1h30m.
 func formatDuration(d time.Duration) string {

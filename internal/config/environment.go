@@ -44,7 +44,7 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 	path, text, mode, err := w.openSecret(n.text)
 	switch {
 	case err != nil && w.secrets.needed:
-		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
+		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	case err != nil:
 	case mode.Perm()&0o007 != 0:
 		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
@@ -58,9 +58,20 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
 	path, text, _, err := w.openSecret(n.text)
 	if err != nil && w.secrets.needed {
-		w.errorAt(n.place, n.path, "", "%s", cause(err, path))
+		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	}
 	return path, text, err == nil
+}
+
+// lookedUp is the hint of a file that is not there: where else it was looked for.
+func (w *walk) lookedUp(name string, err error) string {
+	switch {
+	case !errors.Is(err, fs.ErrNotExist) || filepath.IsAbs(name):
+		return ""
+	case w.secrets.credentials == "":
+		return "a relative name is looked up beside the configuration, and before that in $CREDENTIALS_DIRECTORY, which is not set"
+	}
+	return "nor is it in $CREDENTIALS_DIRECTORY, " + w.secrets.credentials
 }
 
 func (w *walk) openSecret(name string) (path string, text []byte, mode fs.FileMode, err error) {

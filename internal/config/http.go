@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"baton/internal/tlsclient"
 )
 
 func (w *walk) httpCheck(f fields, c *Check) {
@@ -28,7 +30,7 @@ func (w *walk) httpCheck(f fields, c *Check) {
 }
 
 // urlTLS is tls where a URL says whether it is spoken.
-func (w *walk) urlTLS(f fields, url string) TLS {
+func (w *walk) urlTLS(f fields, url string) tlsclient.Options {
 	t := w.tls(f)
 	t.Use = false
 	if n := f.get("tls"); n != nil && strings.HasPrefix(url, "http:") {

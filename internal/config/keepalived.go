@@ -71,7 +71,10 @@ func habit(context, word string) string {
 			return "keepalived's vrrp_sync_group is an entry of groups, its group is members"
 		case "primitive", "primitives", "resource", "resources", "clone":
 			return "Pacemaker's " + word + " is an item of services: here where it runs on every node, else on a virtual router"
+		case "notify_fifo", "vrrp_notify_fifo", "notify_fifo_script", "vrrp_notify_fifo_script", "hooks", "notify_master", "notify_backup", "notify_fault":
+			return "hooks stand on a virtual router, or for all in defaults: {virtual_router: {notify: {any: COMMAND, fifo: PATH}}}"
 		}
+		return clusterHabit(word)
 	case "service":
 		return serviceHabit(word)
 	case "service defaults":
@@ -127,6 +130,22 @@ func habit(context, word string) string {
 			return "the host stands in url or address; the header in headers: {Host: NAME}"
 		case "nodes":
 			return "of: nodes, and all `nodes` are meant"
+		case "name":
+			return "its name is the key that it stands under; what is asked is process, unit, container and so on"
+		case "min", "max":
+			return "it is count: {min: NUMBER, max: NUMBER}, of type process"
+		case "retries", "retry", "failures", "threshold":
+			return "it is fall, in answers"
+		case "op", "op monitor", "monitor":
+			return "Pacemaker's op is interval and timeout"
+		case "destination", "dst", "network":
+			return "it is to: NETWORK, of type route"
+		case "gateway", "gw", "nexthop":
+			return "it is via: ADDRESS, of type route"
+		case "all", "any", "at_least":
+			return "it is type: " + word + ", with of: [CHECK, CHECK]"
+		case "token", "token_file", "header":
+			return "it is headers: {Authorization: TEXT}, of type http"
 		}
 	case "virtual router":
 		return routerHabit(word)
@@ -230,6 +249,12 @@ func habit(context, word string) string {
 		}
 	case "notify":
 		switch word {
+		case "primary", "promote", "promoted":
+			return "it is master"
+		case "all", "always":
+			return "it is any"
+		case "ready":
+			return "there is no hook for it: baton wait ROUTER --ready waits for it, and a webhook of events: [service] is told"
 		case "deleted", "notify_deleted":
 			return "a router that is taken out of the file ends with stop"
 		case "master_rx_lower_pri", "notify_master_rx_lower_pri":
@@ -325,6 +350,16 @@ func routerHabit(word string) string {
 		return "baton sends no mail: a notify command can"
 	case "priorities":
 		return "priority: {NODE: NUMBER}, or prefer: NODE"
+	case "check", "checks":
+		return "checks stand at the top level of the file, and track: [CHECK] names them here"
+	case "hook", "hooks":
+		return "hooks are notify: {any: COMMAND}"
+	case "webhook", "webhooks":
+		return "webhooks stand at the top level of the file, and are told of all virtual routers"
+	case "unit", "container", "ocf":
+		return "services: [{" + word + ": NAME}]"
+	case "group":
+		return "groups stand at the top level of the file: groups: {NAME: {members: [ROUTER, ROUTER]}}"
 	}
-	return ""
+	return clusterHabit(word)
 }

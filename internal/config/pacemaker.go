@@ -1,16 +1,36 @@
 package config
 
+// fenceHint is what baton has in place of STONITH.
+const fenceHint = "a fence is the first of the services: {name: fence, only_after: silence, command: {start: COMMAND}}"
+
+// clusterHabit returns what a file or a virtual router has in place of a word of Pacemaker or Corosync, or "".
+func clusterHabit(word string) string {
+	switch word {
+	case "stonith", "fence", "fencing", "stonith-enabled", "fencing_topology":
+		return fenceHint
+	case "quorum", "no-quorum-policy", "no_quorum_policy", "two_node", "majority":
+		return "checks: {majority: {type: quorum}}, and track: {majority: fault}"
+	case "constraints", "order", "colocation", "location":
+		return "services stand on the virtual router that they go with, in the order in which they start; prefer says where"
+	}
+	return ""
+}
+
 // serviceHabit returns what a service has in place of a word of Pacemaker, systemd, Docker or keepalived, or "".
 func serviceHabit(word string) string {
 	switch word {
 	case "primitive", "type", "class", "provider", "agent":
 		return "Pacemaker's primitive is ocf: PROVIDER:AGENT, or unit: NAME"
-	case "op", "operations", "monitor", "interval":
+	case "op", "operations", "monitor", "interval", "op monitor", "op start", "op stop":
 		return "Pacemaker's op: a service is watched without it; ready: CHECK says when it is up, start_timeout and stop_timeout are its limits"
 	case "instance_attributes", "attributes", "parameters":
 		return "Pacemaker's " + word + " is params"
-	case "meta", "migration-threshold", "migration_threshold":
+	case "meta", "migration-threshold", "migration_threshold", "meta_attributes":
 		return "Pacemaker's migration-threshold is revive: {tries: 3}"
+	case "stonith", "fence", "fencing":
+		return fenceHint
+	case "role", "target-role":
+		return "services run where the virtual router is master; what runs everywhere and takes a role is command: {promote: COMMAND, demote: COMMAND}"
 	case "failure-timeout", "failure_timeout":
 		return "Pacemaker's failure-timeout is retry_after, of the virtual router"
 	case "clone", "ms", "master", "promotable":

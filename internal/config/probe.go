@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"baton/internal/tlsclient"
 )
 
 // What the types of checks ask. Each stands in the Check of its type.
@@ -17,17 +19,7 @@ type HTTP struct {
 	Password string            // secret
 	Statuses [][2]int          // ranges of accepted statuses, both ends included; at least one
 	Match    string            // a regular expression that the body must match; empty: any body
-	TLS      TLS
-}
-
-// TLS is how a server is verified. The zero value is the usual way.
-type TLS struct {
-	Use        bool   // of a dialogue: speak TLS. An https URL needs no saying
-	CAFile     string // absolute path; empty: the host's
-	CertFile   string // of the client; absolute path; empty: none
-	KeyFile    string
-	ServerName string // that the certificate must have; empty: that of the address
-	SkipVerify bool
+	TLS      tlsclient.Options
 }
 
 // Dialogue is a connection and what is said on it.
@@ -35,7 +27,7 @@ type Dialogue struct {
 	Network string // tcp or unix
 	Address string // HOST:PORT, or an absolute path
 	Steps   []Step // none: to connect is all
-	TLS     TLS
+	TLS     tlsclient.Options
 }
 
 // Step is one turn of a dialogue.
@@ -180,5 +172,5 @@ type Webhook struct {
 	Events  []string          // role, check, service: what it is told of
 	Timeout time.Duration
 	Retries int
-	TLS     TLS
+	TLS     tlsclient.Options
 }

@@ -94,7 +94,8 @@ func (w *walk) lintQuorums(checks *node) {
 	}
 }
 
-// takeover is the shortest time from a master's last advertisement until another node is master: RFC 9568 section 6.1.
+// takeover is the shortest time from a cut until another node is master (RFC 9568 section 6.1): it may come just before an
+// advertisement is due.
 func (w *walk) takeover(r Router) time.Duration {
 	best := 0
 	for _, p := range r.Priorities {
@@ -103,7 +104,7 @@ func (w *walk) takeover(r Router) time.Duration {
 	up, _ := w.swing(r.Track)
 	best = int(effective(uint8(best), up))
 	skew := time.Duration(256-best) * r.Interval / 256
-	return (time.Duration(r.Missed)*r.Interval + skew).Round(time.Millisecond)
+	return (time.Duration(r.Missed-1)*r.Interval + skew).Round(time.Millisecond)
 }
 
 // slowHint says what would be quick enough: the timeout, with it the interval, or the peers' patience.

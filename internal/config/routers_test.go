@@ -248,7 +248,8 @@ virtual_routers:
 `
 	dir := t.TempDir()
 	path := write(t, filepath.Join(dir, "baton.yaml"), text, 0o644)
-	if _, report := Load(path, someone("a")); report.Errors() != 1 || !strings.Contains(report.Diagnostics[0].Message, "no such file") {
+	if _, report := Load(path, someone("a")); report.Errors() != 1 || !strings.Contains(report.Diagnostics[0].Message, "no such file") ||
+		!strings.HasSuffix(report.Diagnostics[0].Hint, "$CREDENTIALS_DIRECTORY, which is not set") {
 		t.Errorf("on a node that needs it: %v", report.Diagnostics)
 	}
 	mustLoad(t, path, someone("c"))

@@ -66,6 +66,10 @@ func (sr *serviceReader) what(f fields, s *Service) {
 	case OCFService:
 		s.OCF = *sr.agent(f, "ocf", inManaged)
 		s.Name = s.OCF.Agent
+		if a := s.OCF.Agent; s.OCF.Provider == "heartbeat" && (a == "IPaddr" || a == "IPaddr2" || a == "IPv6addr") {
+			n := f.own["ocf"]
+			sr.warnAt(n.place, n.path, "addresses: [ADDRESS/LEN]; the word addresses in the list is where they go on", "baton puts addresses on by itself, announces them, and lets go of them when the next node has them: an agent does not")
+		}
 	case CommandService:
 		f.require("name", "name: NAME, for logs and status")
 		sr.commands(f, s)

@@ -257,12 +257,37 @@ func (sr *serviceReader) fits(f fields, s Service) {
 			w.errorAt(n.place, n.path, k.hint, "has no meaning for %s", s.Kind.a())
 		}
 	}
+	if s.OnlyAfterSilence && sr.scope.roles {
+		sr.fence(f, s)
+	}
 	if sr.scope.roles {
 		return
 	}
 	for _, name := range []string{"only_after", "at_start"} {
 		if n := f.own[name]; n != nil {
 			w.errorAt(n.place, n.path, "take it out, or bind the service to a virtual router", "is about a role, and this service runs on every node, whatever its role")
+		}
+	}
+}
+
+// fence reports what a service is not asked for that is started only to make sure of the old master.
+func (sr *serviceReader) fence(f fields, s Service) {
+	w := sr.walk
+	n := f.own["only_after"]
+	switch s.Kind {
+	case UnitService, ContainerService, OCFService:
+		w.errorAt(n.place, n.path, "command: {start: COMMAND}, which may be systemctl start, too", "%s that runs since the last time is not started again: a fence would pass and have done nothing", s.Kind.a())
+	case RoleService:
+		w.errorAt(n.place, n.path, "command: {start: COMMAND}", "a fence is started, and takes no role")
+	}
+	for _, name := range []string{"stop", "status"} {
+		if c := f.own["command"].child(name); c != nil && s.Kind == CommandService {
+			w.errorAt(c.place, c.path, "take it out", "has no meaning for a fence, which is started, and neither stopped nor watched")
+		}
+	}
+	for _, name := range []string{"revive", "at_start"} {
+		if o := f.own[name]; o != nil {
+			w.errorAt(o.place, o.path, "take it out", "has no meaning for a fence, which is started, and neither stopped nor watched")
 		}
 	}
 }

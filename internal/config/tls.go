@@ -5,19 +5,21 @@ import (
 	"crypto/x509"
 	"path/filepath"
 	"strings"
+
+	"baton/internal/tlsclient"
 )
 
 // tls reads how a server is verified: true, or a mapping.
-func (w *walk) tls(f fields) TLS {
+func (w *walk) tls(f fields) tlsclient.Options {
 	n := f.get("tls")
 	if n == nil {
-		return TLS{}
+		return tlsclient.Options{}
 	}
 	if n.kind != mapping {
-		return TLS{Use: f.boolean("tls")}
+		return tlsclient.Options{Use: f.boolean("tls")}
 	}
 	m := w.fields(n, n.place, tlsKeys, "tls")
-	t := TLS{Use: true, SkipVerify: !m.boolean("verify"), ServerName: w.serverName(m)}
+	t := tlsclient.Options{Use: true, SkipVerify: !m.boolean("verify"), ServerName: w.serverName(m)}
 	t.CAFile = w.authorities(m, t.SkipVerify)
 	t.CertFile, t.KeyFile = w.clientCertificate(m)
 	return t

@@ -23,6 +23,11 @@ func TestParseDuration(t *testing.T) {
 			t.Errorf("%q is read as %s", text, got)
 		}
 	}
+	for text, want := range map[string]string{"366d": `"366d" is too long: at most 365d`, "10min": `"10min" is no duration: write 10m`} {
+		if _, err := ParseDuration(text); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
 	for d, want := range map[time.Duration]string{
 		0: "0s", time.Second: "1s", 1500 * time.Millisecond: "1.5s", 90 * time.Minute: "1h30m", 250 * time.Millisecond: "250ms", 40950 * time.Millisecond: "40.95s", day: "1d",
 	} {

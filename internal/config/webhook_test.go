@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/tlsclient"
 )
 
 func TestLoad_Webhooks(t *testing.T) {
@@ -43,8 +45,8 @@ func TestLoad_WebhookSecrets(t *testing.T) {
 	}{
 		{keys: "token_file: token", want: Webhook{Token: "abc"}},
 		{keys: "tls: {ca_file: cert.pem, cert_file: " + filepath.Join(dir, "cert.pem") + ", key_file: key.pem}",
-			want: Webhook{TLS: TLS{CAFile: filepath.Join(dir, "cert.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(credentials, "key.pem")}}},
-		{keys: "tls: {verify: false}", want: Webhook{TLS: TLS{SkipVerify: true}}},
+			want: Webhook{TLS: tlsclient.Options{CAFile: filepath.Join(dir, "cert.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(credentials, "key.pem")}}},
+		{keys: "tls: {verify: false}", want: Webhook{TLS: tlsclient.Options{SkipVerify: true}}},
 		{keys: "token_file: absent", problem: "no such file"},
 		{keys: "token_file: bad", problem: "has a space"},
 		{keys: "token_file: open", problem: "open to everyone"},

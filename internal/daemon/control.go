@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"baton/health"
-	"baton/internal/config"
 	"baton/internal/control"
 )
 
@@ -33,7 +32,7 @@ func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 func (d *daemon) Checks() []control.Check {
 	var list []control.Check
 	for _, r := range d.scheduler.Results() {
-		list = append(list, d.checkOf(r))
+		list = append(list, checkOf(r))
 	}
 	slices.SortFunc(list, func(a, b control.Check) int { return cmp.Compare(a.Name, b.Name) })
 	return list
@@ -45,7 +44,7 @@ func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, erro
 	if err != nil {
 		return control.Check{}, err
 	}
-	return d.checkOf(r), nil
+	return checkOf(r), nil
 }
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
@@ -61,20 +60,28 @@ func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.C
 		return control.Check{}, err
 	}
 	r, _ := d.scheduler.Result(name)
-	return d.checkOf(r), nil
+	return checkOf(r), nil
 }
 
 // checkOf is a result as it is shown.
-func (d *daemon) checkOf(r health.Result) control.Check {
+func checkOf(r health.Result) control.Check {
+	now := time.Now()
 	c := control.Check{
-		Name: r.Check, Verdict: r.Verdict.String(), Since: r.Since, OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
-		Runs: r.Runs, At: r.At, Took: r.Took, Hung: r.Hung,
+		Name: r.Check, Verdict: r.Verdict.String(), Since: onWall(r.Since, now), Interval: r.Interval,
+		OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
+		Runs: r.Runs, At: onWall(r.At, now), Took: r.Took, Hung: r.Hung,
 	}
-	if i := slices.IndexFunc(d.cfg.Checks, func(c config.Check) bool { return c.Name == r.Check }); i >= 0 {
-		c.Interval = d.cfg.Checks[i].Interval
-	}
-	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(time.Now()) {
-		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: f.Until, Reason: f.Reason, By: f.By}
+	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(now) {
+		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: onWall(f.Until, now), Reason: f.Reason, By: f.By}
 	}
 	return c
+}
+
+// onWall is a moment as the wall clock has it now: many a host starts with a clock
+// that is set only later, and what began before would seem years old.
+func onWall(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return now.Add(t.Sub(now)) // the difference is that of the monotonic clock
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"baton/health"
-	"baton/internal/config"
 )
 
 // passing is a probe that has nothing against it.
@@ -17,10 +16,8 @@ func (passing) Probe(context.Context) health.Answer { return health.Answer{OK: t
 
 // Who asks for the checks is told how often each is asked.
 func TestDaemon_ChecksHaveTheirInterval(t *testing.T) {
-	d := &daemon{
-		cfg:       &config.Config{Checks: []config.Check{{Name: "api", Interval: 2 * time.Second}, {Name: "db", Interval: time.Minute}}},
-		scheduler: health.NewScheduler([]health.Check{{Name: "db", Probe: passing{}}, {Name: "api", Probe: passing{}}}, slog.New(slog.DiscardHandler), func(health.Change) {}),
-	}
+	checks := []health.Check{{Name: "db", Interval: time.Minute, Probe: passing{}}, {Name: "api", Interval: 2 * time.Second, Probe: passing{}}}
+	d := &daemon{scheduler: health.NewScheduler(checks, slog.New(slog.DiscardHandler), func(health.Change) {})}
 	got := map[string]time.Duration{}
 	for _, c := range d.Checks() {
 		got[c.Name] = c.Interval

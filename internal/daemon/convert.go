@@ -166,7 +166,7 @@ func webhooksOf(cfg []config.Webhook) []webhook.Hook {
 	for _, w := range cfg {
 		hooks = append(hooks, webhook.Hook{
 			Name: w.Name, URL: w.URL, Headers: w.Headers, Token: w.Token, Events: w.Events,
-			Timeout: w.Timeout, Retries: w.Retries, TLS: webhook.TLS(w.TLS),
+			Timeout: w.Timeout, Retries: w.Retries, TLS: w.TLS,
 		})
 	}
 	return hooks

@@ -58,8 +58,9 @@ func (g *group) evaluate(now time.Duration) {
 	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
 		common = nil
 	}
+	unheard := alone || g.wordless()
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), common, alone, first)
+		r.apply(now, uint8(out.Priority), common, unheard, first)
 	}
 }
 
@@ -103,8 +104,8 @@ func (g *group) isMaster() bool {
 }
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
-// to the state machine.
-func (r *router) apply(now time.Duration, priority uint8, common []string, alone, first bool) {
+// to the state machine; unheard says that a master leaves for them without a word.
+func (r *router) apply(now time.Duration, priority uint8, common []string, unheard, first bool) {
 	link, deaf := r.linkFault()
 	faults := common
 	if link != "" {
@@ -122,7 +123,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, alone
 		if changed && !told && r.node.set.State(r.id).Role == vrrp.Fault {
 			r.log.Info("reasons for FAULT changed", "reason", why)
 		}
-		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: alone, Reason: why})
+		r.step(now, vrrp.Event{Kind: vrrp.Faulty, Deaf: deaf, Mute: link != "" && !deaf, Alone: unheard, Reason: why})
 		reprioritise()
 	case first:
 		reprioritise()
@@ -247,8 +248,8 @@ func (g *group) vacant(now time.Duration, a vrrp.Action) {
 		return
 	}
 	g.hold.Vacant(now)
-	if g.hold.Until() == until {
-		return // as it was said before
+	if g.hold.Until() == until { // it has been said, or is over no sooner
+		return
 	}
 	g.log.Warn("nobody holds the role: the hold after a failure as master ends early",
 		"nobody_for", round(a.Elapsed), "in", round(max(0, g.hold.Until()-now)))

@@ -164,6 +164,11 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		if !g.leaving { // they have been told of the end
 			g.tell(t)
 		}
+		// What has to follow may have been down, and have forgotten whom.
+		known := slices.ContainsFunc(g.routers, func(r *router) bool { return r.follows.Addr.IsValid() })
+		if from == vrrp.Fault && known {
+			g.followMaster()
+		}
 	}
 }
 

@@ -14,6 +14,15 @@ import (
 	"baton/internal/service"
 )
 
+const (
+	// commandStatusEvery is how often a status command is run: so that a service that
+	// died is found before a check of it, which fails twice, costs the role.
+	commandStatusEvery = time.Second
+	// agentStatusTimeout bounds a resource agent's monitor. Pacemaker's users give it
+	// 20 to 30 s.
+	agentStatusTimeout = 20 * time.Second
+)
+
 // services makes the sequence of what is bound to a router or group.
 func (d *daemon) services(c config.Router, r role.Router) services {
 	items := d.items(c.Services, r)
@@ -44,6 +53,12 @@ func (d *daemon) items(services []config.Service, r role.Router) []role.Item {
 		item := role.Item{
 			Name: s.Name, Control: d.controlOf(s, r), OnlyAfterSilence: s.OnlyAfterSilence,
 			StartTimeout: s.StartTimeout, StopTimeout: s.StopTimeout, Ready: d.readiness(s.Ready), Revive: role.Revive(s.Revive),
+		}
+		switch {
+		case s.Kind == config.OCFService:
+			item.StatusTimeout = agentStatusTimeout
+		case s.Status != nil:
+			item.StatusEvery, item.StatusTimeout = commandStatusEvery, s.Status.Timeout
 		}
 		switch s.AtStart {
 		case config.AtStartStop:
@@ -94,9 +109,10 @@ func statesOf(s *role.Sequence) []control.Service {
 	if s == nil {
 		return nil
 	}
+	now := time.Now()
 	var list []control.Service
 	for _, i := range s.States() {
-		list = append(list, control.Service{Name: i.Name, State: i.State.String(), Since: i.Since, Text: i.Text})
+		list = append(list, control.Service{Name: i.Name, State: i.State.String(), Since: onWall(i.Since, now), Text: i.Text})
 	}
 	return list
 }

@@ -61,10 +61,10 @@ func (h *host) probe(c config.Check) (health.Probe, error) {
 		r := c.HTTP
 		return health.NewHTTPProbe(health.HTTP{
 			URL: r.URL, Socket: r.Socket, Method: r.Method, Headers: r.Headers, User: r.User, Password: r.Password,
-			Statuses: r.Statuses, Match: r.Match, TLS: health.TLS(r.TLS),
+			Statuses: r.Statuses, Match: r.Match, TLS: r.TLS,
 		})
 	case config.TCPCheck, config.UnixCheck:
-		d := health.Dialogue{Network: c.Dialogue.Network, Address: c.Dialogue.Address, TLS: health.TLS(c.Dialogue.TLS)}
+		d := health.Dialogue{Network: c.Dialogue.Network, Address: c.Dialogue.Address, TLS: c.Dialogue.TLS}
 		for _, s := range c.Dialogue.Steps {
 			d.Steps = append(d.Steps, health.Step(s))
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,11 +73,37 @@ func lockMemory(log *slog.Logger) {
 	}
 }
 
+// spareThreads is how many threads there are from the start beside those that
+// can compute at a time: each command that runs takes one, each call of the
+// kernel that blocks another.
+const spareThreads = 32
+
 // tuneRuntime keeps the Go runtime out of the protocol loop's way.
 func tuneRuntime() {
-	runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
+	procs := max(minProcs, runtime.GOMAXPROCS(0))
+	runtime.GOMAXPROCS(procs)
+	reserveThreads(procs + spareThreads)
 	// A crash must leave the same traces whatever the environment says.
 	debug.SetTraceback("all")
+}
+
+// reserveThreads makes the Go runtime start so many threads, which it keeps. A
+// program that needs another one while the process table is full is ended by its
+// runtime; and then the host would lose its addresses as well.
+func reserveThreads(n int) {
+	var have sync.WaitGroup
+	have.Add(n)
+	all := make(chan struct{})
+	for range n {
+		go func() {
+			runtime.LockOSThread() // nobody else's while this waits
+			defer runtime.UnlockOSThread()
+			have.Done()
+			<-all
+		}()
+	}
+	have.Wait()
+	close(all)
 }
 
 // missingCapabilities names the capabilities that baton cannot work without

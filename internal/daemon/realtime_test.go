@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"runtime"
 	"testing"
 
@@ -42,6 +43,22 @@ func TestMissingCapabilities(t *testing.T) {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// The threads are there at once, and stay.
+func TestReserveThreads(t *testing.T) {
+	threads := func() int {
+		list, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	want := threads() + 10
+	reserveThreads(want)
+	if got := threads(); got < want {
+		t.Errorf("%d threads, want %d", got, want)
 	}
 }
 

@@ -175,8 +175,11 @@ func TestHold_EndsEarlyOnAVacantLink(t *testing.T) {
 	if got := s.router("web").role; got != vrrp.Fault {
 		t.Fatalf("%s at once after the second failure, want FAULT for 10s", got)
 	}
-	s.advance(6781 * time.Millisecond)
+	s.advance(6781 * time.Millisecond) // two more times nobody is heard
 	s.wantRole(vrrp.Backup, "no reason for FAULT is left")
+	if n := strings.Count(s.log.String(), "ends early"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, s.log.String())
+	}
 }
 
 // Without a hold an owner would change between MASTER and FAULT in one turn

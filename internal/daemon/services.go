@@ -16,17 +16,18 @@ import (
 
 // bound is what the protocol loop knows of a group's services.
 type bound struct {
-	run     services
-	marked  bool   // the addresses have their place in the list, and wait for it
-	order   uint64 // of the newest wish
-	wish    wish
-	chosen  bool          // the newest Stop is one that a leave asked for
-	served  bool          // all were ready once in this mastership: a fence has been, and promote_after is over
-	atMark  bool          // the addresses have had their turn in this mastership
-	ready   bool          // all that the newest Start began is ready
-	stopped bool          // nothing is left of what the newest Stop had to stop
-	died    string        // the service that died last, while it is brought back
-	since   time.Duration // when the newest Start was, or a service died that is brought back
+	run       services
+	marked    bool   // the addresses have their place in the list, and wait for it
+	order     uint64 // of the newest wish
+	wish      wish
+	chosen    bool          // the newest Stop is one that a leave asked for
+	served    bool          // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark    bool          // the addresses have had their turn in this mastership
+	ready     bool          // all that the newest Start began is ready
+	stopped   bool          // nothing is left of what the newest Stop had to stop
+	abandoned bool          // but for a service that did not stop
+	died      string        // the service that died last, while it is brought back
+	since     time.Duration // when the newest Start was, or a service died that is brought back
 	// silent is the master that this node took over from in silence, until the
 	// services run here: what makes sure that it is off may have to be tried again.
 	silent string
@@ -140,7 +141,7 @@ func (g *group) stopServices(why string) {
 	if b.wish == run {
 		g.log.Info("services stop", "reason", why)
 	}
-	b.wish, b.ready, b.stopped, b.chosen = stop, false, false, g.leaving
+	b.wish, b.ready, b.stopped, b.abandoned, b.chosen = stop, false, false, false, g.leaving
 	b.order++
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
@@ -207,6 +208,20 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	}
 }
 
+// fenced tells whether a fence stands between a silent master and the services.
+func (g *group) fenced() bool {
+	return g.bound != nil && slices.ContainsFunc(g.routers[0].cfg.Services, func(s config.Service) bool { return s.OnlyAfterSilence })
+}
+
+// wordless tells whether a master that goes into FAULT does not say so. Where there
+// is a fence the next node would take the word for an orderly end, and leave its
+// own fence out. So this one is silent when it took over in silence and has not
+// come to serve, or when something of it did not stop.
+func (g *group) wordless() bool {
+	b := g.bound
+	return g.fenced() && (b.abandoned || !b.served && g.last.Takeover == "silence")
+}
+
 // stopFailed does what on_stop_failure says. A master stays one only where its
 // leave was chosen: in FAULT, or after a better one, there is nothing to stay.
 func (g *group) stopFailed(now time.Duration, rep role.Report) {
@@ -224,8 +239,14 @@ func (g *group) stopFailed(now time.Duration, rep role.Report) {
 		g.placed()
 	default:
 		log.Error("service did not stop: the role is given up nevertheless, and it may run on two nodes")
-		b.run.Abandon()
+		g.abandon()
 	}
+}
+
+// abandon goes on as if the service had stopped that did not.
+func (g *group) abandon() {
+	g.bound.abandoned = true
+	g.bound.run.Abandon()
 }
 
 // rebootFailed goes on without the reboot that on_stop_failure asks for.
@@ -233,7 +254,7 @@ func (n *node) rebootFailed(name string) {
 	for _, g := range n.groups {
 		if g.name == name && g.bound.wish == stop && !g.bound.stopped {
 			g.log.Error("the role is given up with a service that did not stop, and it may run on two nodes")
-			g.bound.run.Abandon()
+			g.abandon()
 		}
 	}
 }
@@ -295,7 +316,8 @@ func (g *group) leave(now time.Duration) {
 // depart is the end of leave.
 func (g *group) depart(now time.Duration) {
 	g.left, g.evalAt = true, vrrp.Never
+	silent := g.wordless() || g.fenced() && !g.bound.stopped
 	for _, r := range g.routers {
-		r.step(now, vrrp.Event{Kind: vrrp.Shutdown})
+		r.step(now, vrrp.Event{Kind: vrrp.Shutdown, Alone: silent})
 	}
 }

@@ -1,9 +1,15 @@
 package daemon
 
 import (
+	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"baton/health"
 	"baton/internal/config"
@@ -65,6 +71,21 @@ func TestServices_AddressesFirst(t *testing.T) {
 		t.Error("not ready though the services are")
 	}
 	s.wantLog("ready: every service runs")
+}
+
+// What was stopped while this node was a backup is no reason to leave.
+func TestServices_WhyOfANewMaster(t *testing.T) {
+	c := served(false)
+	c.Routers[0].Track = append(c.Routers[0].Track, track("synced", config.Weight, -100, config.Backup))
+	s := newStage(t, c)
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.verdict("synced", health.Fail, "stale")
+	s.peerServes(time.Second, 190) // its services are to be stopped
+	s.report(role.Stopped, "", "")
+	s.forget()
+	s.advance(5 * time.Second)
+	s.wantLog(`msg=priority router=web interface=eth0 family=IPv4 vrid=51 from=100 to=200 why="priority 200; master, its services start"`)
 }
 
 func TestServices_AddressesLast(t *testing.T) {
@@ -252,6 +273,31 @@ func TestServices_StartFails(t *testing.T) {
 	}
 }
 
+// A node whose fence fails says nothing: who hears that it leaves would leave the
+// fence out, and start what may still run on the old master.
+func TestServices_FenceFailsWithoutAWord(t *testing.T) {
+	for name, fenced := range map[string]bool{"fence": true, "no fence": false} {
+		t.Run(name, func(t *testing.T) {
+			cfg := served(true)
+			if fenced {
+				cfg.Routers[0].Services = append([]config.Service{{Name: "fence", OnlyAfterSilence: true, StopTimeout: time.Minute}}, cfg.Routers[0].Services...)
+			}
+			s := newStage(t, cfg)
+			s.start()
+			s.verdict("osc", health.Pass, "")
+			s.advance(3700 * time.Millisecond)
+			s.forget()
+			s.report(role.StartFailed, "fence", "the power switch does not answer")
+			s.report(role.Stopped, "", "")
+			want := []string{"stop services of web, chosen false", "release web", "tell web FAULT"}
+			if !fenced {
+				want = []string{"stop services of web, chosen false", "send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "tell web FAULT"}
+			}
+			s.wantDone(want...)
+		})
+	}
+}
+
 // What makes sure that a silent master is off may fail: the next time it is told
 // of the same one, until the services run.
 func TestServices_FenceAgain(t *testing.T) {
@@ -351,6 +397,26 @@ func TestServices_FollowAgain(t *testing.T) {
 	s.wantDone("tell web BACKUP", "services of web follow b", "stop services of web, chosen false")
 }
 
+// What was down while the node was in FAULT may have forgotten whom it follows.
+func TestServices_FollowAfterFault(t *testing.T) {
+	s := newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.hear(peerAddr, 190)
+	s.report(role.Stopped, "", "")
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "")
+	s.wantDone("tell web BACKUP", "services of web follow b")
+
+	s = newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Fail, "connection refused")
+	s.forget()
+	s.verdict("osc", health.Pass, "") // nobody was heard
+	s.wantDone("tell web BACKUP")
+}
+
 func TestServices_Leave(t *testing.T) {
 	s := newStage(t, served(false))
 	s.serving()
@@ -436,6 +502,46 @@ func TestServices_StopFails(t *testing.T) {
 	}
 }
 
+// Where there is a fence, a node on which something may still run says nothing when
+// it goes: the next one hears silence, and fences.
+func TestServices_LeavesWordless(t *testing.T) {
+	for _, fence := range []bool{true, false} {
+		for name, cause := range map[string]func(*stage){
+			"a service that does not stop, FAULT": func(s *stage) {
+				s.verdict("osc", health.Fail, "no")
+				s.report(role.StopFailed, "osc", "no")
+				s.report(role.Stopped, "", "")
+			},
+			"a service that does not stop, end": func(s *stage) {
+				s.n.leave(s.now)
+				s.report(role.StopFailed, "osc", "no")
+				s.report(role.Stopped, "", "")
+			},
+			"a second signal": func(s *stage) {
+				s.n.leave(s.now)
+				s.n.let(s.now)
+			},
+		} {
+			t.Run(fmt.Sprintf("%s, fence %t", name, fence), func(t *testing.T) {
+				cfg := served(false)
+				cfg.Routers[0].OnStopFailure = config.StopFailureRelease
+				if fence {
+					cfg.Routers[0].Services = append([]config.Service{{Name: "fence", OnlyAfterSilence: true}}, cfg.Routers[0].Services...)
+				}
+				s := newStage(t, cfg)
+				s.serving()
+				cause(s)
+				if got := slices.Contains(s.did, "send eth0 vrid 51 priority 0 from 10.0.0.1"); got == fence {
+					t.Errorf("said that it leaves: %t", got)
+				}
+				if got := slices.Contains(s.did, "release web"); !got && fence {
+					t.Error("the addresses stay")
+				}
+			})
+		}
+	}
+}
+
 // A second signal ends even a node that stays master for a service's sake.
 func TestServices_LetAfterHold(t *testing.T) {
 	s := newStage(t, served(false))
@@ -447,5 +553,28 @@ func TestServices_LetAfterHold(t *testing.T) {
 	s.wantDone("tell web STOP", "send eth0 vrid 51 priority 0 from 10.0.0.1", "flush", "release web")
 	if s.n.stuck() {
 		t.Error("still stuck")
+	}
+}
+
+// How often a service is asked, and how long it may take to answer, is its kind's.
+func TestItems_Status(t *testing.T) {
+	h := newHost(t.TempDir(), slog.New(slog.DiscardHandler))
+	defer h.close()
+	d := &daemon{cfg: &config.Config{}, host: h}
+	items := d.items([]config.Service{
+		{Kind: config.UnitService, Unit: "a.service", StartTimeout: time.Minute},
+		{Kind: config.OCFService, AtStart: config.AtStartStop},
+		{Kind: config.CommandService, Start: &config.Command{Argv: []string{"a"}}, Status: &config.Command{Argv: []string{"b"}, Timeout: 7 * time.Second}, AtStart: config.AtStartLeave},
+	}, role.Router{})
+	for i, want := range []role.Item{
+		{StartTimeout: time.Minute},
+		{StatusTimeout: 20 * time.Second, AtStart: role.StopFirst},
+		{StatusEvery: time.Second, StatusTimeout: 7 * time.Second, AtStart: role.Leave},
+	} {
+		got := items[i]
+		got.Control = nil
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(role.Item{}, "Ready")); diff != "" {
+			t.Errorf("%d (-want +got):\n%s", i, diff)
+		}
 	}
 }

@@ -113,7 +113,7 @@ func (g *group) explainRole(now time.Duration) string {
 		switch b := g.bound; {
 		case g.leaving:
 			return "master, leaving: its services stop"
-		case b != nil && b.wish == stop:
+		case b != nil && b.wish == stop && len(g.common) > 0:
 			return "master, leaving: " + strings.Join(g.common, "; ")
 		case b != nil && b.stuck != "":
 			return "master, since " + b.stuck + " did not stop"

@@ -129,9 +129,24 @@ func (c *commandControl) act(ctx context.Context, h action, t Transition) error 
 	r := c.exec(ctx, h, t)
 	c.acting = r.Left
 	if !r.OK() {
-		return fmt.Errorf("%s command %s: %s", h.name, h.Argv[0], r)
+		return errors.New(h.ended(r))
 	}
 	return nil
+}
+
+// ended says how a command ended that failed. Where the limit was not its own, whoever has set it names it.
+func (h action) ended(r command.Result) string {
+	text := r.String()
+	if r.TimedOut && h.Timeout <= 0 {
+		text = "was still running, and was killed"
+		if r.Left != nil {
+			text += ", and does not end"
+		}
+		if line := r.FirstLine(); line != "" {
+			text += ": " + line
+		}
+	}
+	return fmt.Sprintf("%s command %s: %s", h.name, h.Argv[0], text)
 }
 
 func (c *commandControl) exec(ctx context.Context, h action, t Transition) command.Result {
@@ -195,7 +210,7 @@ func (c *commandControl) ask(ctx context.Context, t Transition, yes, no service.
 	case r.OK():
 		return service.Status{State: yes, Text: r.FirstLine()}
 	case r.Err != nil, r.TimedOut:
-		return service.Status{Text: fmt.Sprintf("status command %s: %s", c.status.Argv[0], r), Hint: "run it by hand, as the same user"}
+		return service.Status{Text: c.status.ended(r), Hint: "run it by hand, as the same user"}
 	}
 	return service.Status{State: no, Text: r.String()}
 }

@@ -34,6 +34,7 @@ var (
 	no        = command.Result{Exit: 1, Output: []byte("no\n")}
 	noCommand = command.Result{Err: errors.New("check-x: not found")}
 	hangs     = command.Result{TimedOut: true, Timeout: 3 * time.Second, Exit: -1}
+	said      = command.Result{TimedOut: true, Timeout: 3 * time.Second, Exit: -1, Output: []byte("asked it\n")}
 )
 
 func TestCommandControl_Status(t *testing.T) {
@@ -54,6 +55,8 @@ func TestCommandControl_Status(t *testing.T) {
 		{"cannot be run", Commands{Start: hook("up"), Status: hook("check")}, answers{"check": noCommand}, Master,
 			service.Status{Text: "status command check: check-x: not found", Hint: "run it by hand, as the same user"}, "check"},
 		{"does not end", Commands{Start: hook("up"), Status: hook("check")}, answers{"check": hangs}, Master,
+			service.Status{Text: "status command check: was still running, and was killed", Hint: "run it by hand, as the same user"}, "check"},
+		{"has a limit of its own", Commands{Start: hook("up"), Status: &Hook{Argv: []string{"check"}, Timeout: 3 * time.Second}}, answers{"check": hangs}, Master,
 			service.Status{Text: "status command check: timed out after 3s", Hint: "run it by hand, as the same user"}, "check"},
 		{"nobody can tell", Commands{Start: hook("up")}, nil, Master, service.Status{}, ""},
 		{"master, as it should", Commands{Promote: hook("up"), Status: hook("check $role")}, answers{}, Master,
@@ -69,7 +72,7 @@ func TestCommandControl_Status(t *testing.T) {
 		{"neither", Commands{Promote: hook("up"), Status: hook("check $role")}, answers{"check BACKUP": no, "check MASTER": no}, Backup,
 			service.Status{Text: "neither BACKUP nor MASTER: exit 1: no"}, "check BACKUP, check MASTER"},
 		{"neither can be asked", Commands{Promote: hook("up"), Status: hook("check $role")}, answers{"check BACKUP": hangs}, Backup,
-			service.Status{Text: "status command check: timed out after 3s", Hint: "run it by hand, as the same user"}, "check BACKUP"},
+			service.Status{Text: "status command check: was still running, and was killed", Hint: "run it by hand, as the same user"}, "check BACKUP"},
 		{"a dollar sign is no role", Commands{Promote: hook("up"), Status: hook("check $$role")}, answers{}, Backup,
 			service.Status{State: service.Running}, "check $role"},
 	}
@@ -125,7 +128,7 @@ func TestCommandControl_Role(t *testing.T) {
 		var ran []string
 		lookup := func(node, network string) (string, bool) { return "172.20.1.12", node == "lb2" && network == "cluster" }
 		r := Router{Name: "redis", Node: "lb1"}
-		results := answers{"demote redis FAULT": no, "follow 172.20.1.12 6379": hangs}
+		results := answers{"demote redis FAULT": no, "follow 172.20.1.12 6379": said}
 		c := NewCommandControl(Commands{
 			Promote: hook("promote $router $role"), Demote: hook("demote $router $role"), Follow: hook("follow $master.cluster 6379"),
 		}, r, results.run(&ran), lookup)
@@ -142,7 +145,7 @@ func TestCommandControl_Role(t *testing.T) {
 			{func() error { return c.Start(ctx, master) }, ""},
 			{func() error { return c.Stop(ctx, backup) }, ""},
 			{func() error { return c.Stop(ctx, Transition{To: Fault}) }, "demote command demote: exit 1: no"},
-			{func() error { return f.Follow(ctx, Transition{Master: "lb2"}) }, "follow command follow: timed out after 3s"},
+			{func() error { return f.Follow(ctx, Transition{Master: "lb2"}) }, "follow command follow: was still running, and was killed: asked it"},
 			{func() error { return f.Follow(ctx, Transition{Master: "10.0.0.7"}) },
 				`nobody to follow: the follow command needs $master.cluster, and the master ("10.0.0.7") is no node that has it`},
 			{func() error { return f.Follow(ctx, Transition{}) },
@@ -181,7 +184,7 @@ func TestCommandControl_NothingOverlapsWhatDoesNotEnd(t *testing.T) {
 		}
 		stop := func(ctx context.Context) error { return c.Stop(ctx, backup) }
 		if err := within(func(ctx context.Context) error { return c.Start(ctx, master) }); err == nil ||
-			err.Error() != "start command up: timed out after 1s and does not end" {
+			err.Error() != "start command up: was still running, and was killed, and does not end" {
 			t.Errorf("start: %v", err)
 		}
 		c.Status(t.Context(), master)
@@ -238,7 +241,7 @@ func TestCommandControl_Scripts(t *testing.T) {
 		return Report{}
 	}
 	sequence.Start(1, Transition{To: Master, Takeover: "silence", PreviousMaster: "lb2"}, 0)
-	want := Report{Order: 1, Kind: StartFailed, Service: "b", Text: "b did not start within 300ms: start command " + filepath.Join(dir, "hang") + ": timed out after 300ms"}
+	want := Report{Order: 1, Kind: StartFailed, Service: "b", Text: "b did not start within 300ms: start command " + filepath.Join(dir, "hang") + ": was still running, and was killed"}
 	if diff := cmp.Diff(want, next()); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}

@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// statusEvery is how often a service is asked for its status whose manager does not tell of changes. Asking may fork a
-	// command, so it is not done as often as a check; what has to be noticed sooner is a check's affair.
-	statusEvery = 5 * time.Second
-	// statusTimeout bounds an answer, since nothing else is done meanwhile.
+	// statusEvery and statusTimeout are those of an Item that has none.
+	statusEvery   = 5 * time.Second
 	statusTimeout = 3 * time.Second
 	// guardPause is the least time between two stops of one service that others start; doubled to backoffMost.
 	guardPause = 5 * time.Second
@@ -50,7 +48,7 @@ func (m *monitoring) restart() {
 func (it *item) asked() {
 	it.askAt = time.Time{}
 	if it.watcher == nil {
-		it.askAt = time.Now().Add(statusEvery)
+		it.askAt = time.Now().Add(it.StatusEvery)
 	}
 }
 
@@ -79,13 +77,13 @@ func (it *item) earlier(next, now time.Time) time.Time {
 
 // status asks, within a time limit.
 func (s *Sequence) status(ctx context.Context, it *item, w wish) service.Status {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	ctx, cancel := context.WithTimeout(ctx, it.StatusTimeout)
 	defer cancel()
 	it.changed.Store(false) // before it is asked: what changes meanwhile counts
 	it.asked()
 	st := it.Control.Status(ctx, w.t)
 	if st.State == service.Unknown { // who could not answer may have missed what a watcher told of
-		it.askAt = time.Now().Add(statusEvery)
+		it.askAt = time.Now().Add(it.StatusEvery)
 	}
 	return st
 }
@@ -93,7 +91,7 @@ func (s *Sequence) status(ctx context.Context, it *item, w wish) service.Status 
 // ask asks an item for its status and shows it. It reports false when another wish came in between, and then the
 // item is to be asked again.
 func (s *Sequence) ask(it *item, w wish) (st service.Status, ok bool) {
-	c, ok := s.call(it, w, statusTimeout, byStart|byStop|byClose)
+	c, ok := s.call(it, w, it.StatusTimeout, byStart|byStop|byClose)
 	if !ok {
 		return st, false
 	}

@@ -138,13 +138,15 @@ func TestSequence_Monitor(t *testing.T) {
 		}},
 		{"a death that is being looked into is not forgotten", "a*", revive, func(st *stage) {
 			st.actors["a"].take("status", s)
+			st.Begin() // it is watched from now on
+			st.at(s)
 			st.Start(1, master, 0)
 			st.at(10 * s)
 			st.actors["a"].set(service.Stopped)
 			st.at(10*s + 500*time.Millisecond)
 			st.Start(2, master, 0)
 			st.at(time.Minute)
-			st.wants("0s start a", "0s 1 Ready", "11.5s 2 Died a: a died: it is stopped", "16.5s start a", "17.5s 2 Ready")
+			st.wants("1s start a", "2s 1 Ready", "11.5s 2 Died a: a died: it is stopped", "16.5s start a", "17.5s 2 Ready")
 		}},
 		{"one that nobody can be asked about is nothing to log", "a", revive, func(st *stage) {
 			st.Start(1, master, 0)
@@ -568,6 +570,13 @@ func TestSequence_RandomHistories(t *testing.T) {
 			}
 			for n, step := range plan {
 				st.at(time.Since(st.start) + step.pause)
+				if n == len(plan)-1 { // what hangs would leave the end open
+					for _, a := range st.actors {
+						for _, verb := range []string{"start", "stop", "status", "follow"} {
+							a.take(verb, 0)
+						}
+					}
+				}
 				st.event(step.what)
 				switch step.what {
 				case "Start":
@@ -580,11 +589,6 @@ func TestSequence_RandomHistories(t *testing.T) {
 					st.actors["b"].set(service.Stopped)
 				default:
 					st.actors["c"].set(service.Running)
-				}
-			}
-			for _, a := range st.actors { // what hangs would leave the end open
-				for _, verb := range []string{"start", "stop", "status", "follow"} {
-					a.take(verb, 0)
 				}
 			}
 			st.at(time.Since(st.start) + time.Hour)

@@ -50,6 +50,12 @@ func newItem(i Item, now time.Time) *item {
 	if i.StopTimeout <= 0 {
 		i.StopTimeout = DefaultServiceTimeout
 	}
+	if i.StatusEvery <= 0 {
+		i.StatusEvery = statusEvery
+	}
+	if i.StatusTimeout <= 0 {
+		i.StatusTimeout = statusTimeout
+	}
 	if i.Revive.Within <= 0 {
 		i.Revive.Within = backoffMost
 	}
@@ -326,7 +332,7 @@ func (s *Sequence) downward(w wish) (next time.Time, again bool) {
 			return time.Time{}, false
 		case it == s.stuck:
 			it.level, s.stuck = down, nil
-			it.askAt = time.Now().Add(statusEvery)
+			it.askAt = time.Now().Add(it.StatusEvery)
 			s.log.Warn("service counts as stopped, although it did not stop", "service", it.Name)
 			return time.Time{}, true
 		default:
@@ -392,6 +398,9 @@ func (s *Sequence) stop(it *item, w wish) error {
 	case err == nil:
 		it.level = down
 		s.show(it, service.Stopped, "")
+		if it.OnlyAfterSilence { // it did not run
+			return nil
+		}
 		s.log.Info("service is stopped", "service", it.Name, "took", time.Since(began).Round(time.Millisecond))
 		return nil
 	case c.superseded(): // by the end of Close alone

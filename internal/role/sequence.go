@@ -41,6 +41,11 @@ type Item struct {
 	Ready   func(after time.Time) (ok bool, text string)
 	Revive  Revive
 	AtStart AtStart
+	// StatusEvery is how often it is asked for its status where it does not tell of
+	// changes, 0: each 5 s; StatusTimeout bounds an answer, 0: 3 s. Nothing else is
+	// done meanwhile, but a Stop interrupts it.
+	StatusEvery   time.Duration
+	StatusTimeout time.Duration
 }
 
 // Revive is how a service that died is brought back.
@@ -251,14 +256,16 @@ func (s *Sequence) Follow(t Transition) {
 	s.poke()
 }
 
-// States returns what is known of each service, in order. It may be called from
-// any goroutine, and never waits for a service.
+// States returns what is known of each service, in order; of one that is started
+// only after silence, while it is started and after that. It may be called from any
+// goroutine, and never waits for a service.
 func (s *Sequence) States() []ItemState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	states := make([]ItemState, 0, len(s.items))
 	for _, it := range s.items {
-		if !it.Addresses {
+		idle := it.OnlyAfterSilence && (it.shown.State == service.Stopped || it.shown.State == service.Unknown)
+		if !it.Addresses && !idle {
 			states = append(states, it.shown)
 		}
 	}

@@ -69,7 +69,7 @@ const (
 	ocfDegradedMaster = 191
 )
 
-// ocfMistakes are the exit codes that mean a mistake in the setup.
+// ocfMistake says what mistake in the setup an exit code means; empty: none.
 func ocfMistake(code int) string {
 	switch code {
 	case 2:

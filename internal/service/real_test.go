@@ -3,11 +3,13 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,11 +64,25 @@ func realSystemd(t *testing.T) *Systemd {
 	}
 	// A user's manager starts only where the system was booted with systemd, which
 	// is a folder to it. It shares this process's PID namespace: from another one it
-	// would not let anybody in. Told to end it stops what it runs.
+	// would not let anybody in. Told to end it stops what it runs. It takes all
+	// processes of its control group for its own and moves them into one below: so it
+	// is given one for itself.
 	script := `mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system || exit 1
+for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ -e "$root/cgroup.procs" ] || continue
+    mkdir "$root/$1" 2>/dev/null && echo $$ 2>/dev/null >"$root/$1/cgroup.procs" || :
+done
 exec "$0" --user --unit=basic.target`
+	group := fmt.Sprintf("baton-test-%d", os.Getpid())
+	before := ownGroups(t)
+	t.Cleanup(func() {
+		removeGroups(t, group)
+		if now := ownGroups(t); now != before {
+			t.Errorf("systemd has moved this process into other control groups:\n%s\nbefore:\n%s", now, before)
+		}
+	})
 	out := new(logged)
-	cmd := exec.Command("/bin/sh", "-c", script, systemd)
+	cmd := exec.Command("/bin/sh", "-c", script, systemd, group)
 	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+run, "XDG_CONFIG_HOME="+dir+"/config", "HOME="+dir, "SYSTEMD_LOG_TARGET=console", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
@@ -94,6 +110,42 @@ exec "$0" --user --unit=basic.target`
 	s := newSystemd("unix:path="+socket, true, slog.New(slog.DiscardHandler))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// ownGroups are the control groups of this process.
+func ownGroups(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// removeGroups removes a control group that nobody is in any more, and those in it.
+func removeGroups(t *testing.T, name string) {
+	t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup/" + name, "/sys/fs/cgroup/*/" + name} {
+		roots, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, root := range roots {
+			var all []string
+			_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+				if err == nil && d.IsDir() {
+					all = append(all, path)
+				}
+				return nil
+			})
+			for _, path := range slices.Backward(all) {
+				eventually(t, "control group "+path+" is empty", func() bool {
+					err := os.Remove(path)
+					return err == nil || errors.Is(err, os.ErrNotExist)
+				})
+			}
+		}
+	}
 }
 
 // What the stand-in of systemd says is what the real one says.

@@ -29,7 +29,8 @@ const (
 	link   = "state"  // in the runtime directory; leads to the folder of the daemon that runs
 	prefix = "state." // of each daemon's folder
 
-	// retry is how long after a failure it is tried again, at first and at most.
+	// firstRetry and longestRetry are how long after a failure it is tried again, at
+	// first and at most.
 	firstRetry   = time.Second
 	longestRetry = 30 * time.Second
 )
@@ -57,6 +58,9 @@ type Writer struct {
 // own; the folder is added to it. Without one the files of a daemon that is
 // killed stay until the next one starts.
 func New(runtimeDir string, watcher []string, log *slog.Logger) *Writer {
+	if abs, err := filepath.Abs(runtimeDir); err == nil { // the watcher runs elsewhere
+		runtimeDir = abs
+	}
 	w := &Writer{dir: runtimeDir, log: log, written: map[string]string{}}
 	if len(watcher) > 0 {
 		w.start = func(folder string) (*child, error) { return startWatcher(watcher, folder) }

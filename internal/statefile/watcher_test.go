@@ -204,6 +204,30 @@ func TestWatcher_LeavesSuccessorAlone(t *testing.T) {
 	gone(t, dir)
 }
 
+// A runtime directory that is relative to where the daemon was started is watched as any other.
+func TestWatcher_RelativeDirectory(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(filepath.Dir(dir))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	var log bytes.Buffer
+	w := New(filepath.Base(dir), []string{os.Args[0], "test-watcher"}, slog.New(slog.NewTextHandler(&log, nil)))
+	go func() { done <- w.Run(ctx, newRoles(router("web", "MASTER"))) }()
+	eventually(t, "the watcher runs and ignores signals", func() bool {
+		to, _ := os.Readlink(filepath.Join(dir, link))
+		pid := find("test-watcher\x00" + filepath.Join(dir, to))
+		return pid != 0 && ignores(pid, syscall.SIGTERM)
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	gone(t, dir)
+	if log.Len() > 0 {
+		t.Errorf("log: %s", &log)
+	}
+}
+
 // A daemon that ends in order removes its files and waits for its watcher; one
 // whose watcher was killed has another.
 func TestWatcher_EndsWithDaemon(t *testing.T) {

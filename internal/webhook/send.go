@@ -3,15 +3,12 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"unicode"
 )
@@ -40,6 +37,7 @@ func (h *hook) send(ctx context.Context, e event) (again bool, err error) {
 		return false, err
 	}
 	answer, err := client.Do(r)
+	h.silent = err != nil
 	if err != nil {
 		return true, explain(ctx, err)
 	}
@@ -81,7 +79,7 @@ func (h *hook) request(ctx context.Context, e event) (*http.Request, error) {
 // client is made for each try: the files of TLS count as they are now, and a
 // rare event keeps no connection.
 func (h *hook) client() (*http.Client, error) {
-	config, err := h.TLS.config()
+	config, err := h.tls.Config()
 	if err != nil {
 		return nil, err
 	}
@@ -95,28 +93,6 @@ func (h *hook) client() (*http.Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
-}
-
-func (t TLS) config() (*tls.Config, error) {
-	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify}
-	if t.CAFile != "" {
-		text, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the certificates of authorities: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("read the certificates of authorities: %s has none", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		own, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the certificate to show: %w", err)
-		}
-		c.Certificates = []tls.Certificate{own}
-	}
-	return c, nil
 }
 
 // explain says why there was no answer, without the URL.

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"baton/internal/tlsclient"
 )
 
 const (
@@ -40,17 +42,7 @@ type Hook struct {
 	Events  []string          // role, check, service: what it is told of; empty: of all
 	Timeout time.Duration     // of each request; 0: 5 s
 	Retries int               // how often one event is tried again
-	TLS     TLS
-}
-
-// TLS is how a server is verified. The zero value is the usual way.
-type TLS struct {
-	Use        bool   // of no meaning here: the URL says it
-	CAFile     string // absolute path; empty: the host's
-	CertFile   string // of the client; absolute path; empty: none
-	KeyFile    string
-	ServerName string // that the certificate must have; empty: that of the URL
-	SkipVerify bool
+	TLS     tlsclient.Options
 }
 
 // Sender delivers events to hooks. Its methods may be called from any goroutine.
@@ -81,9 +73,9 @@ func (s *Sender) Tell(e Event) {
 	}
 }
 
-// Close gives each event that is queued one more try, one after the other, and
-// ends what is left with ctx. Its error says how many events were not delivered
-// then.
+// Close gives each event that is queued one more try, one after the other, until
+// one gets no answer, and ends what is left with ctx. Its error says how many
+// events were not delivered then.
 func (s *Sender) Close(ctx context.Context) error {
 	for _, h := range s.hooks {
 		h.close()
@@ -107,14 +99,22 @@ func newSender(hooks []Hook, node string, log *slog.Logger, dial dialFunc) *Send
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	for _, config := range hooks {
-		h := &hook{Hook: config, log: log.With("webhook", config.Name), dial: dial, wake: make(chan struct{}, 1), closing: make(chan struct{})}
-		if h.Timeout <= 0 {
-			h.Timeout = defaultTimeout
-		}
+		h := newHook(config, log, dial)
 		s.hooks = append(s.hooks, h)
 		s.ended.Go(func() { h.run(ctx) })
 	}
 	return s
+}
+
+func newHook(config Hook, log *slog.Logger, dial dialFunc) *hook {
+	h := &hook{
+		Hook: config, log: log.With("webhook", config.Name), tls: tlsclient.New(config.TLS), dial: dial,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+	if h.Timeout <= 0 {
+		h.Timeout = defaultTimeout
+	}
+	return h
 }
 
 // event is what is sent.
@@ -127,9 +127,11 @@ type event struct {
 type hook struct {
 	Hook
 	log     *slog.Logger
+	tls     *tlsclient.Source
 	dial    dialFunc
 	wake    chan struct{} // has one element when something is new
 	closing chan struct{} // closed by close
+	silent  bool          // the last try got no answer
 	left    int           // events that were not delivered since it was closed
 
 	mu      sync.Mutex
@@ -194,14 +196,16 @@ func (h *hook) next() (e event, ok bool) {
 
 // run delivers events in their order until it is closed, or ctx ends.
 func (h *hook) run(ctx context.Context) {
+	gone := false // the server, when the end of baton must not wait for it
 	for {
 		e, ok := h.next()
 		switch {
-		case ok && ctx.Err() != nil:
+		case ok && (gone || ctx.Err() != nil):
 			h.left++
 		case ok:
 			if !h.deliver(ctx, e) && h.isClosing() {
 				h.left++
+				gone = h.silent
 			}
 		default:
 			select {

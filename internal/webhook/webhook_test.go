@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"baton/internal/tlsclient"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -318,6 +320,21 @@ func TestSender_Close(t *testing.T) {
 	})
 }
 
+// A server that does not answer is not waited for once for each event.
+func TestSender_CloseWithoutAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Hook{Retries: 100, Timeout: 2 * time.Second}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		b.tell("a", "b", "c", "d")
+		time.Sleep(time.Second)
+		b.end(time.Minute, "webhook events not delivered: 4")
+		if took := time.Since(b.began); took != 4*time.Second {
+			t.Errorf("after %s", took)
+		}
+		b.came("0s a", "2s a")
+		b.said(1, "no answer within 2s")
+	})
+}
+
 func TestSender_CloseInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Hook{Retries: 100, Timeout: time.Minute}, func(_ int, _ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -353,7 +370,7 @@ func TestSender_Hooks(t *testing.T) {
 	told := make(deliveries, 8)
 	s := New([]Hook{
 		{Name: "slow", URL: hang.URL, Timeout: time.Hour},
-		{Name: "ops", URL: all.URL + "/hook?a=b", Token: "t0ken", Events: []string{"role", "service"}, TLS: TLS{CAFile: ca, ServerName: "example.com"},
+		{Name: "ops", URL: all.URL + "/hook?a=b", Token: "t0ken", Events: []string{"role", "service"}, TLS: tlsclient.Options{CAFile: ca, ServerName: "example.com"},
 			Headers: map[string]string{"X-Custom": "yes", "host": "ops.example"}},
 	}, "lb1", slog.New(slog.NewTextHandler(told, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	s.Tell(Role{Router: "web", From: "BACKUP", To: "MASTER", Priority: 200})
@@ -383,22 +400,24 @@ func TestSend_TLS(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)
-	empty := filepath.Join(t.TempDir(), "empty.pem")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+	dir := t.TempDir()
+	empty, pipe := filepath.Join(dir, "empty.pem"), filepath.Join(dir, "pipe.pem")
+	if err := errors.Join(os.WriteFile(empty, nil, 0o600), syscall.Mkfifo(pipe, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
 		what string
-		tls  TLS
+		tls  tlsclient.Options
 		want string
 	}{
-		{"stranger", TLS{}, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
-		{"not verified", TLS{SkipVerify: true}, ""},
-		{"no file", TLS{CAFile: "/no/such/ca.pem"}, "read the certificates of authorities: open /no/such/ca.pem: no such file or directory"},
-		{"empty file", TLS{CAFile: empty}, "read the certificates of authorities: " + empty + " has none"},
-		{"no key", TLS{CertFile: "/no/such/cert.pem"}, "read the certificate to show: open /no/such/cert.pem: no such file or directory"},
+		{"stranger", tlsclient.Options{}, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{"not verified", tlsclient.Options{SkipVerify: true}, ""},
+		{"no file", tlsclient.Options{CAFile: "/no/such/ca.pem"}, "read ca_file /no/such/ca.pem: no such file or directory"},
+		{"empty file", tlsclient.Options{CAFile: empty}, "read ca_file " + empty + ": it has no certificate in PEM"},
+		{"pipe", tlsclient.Options{CAFile: pipe}, "read ca_file: " + pipe + " is a named pipe, not a regular file"},
+		{"no key", tlsclient.Options{CertFile: "/no/such/cert.pem"}, "read cert_file /no/such/cert.pem: no such file or directory"},
 	} {
-		h := &hook{Hook: Hook{URL: server.URL, Timeout: time.Minute, TLS: test.tls}}
+		h := newHook(Hook{URL: server.URL, Timeout: time.Minute, TLS: test.tls}, slog.New(slog.DiscardHandler), nil)
 		again, err := h.send(t.Context(), event{body: []byte("{}")})
 		got := ""
 		if err != nil {
@@ -411,7 +430,7 @@ func TestSend_TLS(t *testing.T) {
 }
 
 func TestSend_BadURL(t *testing.T) {
-	h := &hook{Hook: Hook{URL: "http://secret\x7f", Timeout: time.Minute}}
+	h := newHook(Hook{URL: "http://secret\x7f", Timeout: time.Minute}, slog.New(slog.DiscardHandler), nil)
 	again, err := h.send(t.Context(), event{})
 	if again || err == nil || strings.Contains(err.Error(), "secret") || errors.Unwrap(err) != nil {
 		t.Errorf("%t, %v", again, err)

@@ -83,6 +83,9 @@ func (s *Systemd) Down() error {
 	s.mu.Unlock()
 	err := l.Close()
 	s.Disconnect()
+	if errors.Is(err, net.ErrClosed) {
+		return nil // it is down already
+	}
 	return err
 }
 
