@@ -112,11 +112,15 @@ func TestLeaving_ChecksOfStoppedServices(t *testing.T) {
 // A backup whose services still stop does not take the role once more, though its
 // master falls silent.
 func TestLeaving_BackupWhoseServicesStop(t *testing.T) {
-	s := newStage(t, served(false))
+	cfg := served(false)
+	fence := config.Service{Name: "fence", OnlyAfterSilence: true}
+	cfg.Routers[0].Services = append([]config.Service{fence}, cfg.Routers[0].Services...)
+	s := newStage(t, cfg)
 	s.serving()
 	s.hear(peerAddr, 210)
-	s.n.leave(s.now)
 	s.forget()
+	s.n.leave(s.now)
+	s.wantDone("tell web STOP") // and the addresses wait for the successor, as before
 	s.advance(20 * time.Second)
 	s.wantDone("release web")
 	s.event(vip.Off, nil)

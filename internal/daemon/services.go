@@ -316,7 +316,7 @@ func (g *group) leave(now time.Duration) {
 // depart is the end of leave.
 func (g *group) depart(now time.Duration) {
 	g.left, g.evalAt = true, vrrp.Never
-	silent := g.wordless() || g.fenced() && !g.bound.stopped
+	silent := g.isMaster() && (g.wordless() || g.fenced() && !g.bound.stopped)
 	for _, r := range g.routers {
 		r.step(now, vrrp.Event{Kind: vrrp.Shutdown, Alone: silent})
 	}
