@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,11 +35,13 @@ type history struct {
 	begin    time.Time
 	sequence *role.Sequence
 	actors   map[string]*actor
-	master   atomic.Bool
+	wished   atomic.Bool // that the services run
 
 	mu      sync.Mutex
 	reports []role.Report
 	wake    chan struct{} // there is a report
+	others  []*history    // on the same link
+	packets []link.Packet // from them
 	seq     uint64        // of the newest Hold
 	held    bool
 	worker  time.Duration // when the address worker has done what is wished for; Never: it has
@@ -78,8 +81,13 @@ func (a *actor) act(ctx context.Context, fails *bool, then service.State) error 
 
 func (a *actor) Start(ctx context.Context, _ role.Transition) error {
 	a.h.say("start %s", a.name)
-	if ctx.Err() == nil && !a.h.master.Load() {
-		a.h.fault("%s is started on a node that is not master", a.name)
+	if ctx.Err() == nil && !a.h.wished.Load() {
+		a.h.fault("%s is started though it is to be stopped", a.name)
+	}
+	for _, other := range a.h.others {
+		if s := other.actors[a.name]; s.get() == service.Running {
+			a.h.fault("%s is started here while it runs there", a.name)
+		}
 	}
 	return a.act(ctx, &a.startFails, service.Running)
 }
@@ -129,6 +137,25 @@ func (h *history) fault(format string, args ...any) {
 	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
 }
 
+// historyServices is the sequence as the loop sees it.
+type historyServices struct {
+	*role.Sequence
+	h *history
+}
+
+func (v historyServices) Start(order uint64, t role.Transition, delay time.Duration) {
+	if !v.h.n.groups[0].isMaster() {
+		v.h.fault("services start on a node that is not master")
+	}
+	v.h.wished.Store(true)
+	v.Sequence.Start(order, t, delay)
+}
+
+func (v historyServices) Stop(order uint64, t role.Transition, chosen bool) {
+	v.Sequence.Stop(order, t, chosen)
+	v.h.wished.Store(false)
+}
+
 // historyAddresses is an address worker that takes 3 ms.
 type historyAddresses struct{ h *history }
 
@@ -161,7 +188,11 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 	}
 	var err error
 	h.n, err = newNode(cfg, log, outlets{
-		send:      func(*uplink, link.MAC, netip.Addr, netip.Addr, []byte, bool) {},
+		send: func(_ *uplink, _ link.MAC, src, dst netip.Addr, message []byte, _ bool) {
+			for _, other := range h.others {
+				other.packets = append(other.packets, link.Packet{Src: src, Dst: dst, TTL: 255, Payload: slices.Clone(message)})
+			}
+		},
 		flush:     func() {},
 		wall:      func() time.Duration { return h.now },
 		addresses: func(vip.Router) addresses { return historyAddresses{h} },
@@ -176,7 +207,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 				default:
 				}
 			}})
-			return h.sequence
+			return historyServices{h.sequence, h}
 		},
 		announce: func(webhook.Event) {},
 		publish:  func(st *control.Status) { h.status = st },
@@ -201,6 +232,13 @@ func (h *history) turn() {
 			h.say("report %d of %s: %s", rep.Kind, rep.Service, rep.Text)
 			h.n.serviceReport(h.now, "web", rep)
 		}
+		for len(h.packets) > 0 {
+			p := h.packets[0]
+			h.packets = h.packets[1:]
+			if h.n.uplink("eth0").state.Up {
+				h.n.packet(h.now, h.n.uplink("eth0"), p)
+			}
+		}
 		if h.now >= h.worker {
 			h.worker = vrrp.Never
 			kind := vip.Off
@@ -212,7 +250,6 @@ func (h *history) turn() {
 		if h.n.deadline() <= h.now {
 			h.n.expire(h.now)
 		}
-		h.master.Store(h.n.groups[0].isMaster())
 		h.mu.Lock()
 		quiet := len(h.reports) == 0
 		h.mu.Unlock()
@@ -244,13 +281,31 @@ func (h *history) look() {
 }
 
 // pass lets time pass.
-func (h *history) pass(d time.Duration) {
+func (h *history) pass(d time.Duration) { pass(d, h) }
+
+func pass(d time.Duration, all ...*history) {
 	end := time.Now().Add(d)
-	for h.turn(); time.Now().Before(end); h.turn() {
-		next := min(h.n.deadline(), h.worker) - h.now
+	for {
+		for again := true; again; {
+			again = false
+			for _, h := range all {
+				h.turn()
+			}
+			for _, h := range all {
+				again = again || len(h.packets) > 0
+			}
+		}
+		if !time.Now().Before(end) {
+			return
+		}
+		next := time.Until(end)
+		for _, h := range all {
+			next = min(next, min(h.n.deadline(), h.worker)-h.now)
+		}
 		select {
-		case <-h.wake:
-		case <-time.After(max(time.Microsecond, min(next, time.Until(end)))):
+		case <-all[0].wake:
+		case <-all[len(all)-1].wake:
+		case <-time.After(max(time.Microsecond, next)):
 		}
 	}
 }
@@ -339,11 +394,9 @@ func (h *history) step(what, who string) {
 		a.set(func(a *actor) { a.startFails = what == "start fails" })
 	case "stop fails", "stops":
 		a.set(func(a *actor) { a.stopFails = what == "stop fails" })
-	case "slow", "fast":
+	case "slow", "long", "fast":
 		a.set(func(a *actor) {
-			if a.takes = 0; what == "slow" {
-				a.takes = 7 * time.Second
-			}
+			a.takes = map[string]time.Duration{"slow": 7 * time.Second, "long": 3 * time.Second}[what]
 		})
 	case "leave":
 		if !h.n.leaving {
@@ -354,7 +407,6 @@ func (h *history) step(what, who string) {
 			h.n.let(h.now)
 		}
 	}
-	h.master.Store(h.n.groups[0].isMaster() || h.master.Load())
 }
 
 // end looks at what is left.
@@ -384,4 +436,118 @@ func (h *history) end(left, let bool) {
 			h.fault("in the end %s, ready %t, told %s: %s", r.Role, r.Ready, last, r.Why)
 		}
 	}
+}
+
+// historyPair is the nodes a and b on one link, with services whose addresses come
+// between them.
+func historyPair(t *testing.T) (a, b *history) {
+	config := func(node string, own, other uint8) *config.Config {
+		cfg := served(false)
+		cfg.Node = node
+		web := &cfg.Routers[0]
+		web.Priority, web.BestRival, web.SlowestRival = own, other, other
+		web.AddressesAt, web.PromoteAfter = 1, 0
+		web.Services = []config.Service{{Name: "first", StopTimeout: 5 * time.Second}, {Name: "last", StopTimeout: 5 * time.Second}}
+		return cfg
+	}
+	a, b = newHistory(t, config("a", 200, 190)), newHistory(t, config("b", 190, 200))
+	a.others, b.others = []*history{b}, []*history{a}
+	for i, h := range []*history{a, b} {
+		h.link(eth(true, fmt.Sprintf("10.0.0.%d/24", i+1)))
+		h.n.start(h.now)
+		h.verdict("osc", health.Pass, "")
+	}
+	return a, b
+}
+
+// Two nodes that see each other never run a service both, whatever fails, as long as
+// it can be stopped.
+func TestServices_RunOnce(t *testing.T) {
+	type step struct {
+		node      int
+		what, who string
+		pause     time.Duration
+	}
+	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{
+			node:  rapid.IntRange(0, 1).Draw(t, "node"),
+			what:  rapid.SampledFrom([]string{"osc fails", "osc passes", "dies", "start fails", "starts", "long", "fast", "leave"}).Draw(t, "what"),
+			who:   rapid.SampledFrom([]string{"first", "last"}).Draw(t, "who"),
+			pause: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second, time.Minute}).Draw(t, "pause"),
+		}
+	}), 0, 14)
+	rapid.Check(t, func(rt *rapid.T) {
+		plan := steps.Draw(rt, "steps")
+		var wrong, trace []string
+		synctest.Test(t, func(t *testing.T) {
+			a, b := historyPair(t)
+			pass(8*time.Second, a, b)
+			left := []bool{false, false}
+			for _, s := range plan {
+				h := []*history{a, b}[s.node]
+				a.say("STEP %s %s %s", h.n.cfg.Node, s.what, s.who)
+				h.step(s.what, s.who)
+				left[s.node] = left[s.node] || s.what == "leave"
+				pass(s.pause, a, b)
+			}
+			for _, h := range []*history{a, b} {
+				h.step("osc passes", "")
+				for _, s := range h.actors {
+					s.set(func(s *actor) { s.takes, s.startFails = 0, false })
+				}
+			}
+			pass(30*time.Minute, a, b)
+			masters := 0
+			for _, h := range []*history{a, b} {
+				if r := h.status.Routers[0]; r.Role == "MASTER" && r.Ready {
+					masters++
+				}
+				if err := h.sequence.Close(t.Context()); err != nil {
+					h.fault("%v", err)
+				}
+			}
+			if want := 1; masters != want && !(left[0] && left[1]) {
+				a.fault("%d masters are ready in the end, want 1", masters)
+			}
+			wrong, trace = append(a.wrong, b.wrong...), append(a.trace, append([]string{"--"}, b.trace...)...)
+		})
+		for _, w := range wrong {
+			rt.Error(w)
+		}
+		if len(wrong) > 0 {
+			rt.Log(strings.Join(trace, "\n"))
+		}
+	})
+}
+
+// A service that starts on neither node moves the role to and fro more and more
+// slowly.
+func TestServices_FailOnBothNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := historyPair(t)
+		for _, h := range []*history{a, b} {
+			h.actors["last"].set(func(s *actor) { s.startFails = true })
+		}
+		starts := func() int {
+			return strings.Count(strings.Join(append(a.trace, b.trace...), "\n"), "start last")
+		}
+		pass(time.Hour, a, b)
+		first := starts()
+		pass(9*time.Hour, a, b)
+		if more := starts() - first; first > 24 || more > 36 {
+			t.Errorf("%d starts in the first hour, and %d in the nine that follow", first, more)
+		}
+		for _, h := range []*history{a, b} {
+			h.actors["last"].set(func(s *actor) { s.startFails = false })
+		}
+		pass(time.Hour+time.Minute, a, b)
+		if a.status.Routers[0].Ready == b.status.Routers[0].Ready {
+			t.Errorf("a is ready: %t, b: %t", a.status.Routers[0].Ready, b.status.Routers[0].Ready)
+		}
+		for _, h := range []*history{a, b} {
+			if err := h.sequence.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

@@ -109,6 +109,26 @@ func TestLeaving_ChecksOfStoppedServices(t *testing.T) {
 	s.wantRole(vrrp.Backup, "no reason for FAULT is left")
 }
 
+// A backup whose services still stop does not take the role once more, though its
+// master falls silent.
+func TestLeaving_BackupWhoseServicesStop(t *testing.T) {
+	s := newStage(t, served(false))
+	s.serving()
+	s.hear(peerAddr, 210)
+	s.n.leave(s.now)
+	s.forget()
+	s.advance(20 * time.Second)
+	s.wantDone("release web")
+	s.event(vip.Off, nil)
+	if s.n.gone() {
+		t.Error("gone while a service is stopped")
+	}
+	s.report(role.Stopped, "", "")
+	if !s.n.gone() {
+		t.Error("not gone")
+	}
+}
+
 // MASTER is never told after STOP.
 func TestLeaving_BeforeTheAddressesAreOn(t *testing.T) {
 	s := newStage(t, served(false))

@@ -163,7 +163,7 @@ func (n *node) serviceReport(now time.Duration, name string, rep role.Report) {
 
 // news are the reports that webhooks are told of, in a word.
 var news = map[role.ReportKind]string{
-	role.Ready: "ready", role.Stopped: "stopped", role.StartFailed: "not started", role.Lost: "lost", role.StopFailed: "not stopped",
+	role.Ready: "ready", role.Stopped: "stopped", role.StartFailed: "not started", role.Died: "died", role.Lost: "lost", role.StopFailed: "not stopped",
 }
 
 func (g *group) serviceReport(now time.Duration, rep role.Report) {
