@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -83,6 +84,29 @@ func TestProbes_LeaveNothing(t *testing.T) {
 	eventually(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= routines+listening })
 	if kept == 0 {
 		t.Error("no connection was kept: this test looks at nothing")
+	}
+}
+
+// Who is asked when the time is over already answers at once, and asks nobody.
+func TestProbes_TooLate(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	socket := filepath.Join(shortDir(t), "s")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	fake(t, l, misbehaving["keeps"])
+	fakeAt(t, "unix", socket, misbehaving["keeps"])
+	ended, end := context.WithCancel(t.Context())
+	end()
+	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancel()
+	for name, p := range probesOf(t, l.Addr().String(), socket) {
+		for _, ctx := range []context.Context{ended, past} {
+			if a := p.Probe(ctx); a.OK || a.Text == "" {
+				t.Errorf("%s: %+v", name, a)
+			}
+		}
 	}
 }
 
