@@ -152,9 +152,11 @@ type httpConn struct {
 func (p *httpProbe) Probe(ctx context.Context) Answer {
 	ctx, cancel := inTime(ctx)
 	defer cancel()
-	if c := p.take(); c != nil {
-		if a, ok := p.ask(ctx, c); ok {
-			return a
+	if ctx.Err() == nil { // else nobody is asked: to connect fails
+		if c := p.take(); c != nil {
+			if a, ok := p.ask(ctx, c); ok {
+				return a
+			}
 		}
 	}
 	conn, a := p.connect(ctx)
