@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/tlsclient"
+	"baton/internal/trial"
 )
 
 // connectionStart is how RabbitMQ greets (AMQP 0-9-1: a method frame, class 10,
@@ -36,13 +37,29 @@ func fakeServer(greeting string, answers map[string]string) func(net.Conn) {
 			if err != nil || !ok {
 				return
 			}
-			for part := range strings.SplitSeq(answer, "|") { // in as many packets
-				if _, err := io.WriteString(c, part); err != nil {
-					return
-				}
-				time.Sleep(time.Millisecond)
+			if _, err := io.WriteString(c, answer); err != nil {
+				return
 			}
 		}
+	}
+}
+
+// A reply may come in parts, wherever the network cuts it.
+func TestListen_Parts(t *testing.T) {
+	const reply, expect = "# Replication\r\nrole:mamaster\r\n", "master"
+	for cut := 1; cut < len(reply); cut++ {
+		here, there := net.Pipe() // what is written is one read, or some
+		go func() {
+			for _, part := range []string{reply[:cut], reply[cut:]} {
+				_, _ = io.WriteString(there, part)
+			}
+			there.Close()
+		}()
+		heard, end, err := listen(here, nil, expect)
+		if err != nil || end < 0 || string(heard[:end]) != "# Replication\r\nrole:mamaster" {
+			t.Errorf("cut at %d: heard %q up to %d, %v", cut, heard, end, err)
+		}
+		here.Close()
 	}
 }
 
@@ -50,11 +67,11 @@ func TestDialogue(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	socket := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(trial.ShortDir(t), "s")
 	fakeAt(t, "unix", socket, fakeServer("", map[string]string{"PING\r\n": "+PONG\r\n"}))
 	fakeAt(t, "tcp", "127.0.0.1:6379", fakeServer("", map[string]string{
-		"AUTH secret\r\n": "+OK\r\n", "AUTH wrong\r\n": "-WRONGPASS invalid password\r\n", "PING\r\n": "+PO|NG\r\n",
-		"INFO replication\r\n": "$60\r\n# Replication\r\nrole:mas|ter\r\nconnected_slaves:2\r\n", "PING": "", "ROLE\r\n": "*3\r\n$6\r\nmaster\r\n"}))
+		"AUTH secret\r\n": "+OK\r\n", "AUTH wrong\r\n": "-WRONGPASS invalid password\r\n", "PING\r\n": "+PONG\r\n",
+		"INFO replication\r\n": "$60\r\n# Replication\r\nrole:master\r\nconnected_slaves:2\r\n", "PING": "", "ROLE\r\n": "*3\r\n$6\r\nmaster\r\n"}))
 	fakeAt(t, "tcp", "127.0.0.1:11211", fakeServer("", map[string]string{"version\r\n": "VERSION 1.6.38\r\n"}))
 	fakeAt(t, "tcp", "127.0.0.1:5672", fakeServer("", map[string]string{"AMQP\x00\x00\x09\x01": connectionStart, "AMQP\x00\x01\x00\x00": "AMQP\x00\x00\x09\x01"}))
 	fakeAt(t, "tcp", "127.0.0.1:25", fakeServer("220 mx ESMTP\r\n250 ready\r\n", nil))
@@ -193,7 +210,7 @@ func TestDialogue_NotAllowed(t *testing.T) {
 		}
 		t.Skip("needs root")
 	}
-	socket := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(trial.ShortDir(t), "s")
 	fakeAt(t, "unix", socket, fakeServer("", nil))
 	must(t, os.Chmod(filepath.Dir(socket), 0o755))
 	must(t, os.Chmod(socket, 0o660))

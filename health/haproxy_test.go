@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"baton/internal/trial"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -25,29 +27,10 @@ func probeIn(t testing.TB, p Probe, d time.Duration) Answer {
 	return p.Probe(ctx)
 }
 
-// eventually polls a condition that another process brings about.
+// eventually waits for what somebody else brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(10 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("not within 10s: %s", what)
-		}
-	}
-}
-
-// shortDir is a folder whose path is short enough for a socket.
-func shortDir(t testing.TB) string {
-	dir, err := os.MkdirTemp("", "baton-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	trial.Await(t, 10*time.Second, what, ok)
 }
 
 const haproxyConfig = `
@@ -80,7 +63,7 @@ func startHAProxy(t *testing.T) (socket string, cmd *exec.Cmd) {
 		}
 		t.Skip("haproxy is not installed")
 	}
-	dir := shortDir(t)
+	dir := trial.ShortDir(t)
 	socket = filepath.Join(dir, "s")
 	config := filepath.Join(dir, "cfg")
 	if err := os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, socket), 0o600); err != nil {
@@ -157,7 +140,7 @@ type reply struct {
 
 // fakeHAProxy listens on a socket until the test ends.
 func fakeHAProxy(t testing.TB, r reply) (socket string) {
-	socket = filepath.Join(shortDir(t), "s")
+	socket = filepath.Join(trial.ShortDir(t), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -250,8 +233,8 @@ func TestHAProxy_Fake(t *testing.T) {
 }
 
 func TestHAProxy_NotThere(t *testing.T) {
-	socket := filepath.Join(shortDir(t), "s")
-	refused := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(trial.ShortDir(t), "s")
+	refused := filepath.Join(trial.ShortDir(t), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: refused, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/tlsclient"
+	"baton/internal/trial"
 )
 
 var ok200 = [][2]int{{200, 200}}
@@ -91,7 +92,7 @@ func TestHTTP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:5000")
 	must(t, err)
 	serveHTTP(t, l)
-	socket := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(trial.ShortDir(t), "s")
 	l, err = net.Listen("unix", socket)
 	must(t, err)
 	serveHTTP(t, l)

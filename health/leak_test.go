@@ -16,6 +16,7 @@ import (
 
 	"baton/internal/service"
 	"baton/internal/tlsclient"
+	"baton/internal/trial"
 )
 
 // misbehaving are servers that do what none should.
@@ -64,7 +65,7 @@ func TestProbes_LeaveNothing(t *testing.T) {
 	files, routines := openFiles(t), runtime.NumGoroutine()
 	kept := 0
 	for _, serve := range misbehaving {
-		socket := filepath.Join(shortDir(t), "s")
+		socket := filepath.Join(trial.ShortDir(t), "s")
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		fake(t, l, serve)
@@ -92,7 +93,7 @@ func TestProbes_TooLate(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	socket := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(trial.ShortDir(t), "s")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	fake(t, l, misbehaving["keeps"])

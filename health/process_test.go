@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"baton/internal/trial"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -78,13 +80,15 @@ func (z *zoo) start(argv0 string) (pid int, end, reap func()) {
 func soon(t *testing.T, p Probe, want Answer) {
 	t.Helper()
 	var got Answer
-	for range 500 {
-		if got = probeIn(t, p, 10*time.Second); got == want {
-			return
+	defer func() {
+		if got != want {
+			t.Errorf("got %+v, want %+v", got, want)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("got %+v, want %+v", got, want)
+	}()
+	trial.Await(t, 5*time.Second, "the wanted answer", func() bool {
+		got = probeIn(t, p, 10*time.Second)
+		return got == want
+	})
 }
 
 func TestProcessProbe(t *testing.T) {
@@ -228,13 +232,10 @@ func TestProcessProbe_Watch(t *testing.T) {
 				defer close(ended)
 				p.Watch(ctx, func() { changed <- struct{}{} })
 			}()
-			for range 1000 { // until it watches
+			eventually(t, "it watches", func() bool {
 				soon(t, p, Answer{OK: true, Text: fmt.Sprintf("1 process (pid %d)", pid)})
-				if table.pidfds.Load() == 1 {
-					break
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+				return table.pidfds.Load() == 1
+			})
 			end()
 			select {
 			case <-changed:
@@ -278,13 +279,10 @@ func TestProcessProbe_NoMorePidfds(t *testing.T) {
 		pids, ends = append(pids, pid), append(ends, end)
 	}
 	watching(t, p)
-	for range 1000 { // until it watches
+	eventually(t, "it watches", func() bool {
 		soon(t, p, Answer{OK: true, Text: fmt.Sprintf("2 processes (pids %d, %d)", pids[0], pids[1])})
-		if table.pidfds.Load() > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return table.pidfds.Load() > 0
+	})
 	if n := table.pidfds.Load(); n != 1 {
 		t.Errorf("%d pidfds, one may be", n)
 	}

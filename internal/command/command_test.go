@@ -1,7 +1,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,44 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"baton/internal/trial"
+
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
-// logged collects log lines; it may be read while others write.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func newRunner(t testing.TB) (*Runner, *logged) {
-	log := new(logged)
+func newRunner(t testing.TB) (*Runner, *trial.Log) {
+	log := new(trial.Log)
 	r := NewRunner(slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(r.Close)
 	return r, log
-}
-
-// needRoot skips on a laptop; in CI the test must run.
-func needRoot(t testing.TB) {
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("needs root, and CI must run it as root")
-	}
-	t.Skip("needs root")
 }
 
 // rootDir is a folder that only root can write, unlike t.TempDir.
@@ -65,19 +37,10 @@ func rootDir(t testing.TB) string {
 	return dir
 }
 
-// eventually polls a condition that another process brings about.
+// eventually waits for what somebody else brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(5 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("not within 5s: %s", what)
-		}
-	}
+	trial.Await(t, 5*time.Second, what, ok)
 }
 
 // alive tells whether a process exists and is no zombie.
@@ -429,7 +392,7 @@ func TestRun_Umask(t *testing.T) {
 }
 
 func TestRun_User(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	r, _ := newRunner(t)
 	u, err := LookupUser("nobody")
 	if err != nil {
@@ -485,7 +448,7 @@ func TestLookupUser_Groups(t *testing.T) {
 }
 
 func TestRun_ProcessTableFull(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	r, _ := newRunner(t)
 	// The kernel refuses whoever has more processes than the limit, so nobody
 	// gets one before.
@@ -520,7 +483,7 @@ func TestRun_ProcessTableFull(t *testing.T) {
 }
 
 func TestRun_StartProblems(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	r, _ := newRunner(t)
 	dir := rootDir(t)
 	write := func(name, text string, mode os.FileMode) string {

@@ -10,13 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"baton/internal/trial"
+
 	"golang.org/x/sys/unix"
 )
 
 // A child of a real-time daemon is an ordinary process; the daemon stays what
 // it was.
 func TestRun_RealTime(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	r, log := newRunner(t)
 	onThread := func(f func() error) {
 		t.Helper()
@@ -60,7 +62,7 @@ func TestRun_NiceIsInherited(t *testing.T) {
 func TestRun_AmbientCapabilities(t *testing.T) {
 	const inner = "BATON_TEST_AMBIENT"
 	if os.Getenv(inner) == "" {
-		needRoot(t)
+		trial.NeedRoot(t)
 		cmd := exec.Command(os.Args[0], "-test.run=^TestRun_AmbientCapabilities$", "-test.v")
 		cmd.Env = append(os.Environ(), inner+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_RAW}}
@@ -103,7 +105,7 @@ func BenchmarkRun(b *testing.B) {
 func TestRun_MayNotChangeUsers(t *testing.T) {
 	const inner = "BATON_TEST_BOUNDED"
 	if os.Getenv(inner) == "" {
-		needRoot(t)
+		trial.NeedRoot(t)
 		cmd := exec.Command(os.Args[0], "-test.run=^TestRun_MayNotChangeUsers$", "-test.v")
 		cmd.Env = append(os.Environ(), inner+"=1")
 		var out []byte

@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"baton/internal/trial"
 )
 
 func TestVerify(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	const nobody = 65534
 	// Each case builds its tree in d, a folder only root can write, and gives
 	// the path to verify. In want, D stands for d; empty means accepted.
@@ -74,7 +76,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestVerify_TempIsRefused(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	path := filepath.Join(t.TempDir(), "s")
 	if err := os.WriteFile(path, nil, 0o700); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"baton/internal/trial"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -97,25 +98,8 @@ func (f *fake) ForceCheck(name string, forced Forced, by string) (Check, error) 
 type served struct {
 	*Client
 	dir  string
-	log  *lockedBuffer
+	log  *trial.Log
 	stop func() error // ends the server, and returns what Serve says; it may be called again
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func serve(t *testing.T, d Daemon) served {
@@ -125,7 +109,7 @@ func serve(t *testing.T, d Daemon) served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := served{Client: Dial(dir), dir: dir, log: &lockedBuffer{}}
+	s := served{Client: Dial(dir), dir: dir, log: &trial.Log{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- NewServer(d, slog.New(slog.NewTextHandler(s.log, nil))).Serve(ctx, l) }()

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"internal/control":             {},
 	"internal/demo":                {"internal/lab"},
 	"internal/statefile":           {"internal/control"},
+	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
 	"internal/regular":             {},
 	"internal/tlsclient":           {"internal/regular"},

@@ -1,7 +1,6 @@
 package role
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,25 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/command"
+	"baton/internal/trial"
 )
-
-// logged collects log lines; it may be read while others write.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // scripts is a folder that scripts of a test may be run from: root must own it and everything above, or a root's
 // runner refuses them.
@@ -62,19 +43,10 @@ func script(t *testing.T, dir, name, body string) string {
 	return path
 }
 
-// eventually polls a condition that another process brings about.
+// eventually waits for what somebody else brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(10 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("not within 10s: %s", what)
-		}
-	}
+	trial.Await(t, 10*time.Second, what, ok)
 }
 
 func newRunner(t *testing.T) *command.Runner {
@@ -91,7 +63,7 @@ func TestExec_Scripts(t *testing.T) {
 		echo "$0 $*: $BATON_NODE $BATON_ROUTER $BATON_PREVIOUS_STATE to $BATON_STATE, $BATON_REASON" | sed 's|.*/||' >>`+seen+`
 		echo told; exit 0`)
 	fails := script(t, dir, "fails", `echo "cannot do it"; exit 7`)
-	var log logged
+	var log trial.Log
 	q := New(Router{Name: "web", Node: "lb1", Hooks: Hooks{
 		Any:    []Hook{{Argv: []string{tell, "own $role"}}},
 		Master: []Hook{{Argv: []string{fails}}, {Argv: []string{tell, "$master"}}, {Argv: []string{filepath.Join(dir, "missing")}}},
@@ -140,7 +112,7 @@ func TestExec_TimeLimit(t *testing.T) {
 	pids := filepath.Join(dir, "pids")
 	hangs := script(t, dir, "hangs", fmt.Sprintf("trap '' TERM; sleep 1000 & echo $$ $! >%[1]s.new; mv %[1]s.new %[1]s; wait; wait; sleep 1000\n", pids))
 	after := filepath.Join(dir, "after")
-	var log logged
+	var log trial.Log
 	q := New(Router{Name: "web", Hooks: Hooks{
 		Master: []Hook{{Argv: []string{hangs}, Timeout: 300 * time.Millisecond}},
 		Fault:  []Hook{{Argv: []string{script(t, dir, "then", "echo fault >"+after)}}},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/command"
+	"baton/internal/trial"
 )
 
 // reader opens a pipe for reading without waiting for who writes.
@@ -133,7 +134,7 @@ func TestFIFO_Drops(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "fifo")
 	synctest.Test(t, func(t *testing.T) {
-		var log logged
+		var log trial.Log
 		f := newFIFO(path, slog.New(slog.NewTextHandler(&log, nil)))
 		put := func(lines ...string) {
 			for _, l := range lines {
@@ -221,7 +222,7 @@ func TestFIFO_RefusesWhatIsNoPipe(t *testing.T) {
 	} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var log logged
+				var log trial.Log
 				f := newFIFO(path, slog.New(slog.NewTextHandler(&log, nil)))
 				f.write("x\n")
 				synctest.Wait()
@@ -237,7 +238,7 @@ func TestFIFO_RefusesWhatIsNoPipe(t *testing.T) {
 }
 
 func TestFIFO_ABoundedNumberOfLinesWaits(t *testing.T) {
-	var log logged
+	var log trial.Log
 	f := &fifo{path: "/dev/null", fd: -1, log: slog.New(slog.NewTextHandler(&log, nil))}
 	f.idle = make(chan struct{}) // a writer that hangs
 	for n := range fifoLines + 5 {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/service"
+	"baton/internal/trial"
 )
 
 // stage is a sequence with fake services, and all that happens on it.
@@ -22,7 +23,7 @@ type stage struct {
 	*Sequence
 	t      *testing.T
 	start  time.Time
-	log    logged
+	log    trial.Log
 	actors map[string]*actor
 	absent bool // nobody puts the addresses on
 	hear   func(Report)

@@ -19,12 +19,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/service/servicetest"
+	"baton/internal/trial"
 )
 
 func fakeEngine(t *testing.T, c servicetest.Container) (*servicetest.Engine, Service) {
 	t.Helper()
 	leavesNothing(t)
-	e, err := servicetest.NewEngine(shortDir(t), c)
+	e, err := servicetest.NewEngine(trial.ShortDir(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func TestContainer_Gone(t *testing.T) {
 		})
 	}
 	t.Run("no socket", func(t *testing.T) {
-		path := filepath.Join(shortDir(t), "none.sock")
+		path := filepath.Join(trial.ShortDir(t), "none.sock")
 		want := Status{Unknown, "connect " + path + ": no such file or directory", "the engine does not run here: systemctl status docker, or podman.socket"}
 		if diff := cmp.Diff(want, NewContainer(path, "osc").Status(in(t, 10*time.Second))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

@@ -1,73 +1,21 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"baton/internal/service/servicetest"
+	"baton/internal/trial"
 )
 
-// logged collects log lines; it may be read while others write.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// shortDir is a folder whose path is short enough for a socket.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "baton-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
-// needRoot skips on a laptop; in CI the test must run.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatal("needs root, and CI must run it as root")
-	}
-	t.Skip("needs root")
-}
-
-// eventually polls a condition that somebody else brings about.
+// eventually waits for what somebody else brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("not within 20s: %s", what)
-		}
-	}
+	trial.Await(t, 20*time.Second, what, ok)
 }
 
 // leavesNothing fails the test when it leaves goroutines behind. It comes first,
@@ -103,13 +51,13 @@ func background[T any](f func() T) <-chan T {
 func fakeSystemd(t testing.TB, units ...servicetest.Unit) (*servicetest.Systemd, *Systemd) {
 	t.Helper()
 	leavesNothing(t)
-	fake, err := servicetest.NewSystemd(shortDir(t))
+	fake, err := servicetest.NewSystemd(trial.ShortDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { fake.Close() })
 	fake.Add(units...)
-	s := NewSystemd(fake.Address(), slog.New(slog.NewTextHandler(new(logged), nil)))
+	s := NewSystemd(fake.Address(), slog.New(slog.NewTextHandler(new(trial.Log), nil)))
 	t.Cleanup(s.Close)
 	return fake, s
 }

@@ -16,11 +16,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/command"
+	"baton/internal/trial"
 )
 
 func newRunner(t *testing.T) *command.Runner {
 	t.Helper()
-	r := command.NewRunner(slog.New(slog.NewTextHandler(new(logged), nil)))
+	r := command.NewRunner(slog.New(slog.NewTextHandler(new(trial.Log), nil)))
 	t.Cleanup(r.Close)
 	return r
 }
@@ -174,7 +175,7 @@ func TestOCF_Environment(t *testing.T) {
 // realAgent is one of the distribution's, run in earnest.
 func realAgent(t *testing.T, name string, params map[string]string) Service {
 	t.Helper()
-	needRoot(t)
+	trial.NeedRoot(t)
 	if _, err := os.Stat(filepath.Join(ocfRoot, "resource.d/heartbeat", name)); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("resource-agents is not installed, and CI must test against it")
@@ -234,7 +235,7 @@ func TestOCF_Dummy(t *testing.T) {
 }
 
 func TestOCF_Anything(t *testing.T) {
-	dir := shortDir(t)
+	dir := trial.ShortDir(t)
 	pidfile := filepath.Join(dir, "pid")
 	o := realAgent(t, "anything", map[string]string{"binfile": "/bin/sleep", "cmdline_options": "1000", "pidfile": pidfile})
 	upAndDown(t, o)
@@ -264,7 +265,7 @@ func TestOCF_Redis(t *testing.T) {
 			t.Skip("redis-server is not installed")
 		}
 	}
-	dir := shortDir(t)
+	dir := trial.ShortDir(t)
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +293,7 @@ func TestOCF_Redis(t *testing.T) {
 
 // An agent that hangs, run by another user.
 func TestOCF_Hangs(t *testing.T) {
-	needRoot(t)
+	trial.NeedRoot(t)
 	root, err := os.MkdirTemp("/run", "baton-test-")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"baton/internal/trial"
 )
 
 // realUnits are what the real systemd runs; the user's manager knows the same
@@ -36,7 +38,7 @@ var realUnits = map[string]string{
 // realSystemd runs the manager of a user in namespaces of its own.
 func realSystemd(t *testing.T) *Systemd {
 	t.Helper()
-	needRoot(t)
+	trial.NeedRoot(t)
 	const systemd = "/lib/systemd/systemd"
 	if _, err := os.Stat(systemd); err != nil {
 		if os.Getenv("CI") != "" {
@@ -45,7 +47,7 @@ func realSystemd(t *testing.T) *Systemd {
 		t.Skip("systemd is not installed")
 	}
 	leavesNothing(t)
-	dir := shortDir(t)
+	dir := trial.ShortDir(t)
 	units := filepath.Join(dir, "config/systemd/user")
 	if err := os.MkdirAll(units, 0o755); err != nil {
 		t.Fatal(err)
@@ -81,7 +83,7 @@ exec "$0" --user --unit=basic.target`
 			t.Errorf("systemd has moved this process into other control groups:\n%s\nbefore:\n%s", now, before)
 		}
 	})
-	out := new(logged)
+	out := new(trial.Log)
 	cmd := exec.Command("/bin/sh", "-c", script, systemd, group)
 	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+run, "XDG_CONFIG_HOME="+dir+"/config", "HOME="+dir, "SYSTEMD_LOG_TARGET=console", "DBUS_SESSION_BUS_ADDRESS=unix:path=/nowhere")
 	cmd.Stdout, cmd.Stderr = out, out

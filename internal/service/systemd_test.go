@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/service/servicetest"
+	"baton/internal/trial"
 )
 
 // listening serves each connection to a socket with f.
@@ -91,7 +92,7 @@ func TestSystemd_Gone(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			leavesNothing(t)
-			path := filepath.Join(shortDir(t), "bus")
+			path := filepath.Join(trial.ShortDir(t), "bus")
 			tt.at(t, path)
 			s := NewSystemd("unix:path="+path, slog.New(slog.DiscardHandler))
 			defer s.Close()
@@ -128,7 +129,7 @@ func TestSystemd_Hangs(t *testing.T) {
 
 // A peer that reads nothing fills the socket; nobody waits for it.
 func TestTransport_Full(t *testing.T) {
-	path := filepath.Join(shortDir(t), "bus")
+	path := filepath.Join(trial.ShortDir(t), "bus")
 	over := make(chan struct{})
 	listening(t, path, func(net.Conn) { <-over })
 	t.Cleanup(func() { close(over) })
@@ -234,7 +235,7 @@ func TestSystemd_Answers(t *testing.T) {
 // systemd's own socket has no bus in front of it.
 func TestSystemd_Direct(t *testing.T) {
 	leavesNothing(t)
-	fake, err := servicetest.NewSystemd(shortDir(t))
+	fake, err := servicetest.NewSystemd(trial.ShortDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +317,7 @@ func startBus(t *testing.T, dir string) (address string, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	cmd = exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile")
-	out := new(logged)
+	out := new(trial.Log)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -340,7 +341,7 @@ func startBus(t *testing.T, dir string) (address string, cmd *exec.Cmd) {
 // The same with a real bus daemon, which others use as well.
 func TestSystemd_RealBus(t *testing.T) {
 	leavesNothing(t)
-	dir := shortDir(t)
+	dir := trial.ShortDir(t)
 	address, daemon := startBus(t, dir)
 	s := NewSystemd(address, slog.New(slog.DiscardHandler))
 	t.Cleanup(s.Close)

@@ -1,7 +1,6 @@
 package statefile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/control"
+	"baton/internal/trial"
 )
 
 // roles is a source of roles.
@@ -52,37 +52,19 @@ func (r *roles) publish(routers ...control.Router) {
 
 func router(name, role string) control.Router { return control.Router{Name: name, Role: role} }
 
-// lockedBuffer is a log that can be read meanwhile.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // bench is a Writer that runs in a bubble, without a watcher unless start is set
 // before it runs.
 type bench struct {
 	*Writer
 	t      *testing.T
 	dir    string
-	log    *lockedBuffer
+	log    *trial.Log
 	source *roles
 	end    func() error
 }
 
 func newBench(t *testing.T, routers ...control.Router) *bench {
-	b := &bench{t: t, dir: t.TempDir(), log: &lockedBuffer{}, source: newRoles(routers...)}
+	b := &bench{t: t, dir: t.TempDir(), log: &trial.Log{}, source: newRoles(routers...)}
 	b.Writer = New(b.dir, nil, slog.New(slog.NewTextHandler(b.log, nil)))
 	return b
 }

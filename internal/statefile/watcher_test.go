@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/control"
+	"baton/internal/trial"
 )
 
 // The test binary is also the daemon of these tests, and its watcher.
@@ -46,19 +47,10 @@ func daemon(dir string) {
 	os.Exit(1)
 }
 
-// eventually polls a condition that another process brings about.
+// eventually waits for what somebody else brings about.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(10 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("not within 10s: %s", what)
-		}
-	}
+	trial.Await(t, 10*time.Second, what, ok)
 }
 
 // victim is a daemon that a test kills.

@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"baton/internal/tlsclient"
+	"baton/internal/trial"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -91,31 +92,13 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// lockedBuffer is a log that can be read meanwhile.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // bench is a Sender with one hook and the server behind it, in a bubble.
 type bench struct {
 	*Sender
 	t      *testing.T
 	server *httptest.Server
 	pipes  *pipes
-	log    lockedBuffer
+	log    trial.Log
 	began  time.Time
 
 	mu  sync.Mutex
