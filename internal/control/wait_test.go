@@ -7,54 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"baton/internal/trial"
+
 	"github.com/google/go-cmp/cmp"
 )
 
-// pipes is a listener in memory, so that time can be made up.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
-
-func (p *pipes) dial() net.Conn {
-	ours, theirs := net.Pipe()
-	go func() {
-		select {
-		case p.conns <- theirs:
-		case <-p.done:
-			theirs.Close()
-		}
-	}()
-	return ours
-}
-
-func (p *pipes) dialer(context.Context, string, string) (net.Conn, error) { return p.dial(), nil }
-
 // inBubble serves d from memory. end ends the server and returns what Serve says.
-func inBubble(t *testing.T, d Daemon) (p *pipes, c *Client, end func() error) {
+func inBubble(t *testing.T, d Daemon) (p *trial.Pipes, c *Client, end func() error) {
 	t.Helper()
-	p = newPipes()
-	c = newClient("/run/baton/control.sock", p.dialer)
+	p = trial.NewPipes()
+	c = newClient("/run/baton/control.sock", p.Dial)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- NewServer(d, slog.New(slog.DiscardHandler)).Serve(ctx, p) }()
@@ -161,7 +127,8 @@ func TestServe_EndsWithContext(t *testing.T) {
 			_, err := c.RunCheck(context.Background(), "haproxy")
 			failed <- err
 		}()
-		hung := p.dial() // and says nothing
+		hung, err := p.Dial(t.Context(), "", "") // and says nothing
+		must(t, err)
 		defer hung.Close()
 		synctest.Wait()
 		began := time.Now()
@@ -215,7 +182,8 @@ func TestServe_ClientsThatHang(t *testing.T) {
 				p, c, end := inBubble(t, newFake(Router{Name: "web", Role: "BACKUP"}))
 				var hung []net.Conn
 				for range maxConnections {
-					conn := p.dial()
+					conn, err := p.Dial(t.Context(), "", "")
+					must(t, err)
 					hung = append(hung, conn)
 					if words == "keep" {
 						go io.Copy(io.Discard, conn)
@@ -296,8 +264,8 @@ func TestServe_Panic(t *testing.T) {
 // A daemon that hangs does not hang who asks.
 func TestClient_DaemonHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
-		c := newClient("/run/baton/control.sock", p.dialer)
+		p := trial.NewPipes()
+		c := newClient("/run/baton/control.sock", p.Dial)
 		_, err := c.Status(context.Background())
 		if want := "ask on /run/baton/control.sock: the daemon does not answer within 10s"; err == nil || err.Error() != want {
 			t.Error(err)

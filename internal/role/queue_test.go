@@ -191,19 +191,26 @@ func TestQueue_WhatIsRunAndWhen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeRun(tt.takes)
 				q := New(Router{Name: "web", Hooks: tt.hooks}, f.run, quiet(), nil)
-				for _, tr := range tt.tell {
-					time.Sleep(tr.at - time.Since(f.start))
-					q.Tell(tr.Transition)
-					synctest.Wait()
-				}
-				if err := q.Close(t.Context()); err != nil {
-					t.Errorf("Close: %v", err)
-				}
-				if diff := cmp.Diff(tt.want, f.begun); diff != "" {
-					t.Errorf("hooks begun (-want +got):\n%s", diff)
-				}
+				f.wants(t, q, tt.tell, tt.want)
 			})
 		})
+	}
+}
+
+// wants tells the queue of changes, each at its time, and compares which hooks were
+// begun.
+func (f *fakeRun) wants(t *testing.T, q *Queue, tell []told, want []string) {
+	t.Helper()
+	for _, tr := range tell {
+		time.Sleep(tr.at - time.Since(f.start))
+		q.Tell(tr.Transition)
+		synctest.Wait()
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if diff := cmp.Diff(want, f.begun); diff != "" {
+		t.Errorf("hooks begun (-want +got):\n%s", diff)
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"baton/internal/command"
 )
 
@@ -49,17 +47,7 @@ func TestQueue_Retries(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeRun(nil)
 				q := New(Router{Name: "web", Hooks: move}, failing(f, tt.runs), quiet(), nil)
-				for _, tr := range tt.tell {
-					time.Sleep(tr.at - time.Since(f.start))
-					q.Tell(tr.Transition)
-					synctest.Wait()
-				}
-				if err := q.Close(t.Context()); err != nil {
-					t.Errorf("Close: %v", err)
-				}
-				if diff := cmp.Diff(tt.want, f.begun); diff != "" {
-					t.Errorf("hooks begun (-want +got):\n%s", diff)
-				}
+				f.wants(t, q, tt.tell, tt.want)
 			})
 		})
 	}

@@ -58,46 +58,13 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// pipes is a listener in memory, so that time can be made up. Where refuse is
-// set nobody can connect.
-type pipes struct {
-	conns  chan net.Conn
-	done   chan struct{}
-	once   sync.Once
-	refuse bool
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	if p.refuse {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	}
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // bench is a Sender with one hook and the server behind it, in a bubble.
 type bench struct {
 	*Sender
 	t      *testing.T
 	server *httptest.Server
-	pipes  *pipes
+	pipes  *trial.Pipes
+	refuse bool // nobody can connect
 	log    trial.Log
 	began  time.Time
 
@@ -105,9 +72,16 @@ type bench struct {
 	got []string // what came when, in seconds
 }
 
+func (b *bench) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if b.refuse {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	return b.pipes.Dial(ctx, network, address)
+}
+
 // newBench begins. answer is given the number of each request, from 1.
 func newBench(t *testing.T, h Hook, answer func(n int, w http.ResponseWriter, r *http.Request)) *bench {
-	b := &bench{t: t, pipes: &pipes{conns: make(chan net.Conn), done: make(chan struct{})}, began: time.Now()}
+	b := &bench{t: t, pipes: trial.NewPipes(), began: time.Now()}
 	b.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
 		_, name, _ := strings.Cut(string(text), `"check":"`)
@@ -123,7 +97,7 @@ func newBench(t *testing.T, h Hook, answer func(n int, w http.ResponseWriter, r 
 	b.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)
 	b.server.Start()
 	h.Name, h.URL = "ops", "http://127.0.0.1/secret-path?key=secret-key"
-	b.Sender = newSender([]Hook{h}, "lb1", slog.New(slog.NewTextHandler(&b.log, nil)), b.pipes.dial)
+	b.Sender = newSender([]Hook{h}, "lb1", slog.New(slog.NewTextHandler(&b.log, nil)), b.dial)
 	return b
 }
 
@@ -253,7 +227,7 @@ func TestSender(t *testing.T) {
 func TestSender_Refused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Hook{Retries: 2}, status(200))
-		b.pipes.refuse = true
+		b.refuse = true
 		b.tell("a")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
