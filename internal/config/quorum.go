@@ -25,7 +25,7 @@ func (w *walk) quorumCheck(f fields, c *Check) {
 		}
 	}
 	witnesses := f.get("witnesses")
-	switch none := witnesses == nil || len(witnesses.items) == 0; {
+	switch none := witnesses == nil || witnesses.kind == list && len(witnesses.items) == 0; {
 	case len(w.nodes) == 1 && none:
 		w.errorAt(f.at, f.path, "name the other nodes, or witnesses: [ADDRESS]", "%s is the only node: nobody else can tell whether it is cut off", w.nodes[0].Name)
 	case len(w.nodes) == 2 && none:
