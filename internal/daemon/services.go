@@ -16,24 +16,35 @@ import (
 
 // bound is what the protocol loop knows of a group's services.
 type bound struct {
-	run       services
-	marked    bool   // the addresses have their place in the list, and wait for it
-	order     uint64 // of the newest wish
-	wish      wish
-	chosen    bool          // the newest Stop is one that a leave asked for
-	served    bool          // all were ready once in this mastership: a fence has been, and promote_after is over
-	atMark    bool          // the addresses have had their turn in this mastership
-	ready     bool          // all that the newest Start began is ready
-	stopped   bool          // nothing is left of what the newest Stop had to stop
-	abandoned bool          // but for a service that did not stop
-	died      string        // the service that died last, while it is brought back
-	since     time.Duration // when the newest Start was, or a service died that is brought back
+	run    services
+	wish   wish
+	order  uint64 // of the wish
+	chosen bool   // it is a Stop that a leave asked for
+	progress
+	since time.Duration // when the newest Start was, or a service died that is brought back
+
+	served bool // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark bool // the addresses have had their turn in this mastership
 	// silent is the master that this node took over from in silence, until the
 	// services run here: what makes sure that it is off may have to be tried again.
 	silent string
 	// stuck names the service that did not stop, for which this node stays
 	// master though it was to leave.
 	stuck string
+}
+
+// progress is how far the services have come with the newest wish.
+type progress struct {
+	ready     bool   // all that a Start began is ready
+	died      string // the service that died last, while it is brought back
+	stopped   bool   // nothing is left of what a Stop had to stop
+	abandoned bool   // but for a service that did not stop
+}
+
+// become takes another wish. What came of the one before is over.
+func (b *bound) become(w wish, chosen bool) {
+	b.wish, b.chosen, b.progress = w, chosen, progress{}
+	b.order++
 }
 
 // wish is what the services were told last.
@@ -61,7 +72,7 @@ func (g *group) bind() {
 	if len(c.Services) == 0 {
 		return
 	}
-	g.bound = &bound{run: g.node.out.services(c, g.hookRouter()), marked: c.AddressesAt > 0}
+	g.bound = &bound{run: g.node.out.services(c, g.hookRouter())}
 }
 
 // guide brings the services to what the role wants of them; leaving says that a
@@ -118,9 +129,8 @@ func (g *group) startServices(now time.Duration) {
 	if b.served {
 		delay, t.Takeover = 0, ""
 	}
-	b.wish, b.atMark, b.ready, b.stopped = run, false, false, false
-	b.died, b.since = "", now
-	b.order++
+	b.become(run, false)
+	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
 }
@@ -141,13 +151,14 @@ func (g *group) stopServices(why string) {
 	if b.wish == run {
 		g.log.Info("services stop", "reason", why)
 	}
-	b.wish, b.ready, b.stopped, b.abandoned, b.chosen = stop, false, false, false, g.leaving
-	b.order++
+	b.become(stop, g.leaving)
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
 
 // unplaced tells whether the addresses wait for their turn among the services.
-func (g *group) unplaced() bool { return g.bound != nil && g.bound.marked && !g.bound.atMark }
+func (g *group) unplaced() bool {
+	return g.bound != nil && g.routers[0].cfg.AddressesAt > 0 && !g.bound.atMark
+}
 
 // serviceReport takes what the services of a group have to say. What belongs to
 // an earlier wish says nothing of this one.
