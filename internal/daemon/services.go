@@ -90,11 +90,7 @@ func (g *group) guide(now time.Duration, leaving bool) (free bool) {
 			g.startServices(now)
 		}
 	case b.wish != stop && (master || g.certain()):
-		why := strings.Join(g.common, "; ")
-		if g.leaving {
-			why = "baton stops"
-		}
-		g.stopServices(why)
+		g.stopServices()
 	}
 	return g.free()
 }
@@ -135,21 +131,18 @@ func (g *group) startServices(now time.Duration) {
 	b.run.Start(b.order, t, delay)
 }
 
-func (g *group) stopServices(why string) {
-	b := g.bound
-	t := g.last
+// stopServices stops them on behalf of the role that this node has, or is to have
+// once they are stopped.
+func (g *group) stopServices() {
+	b, t := g.bound, g.last
 	switch {
 	case g.leaving:
-		t = role.Transition{To: role.Stop, From: state(g.role)}
+		t = role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"}
 	case g.isMaster():
-		t = role.Transition{To: role.Fault, From: role.Master}
+		t = role.Transition{To: role.Fault, From: role.Master, Reason: strings.Join(g.common, "; ")}
 	}
-	if why == "" {
-		why = t.Reason
-	}
-	t.Reason = why
 	if b.wish == run {
-		g.log.Info("services stop", "reason", why)
+		g.log.Info("services stop", "reason", t.Reason)
 	}
 	b.become(stop, g.leaving)
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
