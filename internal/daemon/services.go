@@ -103,17 +103,8 @@ func (g *group) free() bool {
 // certain tells whether it is known that this node is not to run the services:
 // it has been told so before, is in FAULT, or hears the one that does.
 func (g *group) certain() bool {
-	return g.bound.wish != untold || g.role == vrrp.Fault || g.masterElsewhere().Addr.IsValid()
-}
-
-// masterElsewhere is who else has the role, as far as was heard.
-func (g *group) masterElsewhere() vrrp.Rival {
-	for _, r := range g.routers {
-		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
-			return m
-		}
-	}
-	return vrrp.Rival{}
+	by, _ := g.masterElsewhere()
+	return g.bound.wish != untold || g.role == vrrp.Fault || by != nil
 }
 
 // startServices starts them on behalf of this mastership. Once they have been
