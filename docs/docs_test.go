@@ -274,3 +274,13 @@ func TestDocs_HookEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// No page has the marks of a merge that was not finished.
+func TestDocs_MergeMarks(t *testing.T) {
+	mark := regexp.MustCompile(`(?m)^(<<<<<<<|=======|>>>>>>>).*`)
+	for _, page := range pages(t) {
+		if m := mark.FindString(read(t, page)); m != "" {
+			t.Errorf("%s has %q", page, m)
+		}
+	}
+}

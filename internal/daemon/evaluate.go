@@ -170,11 +170,8 @@ func (r *router) linkFault() (why string, deaf bool) {
 // again at once.
 func (g *group) serve(now time.Duration, out health.Outcome) {
 	if !g.isMaster() {
-		for _, r := range g.routers {
-			if r.node.set.State(r.id).Master.Addr.IsValid() {
-				g.hold.Occupied()
-				return
-			}
+		if by, _ := g.masterElsewhere(); by != nil {
+			g.hold.Occupied()
 		}
 		return
 	}

@@ -172,6 +172,17 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 }
 
+// masterElsewhere is who else has the role, as far as was heard, and the router
+// that heard it; nil where none has.
+func (g *group) masterElsewhere() (by *router, master vrrp.Rival) {
+	for _, r := range g.routers {
+		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
+			return r, m
+		}
+	}
+	return nil, vrrp.Rival{}
+}
+
 // tell adds the masters to a transition and hands it to the hooks.
 func (g *group) tell(t role.Transition) {
 	t = g.withMasters(t)

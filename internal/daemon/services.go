@@ -16,24 +16,35 @@ import (
 
 // bound is what the protocol loop knows of a group's services.
 type bound struct {
-	run       services
-	marked    bool   // the addresses have their place in the list, and wait for it
-	order     uint64 // of the newest wish
-	wish      wish
-	chosen    bool          // the newest Stop is one that a leave asked for
-	served    bool          // all were ready once in this mastership: a fence has been, and promote_after is over
-	atMark    bool          // the addresses have had their turn in this mastership
-	ready     bool          // all that the newest Start began is ready
-	stopped   bool          // nothing is left of what the newest Stop had to stop
-	abandoned bool          // but for a service that did not stop
-	died      string        // the service that died last, while it is brought back
-	since     time.Duration // when the newest Start was, or a service died that is brought back
+	run    services
+	wish   wish
+	order  uint64 // of the wish
+	chosen bool   // it is a Stop that a leave asked for
+	progress
+	since time.Duration // when the newest Start was, or a service died that is brought back
+
+	served bool // all were ready once in this mastership: a fence has been, and promote_after is over
+	atMark bool // the addresses have had their turn in this mastership
 	// silent is the master that this node took over from in silence, until the
 	// services run here: what makes sure that it is off may have to be tried again.
 	silent string
 	// stuck names the service that did not stop, for which this node stays
 	// master though it was to leave.
 	stuck string
+}
+
+// progress is how far the services have come with the newest wish.
+type progress struct {
+	ready     bool   // all that a Start began is ready
+	died      string // the service that died last, while it is brought back
+	stopped   bool   // nothing is left of what a Stop had to stop
+	abandoned bool   // but for a service that did not stop
+}
+
+// become takes another wish. What came of the one before is over.
+func (b *bound) become(w wish, chosen bool) {
+	b.wish, b.chosen, b.progress = w, chosen, progress{}
+	b.order++
 }
 
 // wish is what the services were told last.
@@ -61,7 +72,7 @@ func (g *group) bind() {
 	if len(c.Services) == 0 {
 		return
 	}
-	g.bound = &bound{run: g.node.out.services(c, g.hookRouter()), marked: c.AddressesAt > 0}
+	g.bound = &bound{run: g.node.out.services(c, g.hookRouter())}
 }
 
 // guide brings the services to what the role wants of them; leaving says that a
@@ -79,11 +90,7 @@ func (g *group) guide(now time.Duration, leaving bool) (free bool) {
 			g.startServices(now)
 		}
 	case b.wish != stop && (master || g.certain()):
-		why := strings.Join(g.common, "; ")
-		if g.leaving {
-			why = "baton stops"
-		}
-		g.stopServices(why)
+		g.stopServices()
 	}
 	return g.free()
 }
@@ -96,17 +103,8 @@ func (g *group) free() bool {
 // certain tells whether it is known that this node is not to run the services:
 // it has been told so before, is in FAULT, or hears the one that does.
 func (g *group) certain() bool {
-	return g.bound.wish != untold || g.role == vrrp.Fault || g.masterElsewhere().Addr.IsValid()
-}
-
-// masterElsewhere is who else has the role, as far as was heard.
-func (g *group) masterElsewhere() vrrp.Rival {
-	for _, r := range g.routers {
-		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
-			return m
-		}
-	}
-	return vrrp.Rival{}
+	by, _ := g.masterElsewhere()
+	return g.bound.wish != untold || g.role == vrrp.Fault || by != nil
 }
 
 // startServices starts them on behalf of this mastership. Once they have been
@@ -118,36 +116,33 @@ func (g *group) startServices(now time.Duration) {
 	if b.served {
 		delay, t.Takeover = 0, ""
 	}
-	b.wish, b.atMark, b.ready, b.stopped = run, false, false, false
-	b.died, b.since = "", now
-	b.order++
+	b.become(run, false)
+	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
 }
 
-func (g *group) stopServices(why string) {
-	b := g.bound
-	t := g.last
+// stopServices stops them on behalf of the role that this node has, or is to have
+// once they are stopped.
+func (g *group) stopServices() {
+	b, t := g.bound, g.last
 	switch {
 	case g.leaving:
-		t = role.Transition{To: role.Stop, From: state(g.role)}
+		t = role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"}
 	case g.isMaster():
-		t = role.Transition{To: role.Fault, From: role.Master}
+		t = role.Transition{To: role.Fault, From: role.Master, Reason: strings.Join(g.common, "; ")}
 	}
-	if why == "" {
-		why = t.Reason
-	}
-	t.Reason = why
 	if b.wish == run {
-		g.log.Info("services stop", "reason", why)
+		g.log.Info("services stop", "reason", t.Reason)
 	}
-	b.wish, b.ready, b.stopped, b.abandoned, b.chosen = stop, false, false, false, g.leaving
-	b.order++
+	b.become(stop, g.leaving)
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
 
 // unplaced tells whether the addresses wait for their turn among the services.
-func (g *group) unplaced() bool { return g.bound != nil && g.bound.marked && !g.bound.atMark }
+func (g *group) unplaced() bool {
+	return g.bound != nil && g.routers[0].cfg.AddressesAt > 0 && !g.bound.atMark
+}
 
 // serviceReport takes what the services of a group have to say. What belongs to
 // an earlier wish says nothing of this one.

@@ -37,7 +37,7 @@ func (s *stage) serving() {
 	s.start()
 	s.verdict("osc", health.Pass, "")
 	s.advance(3700 * time.Millisecond)
-	if b := s.n.groups[0].bound; b.marked {
+	if s.n.cfg.Routers[0].AddressesAt > 0 {
 		s.report(role.AddressesOn, "", "")
 	}
 	s.on("web")
@@ -540,6 +540,39 @@ func TestServices_LeavesWordless(t *testing.T) {
 			})
 		}
 	}
+}
+
+// That a service did not stop is past once the services have been started again.
+func TestServices_StopFailedInAnEarlierMastership(t *testing.T) {
+	cfg := served(false)
+	cfg.Routers[0].Services = append([]config.Service{{Name: "fence", OnlyAfterSilence: true}}, cfg.Routers[0].Services...)
+	s := newStage(t, cfg)
+	s.serving()
+	s.verdict("osc", health.Fail, "no")
+	s.report(role.StopFailed, "osc", "no")
+	s.report(role.Stopped, "", "")
+	s.verdict("osc", health.Pass, "")
+	s.advance(3700 * time.Millisecond)
+	s.on("web")
+	s.report(role.Ready, "", "")
+	s.forget()
+	s.link(eth(true))                                                  // it hears, and cannot send
+	s.wantDone("tell web FAULT", "stop services of web, chosen false") // the addresses wait for the successor
+}
+
+// What is said of a service that died is over when the services are stopped.
+func TestServices_WhyAfterADeath(t *testing.T) {
+	cfg := served(false)
+	cfg.Routers[0].Track = append(cfg.Routers[0].Track, track("synced", config.Weight, -100, config.Backup))
+	s := newStage(t, cfg)
+	s.verdict("synced", health.Fail, "stale")
+	s.serving()
+	s.report(role.Died, "osc", "osc.service died")
+	s.peerServes(time.Second, 210)
+	s.report(role.Stopped, "", "")
+	s.forget()
+	s.advance(5 * time.Second)
+	s.wantLog(`from=100 to=200 why="priority 200; master, its services start"`)
 }
 
 // A second signal ends even a node that stays master for a service's sake.

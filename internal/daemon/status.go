@@ -66,10 +66,8 @@ func (g *group) masterName() string {
 	if g.isMaster() {
 		return g.node.cfg.Node
 	}
-	for _, r := range g.routers {
-		if m := g.node.set.State(r.id).Master; m.Addr.IsValid() {
-			return r.nameOf(m)
-		}
+	if by, m := g.masterElsewhere(); by != nil {
+		return by.nameOf(m)
 	}
 	return ""
 }
@@ -132,11 +130,11 @@ func (g *group) explainRole(now time.Duration) string {
 		}
 		return "out of the election: " + reasons
 	}
-	master := g.masterElsewhere()
-	if !master.Addr.IsValid() {
+	by, master := g.masterElsewhere()
+	if by == nil {
 		return "backup, and nobody was heard yet"
 	}
-	return fmt.Sprintf("backup to %s (%d)", g.masterName(), master.Priority)
+	return fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
 }
 
 func (g *group) explainInit(now time.Duration) string {
