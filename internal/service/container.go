@@ -16,10 +16,8 @@ const (
 	// inspectLimit bounds the question whether it is up yet, so that an engine that
 	// hangs does not swallow a start.
 	inspectLimit = 10 * time.Second
-	// firstRetry and lastRetry are how long a watcher waits between two attempts at
-	// the stream of events.
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 5 * time.Second
+	// lastRetry bounds the wait between two attempts at the stream of events.
+	lastRetry = 5 * time.Second
 )
 
 // NewContainer returns a container of the engine behind a Unix socket, docker's
@@ -206,24 +204,9 @@ func (s containerState) down() bool {
 	return false
 }
 
-// Watch follows the engine's events, and tells when it cannot do so any more.
+// Watch follows the engine's events.
 func (c *container) Watch(ctx context.Context, changed func()) {
-	told := false
-	for retry := firstRetry; ctx.Err() == nil; {
-		began, reached := time.Now(), false
-		// How it ended is what Status says, too.
-		_ = c.engine.events(ctx, c.name, func() {
-			reached = true
-			changed()
-		})
-		if !reached && !told && ctx.Err() == nil {
-			changed()
-		}
-		told = !reached
-		if time.Since(began) > lastRetry {
-			retry = firstRetry
-		}
-		_ = sleep(ctx, retry) // its end is seen above
-		retry = min(2*retry, lastRetry)
-	}
+	follow(ctx, lastRetry, changed, func(changed func()) {
+		_ = c.engine.events(ctx, c.name, changed) // how it ended is what Status says, too
+	})
 }

@@ -252,6 +252,21 @@ func TestContainer_Watch(t *testing.T) {
 	eventually(t, "it is back", func() bool { return n.Load() > 2 })
 	e.Set("osc", "start", nothing)
 	eventually(t, "an event is told", func() bool { return n.Load() > 3 })
+
+	// Without its engine nobody knows, which is told once.
+	before := n.Load()
+	var tries atomic.Int32
+	e.Instead(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tries.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	e.Disconnect()
+	eventually(t, "it has tried again and again", func() bool { return tries.Load() >= 3 })
+	if told := n.Load() - before; told != 1 {
+		t.Errorf("told %d times that it is lost", told)
+	}
+	e.Instead(nil)
+	eventually(t, "it is back", func() bool { return n.Load() == before+2 })
 }
 
 func TestEngine_Events(t *testing.T) {

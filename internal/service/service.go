@@ -9,6 +9,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // State is what a service is doing.
@@ -67,7 +68,46 @@ type Service interface {
 // Watcher is a Service that knows when its status changes.
 type Watcher interface {
 	// Watch calls changed, from one goroutine, whenever the status may have
-	// become another, until ctx ends. When the manager cannot be reached it
-	// says so once, tries again by itself, and calls changed when it can.
+	// become another, until ctx ends. A manager that is lost is asked again, and
+	// what comes of that is such a change: once when it cannot be reached, for as
+	// long as that lasts, and each time when it can be again.
 	Watch(ctx context.Context, changed func())
+}
+
+// firstRetry is how long a Watcher waits before it follows its manager again;
+// twice as long after each attempt.
+const firstRetry = 100 * time.Millisecond
+
+// follow is the Watch of all. watch is one attempt, which lasts until the manager is
+// lost: it calls its argument once the manager was reached, and at each change from
+// then on. lastRetry bounds the wait between two attempts.
+func follow(ctx context.Context, lastRetry time.Duration, changed func(), watch func(changed func())) {
+	lost := false // as changed was told
+	for retry := firstRetry; ctx.Err() == nil; retry = min(2*retry, lastRetry) {
+		began, reached := time.Now(), false
+		watch(func() {
+			reached = true
+			changed()
+		})
+		if !reached && !lost && ctx.Err() == nil {
+			changed()
+		}
+		lost = !reached
+		if time.Since(began) > lastRetry {
+			retry = firstRetry
+		}
+		_ = sleep(ctx, retry) // its end is seen above
+	}
+}
+
+// sleep waits, and returns early with ctx's error when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -166,32 +165,25 @@ func (b *bus) why(ctx context.Context, now snapshot) string {
 	return oneLine(result)
 }
 
-// Watch calls changed when systemd tells of the unit, reloads its files, cannot
-// be reached any more, or can be again.
+// Watch follows systemd's signals: of the unit, and that it has read all files anew.
 func (u *unit) Watch(ctx context.Context, changed func()) {
-	s := u.systemd
-	for told := false; ctx.Err() == nil && s.ctx.Err() == nil; {
-		b, err := s.connect(ctx)
-		switch {
-		case err == nil:
-			told = false
-			err = u.watch(ctx, b, changed)
-		case !told:
-			told = true
-			changed()
-		}
-		if err != nil {
-			_ = sleep(ctx, pause) // its end is seen above
-		}
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(u.systemd.ctx, cancel)()
+	// How often it is connected to is not up to those who watch.
+	follow(ctx, pause, changed, func(changed func()) { u.watch(ctx, changed) })
 }
 
 // watch watches over one connection, until it is lost.
-func (u *unit) watch(ctx context.Context, b *bus, changed func()) error {
-	s := b.systemd
+func (u *unit) watch(ctx context.Context, changed func()) {
+	s := u.systemd
+	b, err := s.connect(ctx)
+	if err != nil {
+		return
+	}
 	now, err := b.ask(ctx, u.name)
 	if err != nil {
-		return err
+		return
 	}
 	w := &watch{now.Path, make(chan struct{}, 1)}
 	s.mu.Lock()
@@ -205,8 +197,8 @@ func (u *unit) watch(ctx context.Context, b *bus, changed func()) error {
 	rule := "type='signal',sender='" + systemdName + "',path='" + string(now.Path) + "',interface='" + propsIface + "',member='PropertiesChanged'"
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	if err := b.match(limited, "AddMatch", rule); err != nil {
-		return err
+	if b.match(limited, "AddMatch", rule) != nil {
+		return
 	}
 	defer func() {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawLimit)
@@ -219,21 +211,9 @@ func (u *unit) watch(ctx context.Context, b *bus, changed func()) error {
 		case <-w.wake:
 			changed()
 		case <-b.conn.Context().Done():
-			return errors.New("lost")
+			return
 		case <-ctx.Done():
-			return nil
+			return
 		}
-	}
-}
-
-// sleep waits, and returns early with ctx's error when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
