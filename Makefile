@@ -49,7 +49,7 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 	test/prepare
 	go run ./test/bench
 
-install: build ## under PREFIX, or DESTDIR
+install: build ## under PREFIX; the scripts where baton looks bare names up. DESTDIR stands before both
 	install -D -m 755 bin/baton $(DESTDIR)$(PREFIX)/sbin/baton
 	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton $(filter-out %.go,$(wildcard scripts/*))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml

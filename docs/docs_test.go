@@ -149,6 +149,16 @@ func prose(page string) string {
 	return b.String()
 }
 
+// No merge has left its marks.
+func TestDocs_Merged(t *testing.T) {
+	mark := regexp.MustCompile(`(?m)^(<<<<<<<|=======|>>>>>>>)( .*)?$`)
+	for _, page := range pages(t) {
+		if m := mark.FindString(read(t, page)); m != "" {
+			t.Errorf("%s: %s", page, m)
+		}
+	}
+}
+
 // anchor is the name that a heading's link has.
 func anchor(heading string) string {
 	var b strings.Builder

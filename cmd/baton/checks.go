@@ -52,7 +52,7 @@ func newChecksRunCommand() *cobra.Command {
 		Short: "Run a check now and show its answer",
 		Long: `Let the daemon run a check now, as it runs it itself, and show the answer. The
 exit status is 0 where it passes and 1 where it fails.`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: one("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := control.Dial(dir).RunCheck(cmd.Context(), args[0])
 			if err != nil {
@@ -87,8 +87,12 @@ again when the time is over, at the latest when baton is started anew.`,
 				return nil
 			case end:
 				return errors.New("--clear goes with the name of a check alone")
-			case len(args) != 2:
-				return fmt.Errorf("the name of a check is wanted, and pass or fail: %d arguments were given", len(args))
+			case len(args) == 0:
+				return errors.New("NAME is missing")
+			case len(args) == 1:
+				return errors.New("the verdict is missing: pass or fail")
+			case len(args) > 2:
+				return fmt.Errorf("the name of one check and its verdict are wanted, and %d arguments were given", len(args))
 			case args[1] != "pass" && args[1] != "fail":
 				return fmt.Errorf("a check is forced to pass or to fail, not to %q", args[1])
 			case d == 0:

@@ -104,7 +104,7 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 	return *c, nil
 }
 
-func (s *scripted) ForceCheck(name string, f control.Forced, _ string) (control.Check, error) {
+func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, err := s.find(name)

@@ -99,6 +99,19 @@ func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// one wants exactly one argument, and says of what.
+func one(name string) cobra.PositionalArgs {
+	return usage(func(_ *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return fmt.Errorf("%s is missing", name)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("one %s is wanted, and %d arguments were given", name, len(args))
+	})
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "baton",

@@ -36,7 +36,7 @@ it is sent to this host.
 
 It sends nothing but the group membership that multicast needs, and needs the
 capability CAP_NET_RAW. A daemon may run meanwhile.`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: one("INTERFACE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if listen < shortestScan || listen > longestScan {
 				return &usageError{fmt.Errorf("--for %s is not in %s to %s", config.FormatDuration(listen), config.FormatDuration(shortestScan), config.FormatDuration(longestScan))}

@@ -12,7 +12,7 @@ func newStateWatchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "state-watch DIR",
 		Hidden: true,
-		Args:   usage(cobra.ExactArgs(1)),
+		Args:   one("DIR"),
 		RunE:   func(_ *cobra.Command, args []string) error { return statefile.Watch(args[0]) },
 	}
 }

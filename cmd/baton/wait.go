@@ -29,7 +29,7 @@ func newWaitCommand() *cobra.Command {
 role. The exit status is 0 then, 1 where it is not so at the timeout, and 2 where
 no daemon runs. With --timeout a daemon that does not run is waited for, too;
 without it the wait has no limit.`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: one("ROUTER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := control.ParseStates(states)
 			switch {

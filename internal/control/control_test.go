@@ -77,12 +77,9 @@ func (f *fake) RunCheck(ctx context.Context, name string) (Check, error) {
 	return Check{}, errors.New("asked for a check that the server should have refused")
 }
 
-func (f *fake) ForceCheck(name string, forced Forced, by string) (Check, error) {
+func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if by != forced.By {
-		return Check{}, fmt.Errorf("by %q and by %q", by, forced.By)
-	}
 	if name == "galera" {
 		return Check{}, fmt.Errorf("force %s: %w", name, Errorf(Refused, "it is only shown"))
 	}

@@ -68,7 +68,7 @@ func (s *Server) runCheck(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) forceCheck(w http.ResponseWriter, r *http.Request) {
-	name, by := r.PathValue("name"), userOf(r.Context())
+	name := r.PathValue("name")
 	if err := s.knows(name); err != nil {
 		s.fail(w, err)
 		return
@@ -82,11 +82,11 @@ func (s *Server) forceCheck(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	f := Forced{By: by}
+	f := Forced{By: userOf(r.Context())}
 	if body.Verdict != "" {
-		f = Forced{Verdict: body.Verdict, Until: time.Now().Add(body.For), Reason: body.Reason, By: by}
+		f.Verdict, f.Until, f.Reason = body.Verdict, time.Now().Add(body.For), body.Reason
 	}
-	c, err := s.daemon.ForceCheck(name, f, by)
+	c, err := s.daemon.ForceCheck(name, f)
 	if err != nil {
 		s.fail(w, err)
 		return

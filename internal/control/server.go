@@ -24,9 +24,9 @@ type Daemon interface {
 	// RunCheck runs a check now, beside its interval, and returns what is known
 	// after it. It ends with ctx.
 	RunCheck(ctx context.Context, name string) (Check, error)
-	// ForceCheck sets the verdict of a check; f.Verdict "" ends that. by is the
-	// user who wants it, and stands in f, too.
-	ForceCheck(name string, f Forced, by string) (Check, error)
+	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
+	// that, and f has nothing but By.
+	ForceCheck(name string, f Forced) (Check, error)
 }
 
 const (

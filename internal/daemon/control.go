@@ -48,8 +48,8 @@ func (d *daemon) RunCheck(ctx context.Context, name string) (control.Check, erro
 }
 
 // ForceCheck sets a verdict in place of the check's own, or ends that.
-func (d *daemon) ForceCheck(name string, f control.Forced, by string) (control.Check, error) {
-	force := health.Force{Until: f.Until, Reason: f.Reason, By: by}
+func (d *daemon) ForceCheck(name string, f control.Forced) (control.Check, error) {
+	force := health.Force{Until: f.Until, Reason: f.Reason, By: f.By}
 	switch f.Verdict {
 	case "pass":
 		force.Verdict = health.Pass
