@@ -164,16 +164,15 @@ func (p *haproxyProbe) ask(ctx context.Context, commands string) ([]byte, error)
 
 // broken is the failure of a conversation, with what can be done about it.
 func (p *haproxyProbe) broken(err error) Answer {
-	a := Answer{Text: fmt.Sprintf("ask %s: %v", p.address, bare(err))}
-	var op *net.OpError
-	switch {
-	case timedOut(err):
-		a.Text = fmt.Sprintf("%s took the connection but does not answer", p.address)
+	if timedOut(err) {
+		a := p.silent(p.address)
 		a.Hint = "HAProxy hangs, or its host is overloaded"
 		return a
-	case errors.As(err, &op) && op.Op == "dial":
-		a.Text = fmt.Sprintf("connect %s: %v", p.address, bare(err))
 	}
+	if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Op != "dial" {
+		return Answer{Text: fmt.Sprintf("ask %s: %v", p.address, bare(err))}
+	}
+	a := p.unreachable(err)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		a.Hint = "HAProxy does not run here: systemctl status haproxy" + p.nonlocal()

@@ -272,6 +272,27 @@ func TestHAProxy_NotThere(t *testing.T) {
 	}
 }
 
+// What hangs for long has its queue full of the runs before.
+func TestHAProxy_Full(t *testing.T) {
+	socket := filepath.Join(trial.ShortDir(t), "s")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for _, err := range []error{unix.Bind(fd, &unix.SockaddrUnix{Name: socket}), unix.Listen(fd, 0)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := NewHAProxyProbe(socket, "", 0)
+	probeIn(t, p, 100*time.Millisecond)
+	want := Answer{Text: "connect " + socket + ": resource temporarily unavailable", Hint: "its queue of connections is full: the service hangs"}
+	if got := probeIn(t, p, time.Second); got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
 func TestHAProxy_NotAllowed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
