@@ -31,26 +31,25 @@ func (g *group) evaluate(now time.Duration) {
 		g.leave(now) // nothing is left to stay for
 		return
 	}
-	base := g.routers[0].cfg.Priority
-	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
-	alone := slices.ContainsFunc(out.Faults, func(check string) bool { return n.quorums[check] })
+	g.out = health.Evaluate(int(g.routers[0].cfg.Priority), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
+	g.evalAt = g.out.Next
+	alone := slices.ContainsFunc(g.out.Faults, func(check string) bool { return n.quorums[check] })
 	if g.leaving {
-		g.evaluateLeaving(now, out, alone)
+		g.evaluateLeaving(now, alone)
 		return
 	}
-	g.evalAt = out.Next
-	if !g.started && (len(out.Waiting) > 0 || now < g.startAt) {
+	if !g.started && (len(g.out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
 			g.evalAt = min(g.evalAt, g.startAt)
 		}
 		return
 	}
-	g.serve(now, out)
-	g.common = g.reasons(now, out)
+	g.serve(now)
+	g.common = g.reasons(now)
 	first := !g.started
 	g.started = true
-	if st := n.set.State(g.routers[0].id); out.Priority != int(st.Priority) {
-		g.log.Info("priority", "from", st.Priority, "to", out.Priority, "why", g.explain(now))
+	if st := n.set.State(g.routers[0].id); g.out.Priority != int(st.Priority) {
+		g.log.Info("priority", "from", st.Priority, "to", g.out.Priority, "why", g.explain(now))
 	}
 	// A master stops its services before it says that it goes, unless it is cut off
 	// from the others: they are already taking over.
@@ -60,7 +59,7 @@ func (g *group) evaluate(now time.Duration) {
 	}
 	unheard := alone || g.wordless()
 	for _, r := range g.routers {
-		r.apply(now, uint8(out.Priority), common, unheard, first)
+		r.apply(now, uint8(g.out.Priority), common, unheard, first)
 	}
 }
 
@@ -68,17 +67,15 @@ func (g *group) evaluate(now time.Duration) {
 // stays so until its services are stopped, and only what that must not be waited for
 // counts meanwhile. Another one leaves the election at once, or it would take the
 // role once more.
-func (g *group) evaluateLeaving(now time.Duration, out health.Outcome, alone bool) {
-	g.evalAt = vrrp.Never
+func (g *group) evaluateLeaving(now time.Duration, alone bool) {
 	if g.guide(now, true) || !g.isMaster() {
 		g.depart(now)
 		return
 	}
 	var common []string
 	if alone {
-		g.common = g.reasons(now, out)
+		g.common = g.reasons(now)
 		common = g.common
-		g.evalAt = vrrp.Never
 	}
 	for _, r := range g.routers {
 		if link, _ := r.linkFault(); link != "" || alone {
@@ -168,7 +165,7 @@ func (r *router) linkFault() (why string, deaf bool) {
 // address cannot be put in place, a hold begins: out of the role neither
 // counts, and without a hold the node would look healthy and take the role
 // again at once.
-func (g *group) serve(now time.Duration, out health.Outcome) {
+func (g *group) serve(now time.Duration) {
 	if !g.isMaster() {
 		if by, _ := g.masterElsewhere(); by != nil {
 			g.hold.Occupied()
@@ -179,7 +176,7 @@ func (g *group) serve(now time.Duration, out health.Outcome) {
 		return // nobody serves where services are stopped
 	}
 	for _, t := range g.tracks {
-		if t.Effect.When == health.Master && slices.Contains(out.Faults, t.Check) {
+		if t.Effect.When == health.Master && slices.Contains(g.out.Faults, t.Check) {
 			g.fail(now, g.checkFault(t.Check))
 			return
 		}
@@ -212,9 +209,9 @@ func (g *group) fail(now time.Duration, why string) {
 }
 
 // reasons lists why all of the group is in FAULT, if it is.
-func (g *group) reasons(now time.Duration, out health.Outcome) []string {
+func (g *group) reasons(now time.Duration) []string {
 	var reasons []string
-	for _, check := range out.Faults {
+	for _, check := range g.out.Faults {
 		reasons = append(reasons, g.checkFault(check))
 	}
 	until := g.hold.Until()

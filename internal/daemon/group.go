@@ -44,7 +44,8 @@ type group struct {
 	failure     string // why hold was begun
 	failed      bool   // in this mastership: it ends, whether or not the hold is over before
 	evalAt      time.Duration
-	common      []string // the reasons for FAULT of all of it, newest evaluation
+	out         health.Outcome // of the newest evaluation
+	common      []string       // the reasons for FAULT of all of it, newest evaluation
 
 	pending *role.Transition // waits for the addresses of all its routers
 	last    role.Transition  // the newest change of role, whether or not the hooks were told
@@ -66,6 +67,7 @@ func (n *node) group(c config.Router) *group {
 		}
 	}
 	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
+	g.out.Priority = int(c.Priority)
 	retryAfter := c.RetryAfter
 	if c.Priority == 255 {
 		retryAfter = max(retryAfter, ownerRetryAfter)

@@ -22,7 +22,14 @@ func TestLeaving_WhatIsNotWaitedFor(t *testing.T) {
 	}{
 		"the link is lost":     {func(s *stage) { s.link(eth(false)) }, []string{"release web"}},
 		"the majority is lost": {func(s *stage) { s.verdict("majority", health.Fail, "1 of 3 nodes") }, []string{"release web"}},
-		"a check fails":        {func(s *stage) { s.verdict("osc", health.Fail, "connection refused") }, nil},
+		"the majority is lost, and its grace ends": {func(s *stage) {
+			s.n.groups[0].tracks[1].Effect.Grace = 10 * time.Minute
+			s.verdict("majority", health.Fail, "1 of 3 nodes")
+			s.wantDone()
+			s.advance(10 * time.Minute)
+			s.did = s.did[len(s.did)-1:] // after its advertisements
+		}, []string{"release web"}},
+		"a check fails": {func(s *stage) { s.verdict("osc", health.Fail, "connection refused") }, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

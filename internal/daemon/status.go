@@ -76,25 +76,22 @@ func (g *group) masterName() string {
 // same of its role: "priority 90 = 150 - 60 (osc: connection refused); backup to
 // 10.10.10.105 (100)".
 func (g *group) explain(now time.Duration) string {
-	return g.explainPriority(now) + "; " + g.explainRole(now)
+	return g.explainPriority() + "; " + g.explainRole(now)
 }
 
-func (g *group) explainPriority(now time.Duration) string {
-	n := g.node
-	base := g.routers[0].cfg.Priority
-	out := health.Evaluate(int(base), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
-	if len(out.Terms) == 0 {
-		return fmt.Sprintf("priority %d", out.Priority)
+func (g *group) explainPriority() string {
+	if len(g.out.Terms) == 0 {
+		return fmt.Sprintf("priority %d", g.out.Priority)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "priority %d = %d", out.Priority, base)
-	for _, t := range out.Terms {
+	fmt.Fprintf(&b, "priority %d = %d", g.out.Priority, g.routers[0].cfg.Priority)
+	for _, t := range g.out.Terms {
 		sign, amount := "+", t.Amount
 		if amount < 0 {
 			sign, amount = "-", -amount
 		}
 		fmt.Fprintf(&b, " %s %d (%s", sign, amount, t.Check)
-		if text := n.verdicts[t.Check].Text; text != "" && t.Amount < 0 {
+		if text := g.node.verdicts[t.Check].Text; text != "" && t.Amount < 0 {
 			fmt.Fprintf(&b, ": %s", text)
 		}
 		b.WriteString(")")
