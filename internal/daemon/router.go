@@ -230,8 +230,11 @@ func (r *router) changed(now time.Duration, a vrrp.Action) {
 		r.heldBy = r.nameOf(a.Rival)
 	}
 	clear(r.broken)
-	r.log.Info("role", "from", a.From.String(), "to", a.To.String(), "reason", reason,
-		"priority", r.node.set.State(r.id).Priority)
+	attrs := []any{"from", a.From.String(), "to", a.To.String(), "reason", reason, "priority", r.node.set.State(r.id).Priority}
+	if len(r.group.out.Terms) > 0 { // else the number says it all
+		attrs = append(attrs, "why", r.group.explainPriority())
+	}
+	r.log.Info("role", attrs...)
 	if a.Rival.Addr.IsValid() && (a.To == vrrp.Backup || a.To == vrrp.Fault) {
 		r.master = a.Rival
 	}

@@ -92,6 +92,18 @@ func TestVerdict_WeightYields(t *testing.T) {
 }
 
 // A weight that cannot move the role is no reason for silence.
+// A change of role that finds weights in force says where the priority comes from.
+func TestVerdict_WeightsStandBesideTheRole(t *testing.T) {
+	web := webRouter()
+	web.Track = []config.Track{track("galera", config.Weight, -60, config.Always)}
+	s := newStage(t, pair(web))
+	s.master()
+	s.verdict("galera", health.Fail, "non-Primary")
+	s.forget()
+	s.hear(peerAddr, 190)
+	s.wantLog(`to=BACKUP reason="b is higher: 190 above 140" priority=140 why="priority 140 = 200 - 60 (galera: non-Primary)"`)
+}
+
 func TestVerdict_WeightThatMovesNothing(t *testing.T) {
 	web := webRouter()
 	web.Track = []config.Track{track("c", config.Weight, -5, config.Always)}
