@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"baton/internal/command"
 )
 
 // farewell is how long Run waits, once it is told to end, for probes to return.
@@ -301,7 +303,7 @@ func (s *Scheduler) comeLate(c *checkState, a Answer) {
 	defer s.mu.Unlock()
 	c.result.Hung = false
 	if !a.OK && a.Text != "" {
-		c.result.Text, c.result.Hint, c.result.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, maxOutput)
+		c.result.Text, c.result.Hint, c.result.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, command.MaxOutput)
 	}
 }
 

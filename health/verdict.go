@@ -5,11 +5,11 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"baton/internal/command"
 )
 
 const (
-	// maxOutput is how much is kept of what a command wrote, in bytes.
-	maxOutput = 4096
 	// maxText is how much is kept of an answer's text and of its hint, in bytes.
 	// Probes say less; but what they quote may come from anywhere.
 	maxText = 2048
@@ -28,7 +28,7 @@ func (s *Scheduler) take(c *checkState, a Answer, now time.Time) {
 	was, wasOwn := c.result, c.own
 	s.mu.Lock()
 	r := &c.result
-	r.Text, r.Hint, r.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, maxOutput)
+	r.Text, r.Hint, r.Output = bounded(a.Text, maxText), bounded(a.Hint, maxText), bounded(a.Output, command.MaxOutput)
 	r.At, r.Took, r.Hung = now, now.Sub(c.start), c.hung
 	if !a.None {
 		c.count(a)

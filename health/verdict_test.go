@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"baton/internal/command"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -121,9 +123,9 @@ func TestScheduler_NumberLog(t *testing.T) {
 
 func TestScheduler_Output(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		long := strings.Repeat("x", 3*maxOutput)
+		long := strings.Repeat("x", 3*command.MaxOutput)
 		w := watch(t, Check{Name: "c", Interval: time.Second, Probe: script(Answer{OK: true, Output: "one\ntwo\n"}, Answer{OK: true, Output: long}, Answer{OK: true})})
-		for i, want := range []string{"one\ntwo\n", long[:maxOutput], ""} {
+		for i, want := range []string{"one\ntwo\n", long[:command.MaxOutput], ""} {
 			w.until(time.Duration(i)*time.Second + time.Millisecond)
 			if got := w.Results()[0].Output; got != want {
 				t.Errorf("run %d: %d bytes, want %d", i, len(got), len(want))
@@ -149,14 +151,14 @@ func TestScheduler_LongText(t *testing.T) {
 // What a command wrote before it was killed comes late, and is kept no less short.
 func TestScheduler_LateOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		long := strings.Repeat("x", 3*maxOutput)
+		long := strings.Repeat("x", 3*command.MaxOutput)
 		w := watch(t, Check{Name: "c", Interval: time.Minute, Timeout: time.Second, Probe: probeFunc(func(ctx context.Context) Answer {
 			<-ctx.Done()
 			time.Sleep(time.Millisecond)
 			return Answer{Text: "killed", Output: long}
 		})})
 		w.until(2 * time.Second)
-		if r := w.Results()[0]; r.Text != "killed" || r.Output != long[:maxOutput] {
+		if r := w.Results()[0]; r.Text != "killed" || r.Output != long[:command.MaxOutput] {
 			t.Errorf("%s, and %d bytes", r.Text, len(r.Output))
 		}
 		w.end(t)

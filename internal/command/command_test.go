@@ -256,7 +256,7 @@ func TestRun_OutputFlood(t *testing.T) {
 	if res.Exit != 4 || res.TimedOut {
 		t.Errorf("got %d, timed out %v", res.Exit, res.TimedOut)
 	}
-	if want := strings.Repeat("x", MaxOutput); string(res.Output) != want {
+	if want := strings.Repeat("x", 4<<10); string(res.Output) != want {
 		t.Errorf("%d bytes", len(res.Output))
 	}
 }

@@ -252,6 +252,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.objectEvent(e)
 		return
 	}
+	r.node.stale = true
 	switch e.Kind {
 	case vip.On:
 		r.on = true // also again: an interface that was made anew had taken them away

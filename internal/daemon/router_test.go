@@ -346,7 +346,13 @@ func TestAddressEvents_OffAndOnWithinOneHold(t *testing.T) {
 	s := newStage(t, pair())
 	s.master()
 	s.event(vip.Off, nil)
+	if s.status.Routers[0].Ready {
+		t.Error("ready without the addresses")
+	}
 	s.event(vip.On, nil)
+	if !s.status.Routers[0].Ready {
+		t.Error("not ready though the addresses are back")
+	}
 	if got := s.n.holding(); !cmp.Equal(got, []string{"web"}) {
 		t.Errorf("holding %q, want web", got)
 	}
