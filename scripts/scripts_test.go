@@ -249,7 +249,7 @@ func TestScripts_WrongUsage(t *testing.T) {
 		{"notify-log", "--colour=1", "unknown option --colour"},
 		{"notify-log", "--file", "--file needs a value"},
 		{"notify-log", "--file=", "--file needs a value"},
-		{"notify-log", "--timeout 0", "not above 0"},
+		{"notify-log", "--timeout 0", "not a number of seconds above 0"},
 		{"notify-log", "--timeout soon", "not a number"},
 	}
 	for _, tt := range tests {
