@@ -12,10 +12,53 @@ import "time"
 type Status struct {
 	Node          string    `json:"node"`
 	Version       string    `json:"version"`
+	Started       time.Time `json:"started"`            // of this process, or of the one that it has replaced by an upgrade
 	Configuration string    `json:"configuration"`      // hash over its files
+	Loaded        time.Time `json:"loaded"`             // of the configuration
+	Problems      []Problem `json:"problems,omitempty"` // why this node is degraded; none: it is well
+	Standby       *Standby  `json:"standby,omitempty"`  // of the whole node
 	Routers       []Router  `json:"routers"`            // virtual routers that stand alone, and groups, by name
 	Services      []Service `json:"services,omitempty"` // those that run on every node
 }
+
+// Problem is something that an operator has to mend.
+type Problem struct {
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"` // what to do, or to look at
+}
+
+// Standby says that an operator holds a router, or all of them, out of the election.
+type Standby struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero: until it is resumed
+	Reason string    `json:"reason,omitempty"`
+	By     string    `json:"by"` // the user
+}
+
+// Event is something that has happened, as `baton events` shows it.
+type Event struct {
+	Number uint64    `json:"number"` // counts the events of this process, from 1
+	At     time.Time `json:"at"`
+	Kind   EventKind `json:"kind"`
+	Name   string    `json:"name"`           // of what it happened to, such as a router, or "storage any" for a hook
+	What   string    `json:"what"`           // in two or three words: "MASTER to FAULT", "exit 0 after 41ms"
+	Text   string    `json:"text,omitempty"` // the reason, and what was done
+}
+
+// EventKind is what an event happened to.
+type EventKind string
+
+// The kinds of events.
+const (
+	RouterEvent        EventKind = "router"   // its role
+	CheckEvent         EventKind = "check"    // its verdict
+	HookEvent          EventKind = "hook"     // it has ended
+	ServiceEvent       EventKind = "service"  // its state
+	AddressEvent       EventKind = "address"  // removed by others, put back, not to be put in place
+	OperatorEvent      EventKind = "operator" // somebody has asked for it
+	ConfigurationEvent EventKind = "configuration"
+	DaemonEvent        EventKind = "daemon" // started, adopted, leaves
+)
 
 // Router is one election: a virtual router that stands alone, or a group.
 type Router struct {
@@ -33,6 +76,7 @@ type Router struct {
 	Faults    []string  `json:"faults,omitempty"` // reasons for FAULT
 	Addresses []string  `json:"addresses,omitempty"`
 	Services  []Service `json:"services,omitempty"`
+	Standby   *Standby  `json:"standby,omitempty"` // an operator holds this one out of the election
 }
 
 // Service is something that the daemon starts and stops.
