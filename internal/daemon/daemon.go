@@ -123,6 +123,7 @@ type daemon struct {
 	scheduler *health.Scheduler
 	queues    []*role.Queue
 	published *published
+	events    *events
 	webhooks  *webhook.Sender
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
@@ -139,6 +140,7 @@ type daemon struct {
 // namespace of the calling thread.
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+	d.events = newEvents()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -171,6 +173,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		services:  d.services,
 		publish:   d.published.publish,
 		announce:  d.webhooks.Tell,
+		event:     d.events.add,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {

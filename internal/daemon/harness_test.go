@@ -73,6 +73,7 @@ type stage struct {
 	log   bytes.Buffer
 
 	events []webhook.Event
+	told   []control.Event // of the events that are kept
 	status *control.Status // newest that was published
 	order  uint64          // of the newest wish to services
 	asked  role.Transition // that came with it
@@ -96,8 +97,11 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
 		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
 		announce:  func(e webhook.Event) { s.events = append(s.events, e) },
-		publish:   func(st *control.Status) { s.status = st },
-		reboot:    func(group string) { s.note("reboot for %s", group) },
+		event: func(kind control.EventKind, name, what, text string) {
+			s.told = append(s.told, control.Event{Kind: kind, Name: name, What: what, Text: text})
+		},
+		publish: func(st *control.Status) { s.status = st },
+		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -210,6 +210,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 			return historyServices{h.sequence, h}
 		},
 		announce: func(webhook.Event) {},
+		event:    func(control.EventKind, string, string, string) {},
 		publish:  func(st *control.Status) { h.status = st },
 		reboot:   func(string) {},
 	})

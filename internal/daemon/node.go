@@ -66,6 +66,8 @@ type outlets struct {
 	publish func(s *control.Status)
 	// announce tells the webhooks of an event.
 	announce func(e webhook.Event)
+	// event keeps an event for those who ask what has happened: see events.add.
+	event func(kind control.EventKind, name, what, text string)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)

@@ -52,6 +52,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 		hooks:     func(role.Router) hooks { return noHooks{} },
 		publish:   func(*control.Status) {},
 		announce:  func(webhook.Event) {},
+		event:     func(control.EventKind, string, string, string) {},
 	})
 	must(t, err)
 	m, err := link.NewMonitor(quiet)
