@@ -73,7 +73,7 @@ type stage struct {
 	log   bytes.Buffer
 
 	events []webhook.Event
-	told   []control.Event // of the events that are kept
+	kept   []control.Event // the events that those who ask are told of
 	status *control.Status // newest that was published
 	order  uint64          // of the newest wish to services
 	asked  role.Transition // that came with it
@@ -98,7 +98,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
 		announce:  func(e webhook.Event) { s.events = append(s.events, e) },
 		event: func(kind control.EventKind, name, what, text string) {
-			s.told = append(s.told, control.Event{Kind: kind, Name: name, What: what, Text: text})
+			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
 		},
 		publish: func(st *control.Status) { s.status = st },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
