@@ -173,6 +173,8 @@ func wantSchema(want string) *schema {
 			numbers = append(numbers, &schema{Type: "integer"})
 		case wordWanted.MatchString(alternative):
 			words = append(words, wordValue(alternative))
+		case len(words)+len(numbers) == 0:
+			return textSchema()
 		default:
 			other = true
 		}
@@ -208,7 +210,7 @@ func wordValue(word string) any {
 // wherever it stands is found by its name alone.
 func structured(context, name string) *schema {
 	switch context {
-	case "service.command":
+	case "service command":
 		return reference("command")
 	case "notify":
 		if name != "fifo" {

@@ -160,7 +160,7 @@ func TestSchema_Structured(t *testing.T) {
 		if s == nil {
 			return
 		}
-		if strings.Contains(s.Description, "mapping") && (s.Type == nil && s.AnyOf == nil && s.Ref == "" || s.Ref == "#/$defs/text") && !strings.HasPrefix(where, ".defaults.check.") {
+		if strings.Contains(s.Description, "a mapping") && (s.Type == nil && s.AnyOf == nil && s.Ref == "" || s.Ref == "#/$defs/text") && !strings.HasPrefix(where, ".defaults.check.") {
 			t.Errorf("%s wants %q, and the schema takes any text", where, s.Description)
 		}
 		for name, p := range s.Properties {
