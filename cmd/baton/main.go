@@ -128,8 +128,9 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
-		newChecksCommand(), newWaitCommand(), newStateWatchCommand(), newSchemaCommand())
+		newChecksCommand(), newWaitCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand())
 	strictDefaults(root)
+	completeNames(root)
 	return root
 }
 
