@@ -27,6 +27,10 @@ type Daemon interface {
 	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
 	// that, and f has nothing but By.
 	ForceCheck(name string, f Forced) (Check, error)
+	// LogLevel is what is logged.
+	LogLevel() LogLevel
+	// SetLogLevel sets what is logged for a while; without a level it ends that.
+	SetLogLevel(level string, lasting time.Duration, by string) (LogLevel, error)
 }
 
 const (

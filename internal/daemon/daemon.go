@@ -31,6 +31,8 @@ type Options struct {
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
 	Log        io.Writer
+	Journal    bool   // Log is the journal's: lines begin with their priority
+	LogFormat  string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -75,7 +77,8 @@ func Run(o Options) error {
 	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
-	log := newLogger(out, cfg.Log)
+	logging := newLogging(out, cfg.Log, o.LogFormat, o.Journal)
+	log := logging.Logger
 	locks, err := takeLocks(o.RuntimeDir)
 	if err != nil {
 		return err
@@ -94,6 +97,7 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
+	d.logging = logging
 	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
 		log.Error("nobody can ask this daemon", "err", err)
 	} else {
@@ -103,18 +107,11 @@ func Run(o Options) error {
 	return d.run(signals)
 }
 
-func newLogger(out io.Writer, cfg config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level}
-	if cfg.JSON {
-		return slog.New(slog.NewJSONHandler(out, options))
-	}
-	return slog.New(slog.NewTextHandler(out, options))
-}
-
 // daemon is the running parts.
 type daemon struct {
 	cfg       *config.Config
 	log       *slog.Logger
+	logging   *logging
 	loop      *loop
 	worker    *vip.Worker
 	monitor   *link.Monitor
