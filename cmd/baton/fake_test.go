@@ -20,6 +20,7 @@ type scripted struct {
 	changed chan struct{}
 	checks  []control.Check
 	level   control.LogLevel
+	events  []control.Event
 }
 
 // fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
@@ -134,4 +135,10 @@ func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (
 		s.level = control.LogLevel{Level: level, Configured: "info", Until: time.Now().Add(lasting), By: by}
 	}
 	return s.level, nil
+}
+
+func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[min(after, uint64(len(s.events))):], s.changed
 }

@@ -32,6 +32,7 @@ type fake struct {
 	checks  []Check
 	forced  []Forced
 	level   LogLevel
+	events  []Event
 	run     func(ctx context.Context, name string) (Check, error)
 }
 
@@ -90,6 +91,12 @@ func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 		c.Forced = &forced
 	}
 	return c, nil
+}
+
+func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events[min(after, uint64(len(f.events))):], f.changed
 }
 
 func (f *fake) LogLevel() LogLevel { return f.level }
@@ -197,6 +204,44 @@ func TestControl_Force(t *testing.T) {
 	}
 	if diff := cmp.Diff(Forced{By: me.Username}, d.forced[1]); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Events are told from a number on, and waited for.
+func TestControl_Events(t *testing.T) {
+	d := newFake()
+	d.events = []Event{{Number: 1, Kind: RouterEvent, Name: "web", What: "INIT to BACKUP"}, {Number: 2, Kind: CheckEvent, Name: "haproxy"}}
+	c := serve(t, d)
+	for after, want := range [][]Event{d.events, d.events[1:], {}} {
+		got, err := c.Events(t.Context(), uint64(after), false)
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("after %d: %v, %v", after, got, err)
+		}
+	}
+	got := make(chan []Event)
+	go func() {
+		list, err := c.Events(t.Context(), 2, true)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- list
+	}()
+	select {
+	case list := <-got:
+		t.Errorf("%v before anything happened", list)
+	case <-time.After(20 * time.Millisecond):
+	}
+	d.mu.Lock()
+	d.events = append(d.events, Event{Number: 3, Kind: HookEvent})
+	d.mu.Unlock()
+	d.publish()
+	if list := <-got; len(list) != 1 || list[0].Number != 3 {
+		t.Errorf("waited for %v", list)
+	}
+	for _, query := range []string{"after=x", "after=-1", "wait=maybe"} {
+		if status, _ := c.request(t, http.MethodGet, "/v1/events?"+query, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", query, status)
+		}
 	}
 }
 

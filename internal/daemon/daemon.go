@@ -97,7 +97,7 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.logging = logging
+	d.logging, d.ordinary = logging, realtimeErr != nil
 	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
 		log.Error("nobody can ask this daemon", "err", err)
 	} else {
@@ -121,6 +121,9 @@ type daemon struct {
 	queues    []*role.Queue
 	published *published
 	events    *events
+	started   time.Time
+	loaded    time.Time // when the configuration was
+	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
@@ -138,6 +141,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -213,7 +217,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -241,6 +245,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	}
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	if err = errors.Join(err, d.close()); err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
@@ -293,6 +298,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
+				d.events.add(control.DaemonEvent, d.cfg.Node, "leaves", s.String())
 				d.leave()
 			}
 		}
