@@ -47,7 +47,9 @@ func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 
 // Events are those that are kept and have a greater number, and what is closed when
 // there are more.
-func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) { return d.events.after(after) }
+func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) {
+	return d.events.after(after)
+}
 
 // Checks are all checks of this node, by name.
 func (d *daemon) Checks() []control.Check {
