@@ -57,11 +57,13 @@ const (
 	CauseShutdown          // this node leaves
 	CauseUnelectable       // Rival holds our addresses but cannot be elected with: Reason
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
+	CauseRegrouped         // the group has taken another shape: see Reconfigure
 )
 
 var causeNames = [...]string{
 	"none", "startup", "owner", "silence", "left", "preempt", "better", "tie", "stalled",
 	"fault", "recovered", "shutdown", "unelectable", "group",
+	"regrouped",
 }
 
 // String returns the cause in one word.

@@ -38,18 +38,23 @@ func because(by *router, why Action) Action {
 // enter lets the group leave INIT or FAULT (section 6.4.1), once all members
 // have started and none has a reason for FAULT. by is the member that had kept
 // the others. One that an unelectable rival holds in INIT stays there, and
-// comes after the others. Owners are master at once.
+// comes after the others. Owners are master at once, and so is one that joins
+// masters.
 func (g *group) enter(now time.Duration, by *router, cause Cause) {
-	owners := true
+	owners, joins := true, false
 	for _, m := range g.members {
+		joins = joins || m.role == Master && !m.stopped
 		if !m.stopped && (!m.started || m.faulted) {
 			return
 		}
 		owners = owners && m.priority == 255 && m.enters()
 	}
 	become, why := (*router).becomeBackup, Action{Cause: cause}
-	if owners {
+	switch {
+	case owners:
 		become, why = (*router).becomeMaster, Action{Cause: CauseOwner}
+	case joins: // the others have the role already, and nobody has it in part
+		become = (*router).becomeMaster
 	}
 	for _, m := range g.members {
 		switch {
