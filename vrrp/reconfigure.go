@@ -56,6 +56,9 @@ func (s *Set) Reconfigure(now time.Duration, changes []Reconfiguration) ([]Actio
 	}
 	for _, g := range regrouped {
 		g.unite(now)
+		if len(g.members) > 0 {
+			s.requeue(g.members[0])
+		}
 	}
 	for _, c := range changes {
 		s.requeue(s.routers[c.ID])
