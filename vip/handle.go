@@ -10,15 +10,17 @@ import (
 // goroutine at a time. They may be called before, during and after Run.
 type Handle struct {
 	poke   func()
-	index  map[netip.Addr]int // position in Router.Addresses; never changed
+	first  *shape // that it was made with
+	shape  *shape // newest
 	newest atomic.Pointer[wish]
 }
 
 // wish is one immutable wish: all addresses, less those released.
 type wish struct {
-	held bool
-	seq  uint64
-	off  []uint64 // bit set of released addresses, by position; nil means none
+	shape *shape
+	held  bool
+	seq   uint64
+	off   []uint64 // bit set of released addresses, by position; nil means none
 }
 
 // wants reports whether the wish wants the address at position i on.
@@ -27,18 +29,15 @@ func (w *wish) wants(i int) bool {
 }
 
 func newHandle(r Router, poke func()) *Handle {
-	h := &Handle{poke: poke, index: make(map[netip.Addr]int, len(r.Addresses))}
-	for i, a := range r.Addresses {
-		h.index[a.Prefix.Addr()] = i
-	}
-	return h
+	s := newShape(r)
+	return &Handle{poke: poke, first: s, shape: s}
 }
 
 // Hold wishes all addresses of the router on. A seq other than that of the
 // Hold before makes the worker announce all of them anew, by the full policy,
 // also when they are on already, and answer with On.
 func (h *Handle) Hold(seq uint64) {
-	h.set(&wish{held: true, seq: seq})
+	h.set(&wish{shape: h.shape, held: true, seq: seq})
 }
 
 // Release wishes the named addresses off; without arguments, all. An address
@@ -48,16 +47,16 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 	if old == nil {
 		old = &wish{}
 	}
-	next := &wish{seq: old.seq}
+	next := &wish{shape: h.shape, seq: old.seq}
 	if old.held && len(addrs) > 0 {
-		next.off = make([]uint64, (len(h.index)+63)/64)
+		next.off = make([]uint64, (len(h.shape.index)+63)/64)
 		copy(next.off, old.off)
 		for _, a := range addrs {
-			if i, ok := h.index[a]; ok {
+			if i, ok := h.shape.index[a]; ok {
 				next.off[i/64] |= 1 << (i % 64)
 			}
 		}
-		for _, i := range h.index {
+		for _, i := range h.shape.index {
 			next.held = next.held || next.off[i/64]&(1<<(i%64)) == 0
 		}
 	}
