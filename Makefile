@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build demo test race lint fuzz golden soak interop bench install clean
+.PHONY: build man demo test race lint fuzz golden soak interop bench install clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
@@ -49,9 +49,20 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 	test/prepare
 	go run ./test/bench
 
-install: build ## under PREFIX; the scripts where baton looks bare names up. DESTDIR stands before both
+man: build ## the manual pages and the completions of shells, in bin/
+	mkdir -p bin/man bin/completion
+	for page in baton.8 baton.yaml.5; do bin/baton man $$page >bin/man/$$page || exit 1; done
+	for shell in bash zsh fish; do bin/baton completion $$shell >bin/completion/$$shell || exit 1; done
+
+install: man ## under PREFIX; the scripts where baton looks bare names up. DESTDIR stands before both
 	install -D -m 755 bin/baton $(DESTDIR)$(PREFIX)/sbin/baton
 	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton $(filter-out %.go,$(wildcard scripts/*))
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/baton.8
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/man/baton.yaml.5
+	install -D -m 644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/baton
+	install -D -m 644 bin/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_baton
+	install -D -m 644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/baton.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md

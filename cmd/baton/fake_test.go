@@ -19,6 +19,8 @@ type scripted struct {
 	router  control.Router
 	changed chan struct{}
 	checks  []control.Check
+	level   control.LogLevel
+	events  []control.Event
 }
 
 // fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
@@ -45,6 +47,7 @@ func newScripted() *scripted {
 			{Name: "redis", State: "running"}, {Name: "osc.service", State: "starting", Text: "its check osc fails"},
 		}},
 		changed: make(chan struct{}),
+		level:   control.LogLevel{Level: "info", Configured: "info"},
 		checks: []control.Check{
 			{Name: "galera", Verdict: "fail", Since: before, Interval: 2 * time.Second, Text: "exit 1: Non-Primary", Hint: "look at \x1b[31mwsrep",
 				Output: "Non-Primary\n3 members\n\x07", Runs: 140, At: at, Took: 18 * time.Millisecond},
@@ -116,4 +119,26 @@ func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, err
 		c.Forced = nil
 	}
 	return *c, nil
+}
+
+func (s *scripted) LogLevel() control.LogLevel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.level
+}
+
+func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (control.LogLevel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.level = control.LogLevel{Level: "info", Configured: "info"}
+	if level != "" {
+		s.level = control.LogLevel{Level: level, Configured: "info", Until: time.Now().Add(lasting), By: by}
+	}
+	return s.level, nil
+}
+
+func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[min(after, uint64(len(s.events))):], s.changed
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/spf13/cobra"
 
 	"baton/internal/daemon"
@@ -28,6 +30,11 @@ Leaving as master, it keeps each virtual address until another node has it. A
 second signal lets the addresses go at once.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
+			if o.LogFormat != "" && o.LogFormat != "text" && o.LogFormat != "json" {
+				return &usageError{fmt.Errorf("--log-format is text or json, not %q", o.LogFormat)}
+			}
+			// Its error is one of an odd environment: then time and level stand in each line.
+			o.Journal, _ = journal.StderrIsJournalStream()
 			// A log whose reader has gone must not end the daemon.
 			signal.Ignore(syscall.SIGPIPE)
 			o.Signals = func() <-chan os.Signal {
@@ -44,5 +51,6 @@ second signal lets the addresses go at once.`,
 	cmd.Flags().StringVarP(&o.Config, "config", "c", defaultConfig, "configuration file")
 	cmd.Flags().StringVar(&o.Node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
 	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", defaultRuntimeDir, "directory for the lock, the control socket and the state files")
+	cmd.Flags().StringVar(&o.LogFormat, "log-format", "", "text or json, in place of the configuration's log.format")
 	return cmd
 }

@@ -31,6 +31,8 @@ type fake struct {
 	changed chan struct{}
 	checks  []Check
 	forced  []Forced
+	level   LogLevel
+	events  []Event
 	run     func(ctx context.Context, name string) (Check, error)
 }
 
@@ -89,6 +91,22 @@ func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 		c.Forced = &forced
 	}
 	return c, nil
+}
+
+func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events[min(after, uint64(len(f.events))):], f.changed
+}
+
+func (f *fake) LogLevel() LogLevel { return f.level }
+
+func (f *fake) SetLogLevel(level string, lasting time.Duration, by string) (LogLevel, error) {
+	if level == "loud" {
+		return LogLevel{}, Errorf(BadRequest, "there is no level %q", level)
+	}
+	f.level = LogLevel{Level: level, Configured: "info", Until: time.Unix(0, 0).Add(lasting).UTC(), By: by}
+	return f.level, nil
 }
 
 // served is a server with its socket and a client.
@@ -186,6 +204,66 @@ func TestControl_Force(t *testing.T) {
 	}
 	if diff := cmp.Diff(Forced{By: me.Username}, d.forced[1]); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Events are told from a number on, and waited for.
+func TestControl_Events(t *testing.T) {
+	d := newFake()
+	d.events = []Event{{Number: 1, Kind: RouterEvent, Name: "web", What: "INIT to BACKUP"}, {Number: 2, Kind: CheckEvent, Name: "haproxy"}}
+	c := serve(t, d)
+	for after, want := range [][]Event{d.events, d.events[1:], {}} {
+		got, err := c.Events(t.Context(), uint64(after), false)
+		if err != nil || !cmp.Equal(got, want) {
+			t.Errorf("after %d: %v, %v", after, got, err)
+		}
+	}
+	got := make(chan []Event)
+	go func() {
+		list, err := c.Events(t.Context(), 2, true)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- list
+	}()
+	d.mu.Lock()
+	d.events = append(d.events, Event{Number: 3, Kind: HookEvent})
+	d.mu.Unlock()
+	d.publish()
+	if list := <-got; len(list) != 1 || list[0].Number != 3 {
+		t.Errorf("waited for %v", list)
+	}
+	for _, query := range []string{"after=x", "after=-1", "wait=maybe"} {
+		if status, _ := c.request(t, http.MethodGet, "/v1/events?"+query, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: status %d", query, status)
+		}
+	}
+}
+
+// The level has the name of who set it, and an end.
+func TestControl_LogLevel(t *testing.T) {
+	d := newFake()
+	d.level = LogLevel{Level: "info", Configured: "info"}
+	c := serve(t, d)
+	if l, err := c.LogLevel(t.Context()); err != nil || l != d.level {
+		t.Errorf("%+v, %v", l, err)
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := LogLevel{Level: "debug", Configured: "info", Until: time.Unix(60, 0).UTC(), By: me.Username}
+	if l, err := c.SetLogLevel(t.Context(), "debug", time.Minute); err != nil || l != want {
+		t.Errorf("%+v, %v", l, err)
+	}
+	for level, lasting := range map[string]time.Duration{"debug": 0, "warn": 25 * time.Hour, "loud": time.Minute} {
+		var e *Error
+		if _, err := c.SetLogLevel(t.Context(), level, lasting); !errors.As(err, &e) || e.Kind != BadRequest {
+			t.Errorf("%s for %s: %v", level, lasting, err)
+		}
+	}
+	if _, err := c.SetLogLevel(t.Context(), "", 0); err != nil || d.level.Level != "" {
+		t.Errorf("%+v, %v", d.level, err)
 	}
 }
 

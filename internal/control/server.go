@@ -27,6 +27,13 @@ type Daemon interface {
 	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
 	// that, and f has nothing but By.
 	ForceCheck(name string, f Forced) (Check, error)
+	// Events are those that are kept and have a greater number, the oldest first, and
+	// what is closed when there are more.
+	Events(after uint64) ([]Event, <-chan struct{})
+	// LogLevel is what is logged.
+	LogLevel() LogLevel
+	// SetLogLevel sets what is logged for a while; without a level it ends that.
+	SetLogLevel(level string, lasting time.Duration, by string) (LogLevel, error)
 }
 
 const (

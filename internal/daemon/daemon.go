@@ -31,6 +31,8 @@ type Options struct {
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
 	Log        io.Writer
+	Journal    bool   // Log is the journal's: lines begin with their priority
+	LogFormat  string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -75,7 +77,8 @@ func Run(o Options) error {
 	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
-	log := newLogger(out, cfg.Log)
+	logging := newLogging(out, cfg.Log, o.LogFormat, o.Journal)
+	log := logging.Logger
 	locks, err := takeLocks(o.RuntimeDir)
 	if err != nil {
 		return err
@@ -94,6 +97,7 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
+	d.logging, d.ordinary = logging, realtimeErr != nil
 	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
 		log.Error("nobody can ask this daemon", "err", err)
 	} else {
@@ -103,18 +107,11 @@ func Run(o Options) error {
 	return d.run(signals)
 }
 
-func newLogger(out io.Writer, cfg config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level}
-	if cfg.JSON {
-		return slog.New(slog.NewJSONHandler(out, options))
-	}
-	return slog.New(slog.NewTextHandler(out, options))
-}
-
 // daemon is the running parts.
 type daemon struct {
 	cfg       *config.Config
 	log       *slog.Logger
+	logging   *logging
 	loop      *loop
 	worker    *vip.Worker
 	monitor   *link.Monitor
@@ -124,6 +121,9 @@ type daemon struct {
 	queues    []*role.Queue
 	published *published
 	events    *events
+	started   time.Time
+	loaded    time.Time // when the configuration was
+	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
@@ -141,6 +141,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -216,7 +217,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -244,6 +245,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	}
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	if err = errors.Join(err, d.close()); err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
@@ -296,6 +298,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
+				d.events.add(control.DaemonEvent, d.cfg.Node, "leaves", s.String())
 				d.leave()
 			}
 		}
