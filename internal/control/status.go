@@ -82,7 +82,7 @@ type Router struct {
 	Tracks         []Track   `json:"tracks,omitempty"`  // the checks that count for it
 	History        []Change  `json:"history,omitempty"` // its last changes of role, newest first, at most 8
 	Parts          []Part    `json:"parts,omitempty"`   // the virtual routers that it is: several in a group, or with two families
-	Standby   *Standby  `json:"standby,omitempty"` // an operator holds this one out of the election
+	Standby        *Standby  `json:"standby,omitempty"` // an operator holds this one out of the election
 }
 
 // Track is a check that counts for a router.
