@@ -30,11 +30,11 @@ func fakeDaemon() {
 	if err := os.MkdirAll(os.Args[1], 0o755); err != nil {
 		fail(err)
 	}
-	l, err := control.Listen(control.SocketPath(os.Args[1]))
+	l, err := control.Listen(control.SocketPath(os.Args[1]), control.Access{})
 	if err != nil {
 		fail(err)
 	}
-	if err := control.NewServer(newScripted(), slog.Default()).Serve(ctx, l); err != nil {
+	if err := control.NewServer(newScripted(), control.Access{}, slog.Default()).Serve(ctx, l); err != nil {
 		fail(err)
 	}
 }

@@ -41,7 +41,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, Errorf(BadRequest, "this version of baton knows no request %s %s", r.Method, r.URL.Path))
 	})
-	return s.withBody(mux)
+	return s.withBody(s.withAccess(mux))
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {

@@ -14,6 +14,24 @@ import (
 // The daemon as the control socket asks it. Nothing of this is on the protocol
 // loop, nor waits for it.
 
+// serveControl makes the control socket. A daemon that cannot be asked, or not by
+// all who should, does its work all the same.
+func (d *daemon) serveControl(o Options) {
+	access, err := control.FindAccess(o.SocketGroup, o.AdminGroup)
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	socket, err := control.Listen(control.SocketPath(o.RuntimeDir), access)
+	if socket == nil {
+		d.log.Error("nobody can ask this daemon", "err", err)
+		return
+	}
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, access, d.log).Serve(ctx, socket) })
+}
+
 // Status is the newest that the protocol loop has published, with what the
 // services do now.
 func (d *daemon) Status() *control.Status {

@@ -30,9 +30,12 @@ type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
-	Log        io.Writer
-	Journal    bool   // Log is the journal's: lines begin with their priority
-	LogFormat  string // text or json, in place of the configuration's; empty: that
+	// SocketGroup may read on the control socket, and AdminGroup change something as
+	// well: see control.FindAccess.
+	SocketGroup, AdminGroup string
+	Log                     io.Writer
+	Journal                 bool   // Log is the journal's: lines begin with their priority
+	LogFormat               string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -102,11 +105,7 @@ func Run(o Options) error {
 		return err
 	}
 	d.logging, d.ordinary = logging, realtimeErr != nil
-	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
-		log.Error("nobody can ask this daemon", "err", err)
-	} else {
-		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
-	}
+	d.serveControl(o)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
