@@ -142,3 +142,7 @@ func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
 	defer s.mu.Unlock()
 	return s.events[min(after, uint64(len(s.events))):], s.changed
 }
+
+func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {
+	return nil, control.Errorf(control.Refused, "the configuration names no other node")
+}

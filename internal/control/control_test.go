@@ -97,6 +97,10 @@ func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
 	return f.events[min(after, uint64(len(f.events))):], f.changed
 }
 
+func (f *fake) Cluster(context.Context) (*Cluster, error) {
+	return &Cluster{Node: "lb1", Nodes: []ClusterNode{{Name: "lb1", Status: f.Status()}, {Name: "lb2", Error: "no answer"}}}, nil
+}
+
 func (f *fake) LogLevel() LogLevel { return f.level }
 
 func (f *fake) SetLogLevel(level string, lasting time.Duration, by string) (LogLevel, error) {

@@ -35,6 +35,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/checks", s.checks)
 	mux.HandleFunc("POST /v1/checks/{name}/run", s.runCheck)
 	mux.HandleFunc("POST /v1/checks/{name}/force", s.forceCheck)
+	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("GET /v1/log", s.logLevel)
 	mux.HandleFunc("POST /v1/log", s.setLogLevel)

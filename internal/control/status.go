@@ -75,6 +75,7 @@ type Router struct {
 	MasterPriority int       `json:"master_priority,omitempty"` // that it advertises
 	Why            string    `json:"why"`                       // the role and the priority, in one sentence
 	Sum            string    `json:"sum"`                       // how the priority comes about
+	Prefers        string    `json:"prefers,omitempty"`         // the node with the highest base priority; empty: there are several
 	Note           string    `json:"note,omitempty"`            // what explains the role, in a few words
 	Faults         []string  `json:"faults,omitempty"`          // reasons for FAULT
 	Addresses      []string  `json:"addresses,omitempty"`

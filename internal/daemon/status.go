@@ -53,6 +53,7 @@ func (g *group) status(now time.Duration) control.Router {
 		Why:      g.explain(now),
 		Sum:      g.explainPriority(),
 		Note:     g.explainShort(now),
+		Prefers:  preferred(first.cfg.Priorities),
 		Faults:   slices.Clone(g.common),
 		Tracks:   tracksShown(g.tracks),
 		History:  g.history,
@@ -78,6 +79,20 @@ func (g *group) status(now time.Duration) control.Router {
 		}
 	}
 	return r
+}
+
+// preferred is the node with the highest base priority, if only one has it.
+func preferred(priorities map[string]uint8) string {
+	best, node := uint8(0), ""
+	for name, p := range priorities {
+		switch {
+		case p > best:
+			best, node = p, name
+		case p == best:
+			node = ""
+		}
+	}
+	return node
 }
 
 // ready tells whether a master has all that belongs to the role.
