@@ -30,9 +30,12 @@ type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
-	Log        io.Writer
-	Journal    bool   // Log is the journal's: lines begin with their priority
-	LogFormat  string // text or json, in place of the configuration's; empty: that
+	// SocketGroup may read on the control socket, and AdminGroup change something as
+	// well: see control.FindAccess.
+	SocketGroup, AdminGroup string
+	Log                     io.Writer
+	Journal                 bool   // Log is the journal's: lines begin with their priority
+	LogFormat               string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -101,12 +104,8 @@ func Run(o Options) error {
 	if err != nil {
 		return err
 	}
-	d.logging = logging
-	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
-		log.Error("nobody can ask this daemon", "err", err)
-	} else {
-		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
-	}
+	d.logging, d.ordinary = logging, realtimeErr != nil
+	d.serveControl(o)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
@@ -125,6 +124,9 @@ type daemon struct {
 	queues    []*role.Queue
 	published *published
 	events    *events
+	started   time.Time
+	loaded    time.Time // when the configuration was
+	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
@@ -142,6 +144,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -217,7 +220,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -245,6 +248,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	}
 	l.node.start(now)
 	d.notify(sd.SdNotifyReady)
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	if err = errors.Join(err, d.close()); err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
@@ -297,6 +301,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
+				d.events.add(control.DaemonEvent, d.cfg.Node, "leaves", s.String())
 				d.leave()
 			}
 		}
