@@ -34,6 +34,8 @@ type fake struct {
 	level   LogLevel
 	events  []Event
 	run     func(ctx context.Context, name string) (Check, error)
+	orders  []Order
+	order   func(ctx context.Context, o Order) (Result, error)
 }
 
 func newFake(routers ...Router) *fake {
@@ -97,6 +99,16 @@ func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.events[min(after, uint64(len(f.events))):], f.changed
+}
+
+func (f *fake) Order(ctx context.Context, o Order) (Result, error) {
+	f.mu.Lock()
+	f.orders = append(f.orders, o)
+	f.mu.Unlock()
+	if f.order != nil {
+		return f.order(ctx, o)
+	}
+	return Result{Node: "lb1"}, nil
 }
 
 func (f *fake) LogLevel() LogLevel { return f.level }
