@@ -32,6 +32,8 @@ type fake struct {
 	level   LogLevel
 	events  []Event
 	run     func(ctx context.Context, name string) (Check, error)
+	orders  []Order
+	order   func(ctx context.Context, o Order) (Result, error)
 }
 
 func newFake(routers ...Router) *fake {
@@ -99,6 +101,16 @@ func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
 
 func (f *fake) Cluster(context.Context) (*Cluster, error) {
 	return &Cluster{Node: "lb1", Nodes: []ClusterNode{{Name: "lb1", Status: f.Status()}, {Name: "lb2", Error: "no answer"}}}, nil
+}
+
+func (f *fake) Order(ctx context.Context, o Order) (Result, error) {
+	f.mu.Lock()
+	f.orders = append(f.orders, o)
+	f.mu.Unlock()
+	if f.order != nil {
+		return f.order(ctx, o)
+	}
+	return Result{Node: "lb1"}, nil
 }
 
 func (f *fake) LogLevel() LogLevel { return f.level }

@@ -33,6 +33,9 @@ type Daemon interface {
 	// Events are those that are kept and have a greater number, the oldest first, and
 	// what is closed when there are more.
 	Events(after uint64) ([]Event, <-chan struct{})
+	// Order carries out an order of routers that there are, and returns when that is
+	// done. It goes on when ctx ends.
+	Order(ctx context.Context, o Order) (Result, error)
 	// LogLevel is what is logged.
 	LogLevel() LogLevel
 	// SetLogLevel sets what is logged for a while; without a level it ends that.

@@ -47,7 +47,10 @@ func (d *daemon) Status() *control.Status {
 		}
 	}
 	s.Services = statesOf(d.everywhere)
-	s.Problems = append(d.problems(), problemsOf(&s, d.Checks(), now)...)
+	if p := d.standbyFile.problem(); p != nil {
+		s.Problems = append(s.Problems, *p)
+	}
+	s.Problems = append(append(s.Problems, d.problems()...), problemsOf(&s, d.Checks(), now)...)
 	return &s
 }
 

@@ -181,6 +181,8 @@ func (g *group) explainShort(now time.Duration) string {
 		return fmt.Sprintf("%d is higher", master.Priority)
 	case master.Priority == st.Priority:
 		return fmt.Sprintf("%s has %d as well", by.nameOf(master), master.Priority)
+	case st.Waived:
+		return "handed over: baton takeover " + g.name
 	case !by.cfg.Preempt:
 		return "preempt is false"
 	case st.PreemptAt != vrrp.Never:

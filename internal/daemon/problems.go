@@ -86,6 +86,9 @@ func faultHint(r control.Router, reason string) string {
 	if strings.HasSuffix(reason, "(held: it failed as master)") {
 		return "mend what failed, then: baton clear " + r.Name
 	}
+	if isStandby(reason) {
+		return "to end it: baton resume " + r.Name
+	}
 	return ""
 }
 

@@ -36,7 +36,7 @@ func (n *node) status(now time.Duration) *control.Status {
 			n.shown[g.place] = g.status(now)
 		}
 	}
-	return &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Routers: n.shown}
+	return &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Routers: n.shown, Standby: shownStandby(n.standby)}
 }
 
 func (g *group) status(now time.Duration) control.Router {
@@ -57,6 +57,7 @@ func (g *group) status(now time.Duration) control.Router {
 		Faults:   slices.Clone(g.common),
 		Tracks:   tracksShown(g.tracks),
 		History:  g.history,
+		Standby:  shownStandby(g.standby),
 	}
 	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
 		r.MasterPriority = int(m.Priority)
@@ -97,7 +98,7 @@ func preferred(priorities map[string]uint8) string {
 
 // ready tells whether a master has all that belongs to the role.
 func (g *group) ready() bool {
-	return g.isMaster() && !g.leaving && (g.bound == nil || g.bound.ready) &&
+	return g.isMaster() && !g.leaving && !g.order.leaves() && (g.bound == nil || g.bound.ready) &&
 		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace || len(r.broken) > 0 })
 }
 
@@ -148,6 +149,8 @@ func (g *group) explainRole(now time.Duration) string {
 		switch b := g.bound; {
 		case g.leaving:
 			return "master, leaving: its services stop"
+		case g.order.leaves():
+			return "master, leaving: " + g.orderReason()
 		case b != nil && b.wish == stop && len(g.common) > 0:
 			return "master, leaving: " + strings.Join(g.common, "; ")
 		case b != nil && b.stuck != "":
@@ -171,7 +174,11 @@ func (g *group) explainRole(now time.Duration) string {
 	if by == nil {
 		return "backup, and nobody was heard yet"
 	}
-	return fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	text := fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	if st.Waived {
+		text += ", to which it was handed over: baton takeover " + g.name + " brings it home"
+	}
+	return text
 }
 
 func (g *group) explainInit(now time.Duration) string {
