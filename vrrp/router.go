@@ -135,6 +135,7 @@ type router struct {
 	// hold it, or a packet could switch it off after each FAULT.
 	settled bool
 	started bool // nothing of its own holds the router in INIT any more
+	adopts  bool // and then it is master: this host was until just now
 	stopped bool // Shutdown has been seen
 	faulted bool // there is a reason of its own for FAULT
 	deaf    bool // the reason is the own link
@@ -220,7 +221,7 @@ func (r *router) yieldTime() time.Duration {
 func (r *router) step(now time.Duration, e Event) {
 	switch e.Kind {
 	case Startup:
-		r.started = true
+		r.started, r.adopts = true, e.Adopt
 		r.group.enter(now, r, CauseStartup)
 	case Shutdown:
 		r.shutdown(now, e)
@@ -234,6 +235,10 @@ func (r *router) step(now time.Duration, e Event) {
 		r.local = e.Addr.WithZone("")
 	case Announced:
 		r.announced(now, e.Addr)
+	case Succeeded:
+		if r.role == Master && r.quiet == speaking && !r.stalled(now) {
+			r.send(now, r.priority)
+		}
 	case Unelectable:
 		r.unelectable(now, e)
 	}

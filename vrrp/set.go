@@ -297,6 +297,9 @@ type State struct {
 	Since    time.Duration // when the role began
 	Priority uint8         // effective
 	Local    netip.Addr    // where its advertisements come from
+	// Phase is when a master's advertisements are due: whenever the time less Phase
+	// is a multiple of the interval. It may advertise in between, too.
+	Phase time.Duration
 	// Master is who holds the role, as far as was heard; zero where that is
 	// this node or not known.
 	Master    Rival
@@ -326,7 +329,7 @@ func (s *Set) State(id ID) State {
 	r := s.routers[id]
 	return State{
 		Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master,
-		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt,
+		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt, Phase: r.phase,
 	}
 }
 
