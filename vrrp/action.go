@@ -211,7 +211,7 @@ const (
 	// Startup: nothing holds the router in INIT any more (section 6.4.1). Adopt
 	// says that this host was master until just now and still has the addresses:
 	// another process of it ended without a word, and no backup can have missed it
-	// yet. The router is then master at once.
+	// yet. The router is then master at once, as it has been since Since.
 	Startup
 	// Shutdown: the router leaves the election for good; Alone: without a word,
 	// and its addresses go at once.
@@ -249,6 +249,7 @@ type Event struct {
 	Mute     bool
 	Alone    bool
 	Adopt    bool
+	Since    time.Duration
 	Addr     netip.Addr
 	Interval time.Duration
 	Rival    Rival

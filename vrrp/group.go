@@ -60,7 +60,6 @@ func (g *group) enter(now time.Duration, by *router, cause Cause) {
 		if adopted {
 			m.grip = held // by the process before
 		}
-		m.adopts = false
 		switch {
 		case !m.enters():
 		case m == by:
@@ -68,6 +67,10 @@ func (g *group) enter(now time.Duration, by *router, cause Cause) {
 		default:
 			become(m, now, because(by, why))
 		}
+		if adopted {
+			m.since = min(m.adopted, now)
+		}
+		m.adopts = false
 	}
 }
 

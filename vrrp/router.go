@@ -134,11 +134,12 @@ type router struct {
 	// has been master, and stays so: from then on an unelectable rival does not
 	// hold it, or a packet could switch it off after each FAULT.
 	settled bool
-	started bool // nothing of its own holds the router in INIT any more
-	adopts  bool // and then it is master: this host was until just now
-	stopped bool // Shutdown has been seen
-	faulted bool // there is a reason of its own for FAULT
-	deaf    bool // the reason is the own link
+	started bool          // nothing of its own holds the router in INIT any more
+	adopts  bool          // and then it is master: this host was until just now
+	adopted time.Duration // and has been since then
+	stopped bool          // Shutdown has been seen
+	faulted bool          // there is a reason of its own for FAULT
+	deaf    bool          // the reason is the own link
 
 	// masterInterval is Active_Adver_Interval (section 6.1).
 	masterInterval time.Duration
@@ -221,7 +222,7 @@ func (r *router) yieldTime() time.Duration {
 func (r *router) step(now time.Duration, e Event) {
 	switch e.Kind {
 	case Startup:
-		r.started, r.adopts = true, e.Adopt
+		r.started, r.adopts, r.adopted = true, e.Adopt, e.Since
 		r.group.enter(now, r, CauseStartup)
 	case Shutdown:
 		r.shutdown(now, e)

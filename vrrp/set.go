@@ -337,6 +337,17 @@ func (s *Set) State(id ID) State {
 // keeps its addresses at most while no successor is heard.
 func (s *Set) HandoverBound(id ID) time.Duration { return s.routers[id].handoverBound() }
 
+// Patience is how long the first backup that may take over bears the silence of
+// this router as a master.
+func (s *Set) Patience(id ID) time.Duration {
+	r := s.routers[id]
+	best := r.cfg.BestRival
+	if best == 0 {
+		best = 255
+	}
+	return r.missed()*r.cfg.Interval + r.skew(best, r.cfg.Interval)
+}
+
 // Peers returns the nodes that have advertised the router, at most the last
 // eight.
 func (s *Set) Peers(id ID) []Peer {

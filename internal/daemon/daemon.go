@@ -19,6 +19,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/statefile"
 	"baton/internal/webhook"
@@ -86,18 +87,23 @@ func Run(o Options) error {
 	defer locks.release()
 	tuneRuntime()
 	lockMemory(log)
+	before, leftErr := readRecord(o.RuntimeDir)
 	log.Info("baton starts", "version", Version(), "node", cfg.Node, "configuration", cfg.Path, "hash", cfg.Hash, "routers", len(cfg.Routers))
+	if leftErr != nil {
+		log.Warn("nothing is adopted from the process before: what it left is removed", "err", leftErr)
+	}
 	if realtimeErr != nil {
 		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
 	}
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, log)
 	if err != nil {
-		return err
+		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
 	d.logging = logging
+	d.before = before
 	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
 		log.Error("nobody can ask this daemon", "err", err)
 	} else {
@@ -122,6 +128,9 @@ type daemon struct {
 	published *published
 	events    *events
 	webhooks  *webhook.Sender
+	record    *record.Writer
+	before    *record.Record // of the process before; nil: there was none, or it counts no more
+	started   time.Time
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
@@ -135,8 +144,8 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+func newDaemon(cfg *config.Config, runtimeDir string, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), started: time.Now(), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -171,6 +180,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		publish:   d.published.publish,
 		announce:  d.webhooks.Tell,
 		event:     d.events.add,
+		record:    d.record.SetState,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
@@ -185,6 +195,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.scheduler = health.NewScheduler(checks, log, func(c health.Change) {
+		d.recordCheck(c.Check)
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})
 	return d, nil
@@ -214,6 +225,7 @@ func (d *daemon) free() {
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
 	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -226,6 +238,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.resume(now)
+	l.node.start(now) // before the worker, which removes what nobody holds
+	d.beginRecord(l.poller.Now())
 	d.part("address worker", d.worker.Run)
 	d.part("interface monitor", func(ctx context.Context) error { return d.monitor.Run(ctx, d.links.changed) })
 	d.part("sockets", func(ctx context.Context) error {
@@ -239,10 +254,17 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
-	l.node.start(now)
+	d.aside("record", d.keepRecord)
+	watching, unwatch := context.WithCancel(d.ctx)
+	defer unwatch()
+	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
-	if err = errors.Join(err, d.close()); err == nil {
+	unwatch() // it takes no turns any more
+	held := len(l.node.holding()) > 0
+	err = errors.Join(err, d.close())
+	d.record.Close(!held)
+	if err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
 	}
 	return err
@@ -305,6 +327,7 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
+	d.record.Leave(d.loop.poller.Now())
 	d.loop.post(d.ctx, d.loop.node.leave)
 }
 
