@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
-	"internal/record":              {"health", "vip"},
+	"internal/record":              {"health", "vip", "internal/config"},
 	"internal/regular":             {},
 	"internal/tlsclient":           {"internal/regular"},
 	"internal/daemon": {
