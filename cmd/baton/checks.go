@@ -166,17 +166,7 @@ func printChecks(out io.Writer, now time.Time, all []control.Check) error {
 	rows := [][]string{{"CHECK", "VERDICT", " FOR", " EVERY", " TOOK", "LAST ANSWER"}}
 	var notes []string
 	for _, c := range all {
-		verdict, since, every, lasted := verdictOf(c), "-", "-", "-"
-		if !c.Since.IsZero() {
-			since = age(now.Sub(c.Since))
-		}
-		if c.Interval > 0 {
-			every = config.FormatDuration(c.Interval)
-		}
-		if !c.At.IsZero() {
-			lasted = took(c.Took)
-		}
-		rows = append(rows, []string{c.Name, verdict, since, every, lasted, answerOf(c)})
+		rows = append(rows, checkRow(now, c))
 		if c.Forced != nil {
 			notes = append(notes, forcedNote(now, c))
 		}
@@ -193,6 +183,22 @@ func printChecks(out io.Writer, now time.Time, all []control.Check) error {
 		}
 	}
 	return nil
+}
+
+// checkRow is a check in a table: its name, verdict and since when, its interval, how
+// long the last answer took, and what it was.
+func checkRow(now time.Time, c control.Check) []string {
+	since, every, lasted := "-", "-", "-"
+	if !c.Since.IsZero() {
+		since = age(now.Sub(c.Since))
+	}
+	if c.Interval > 0 {
+		every = config.FormatDuration(c.Interval)
+	}
+	if !c.At.IsZero() {
+		lasted = took(c.Took)
+	}
+	return []string{c.Name, verdictOf(c), since, every, lasted, answerOf(c)}
 }
 
 // verdictOf is the verdict that counts, so that a failure meets the eye.

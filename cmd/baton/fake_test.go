@@ -20,6 +20,7 @@ type scripted struct {
 	changed chan struct{}
 	checks  []control.Check
 	level   control.LogLevel
+	events  []control.Event
 }
 
 // fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
@@ -29,11 +30,11 @@ func fakeDaemon() {
 	if err := os.MkdirAll(os.Args[1], 0o755); err != nil {
 		fail(err)
 	}
-	l, err := control.Listen(control.SocketPath(os.Args[1]))
+	l, err := control.Listen(control.SocketPath(os.Args[1]), control.Access{})
 	if err != nil {
 		fail(err)
 	}
-	if err := control.NewServer(newScripted(), slog.Default()).Serve(ctx, l); err != nil {
+	if err := control.NewServer(newScripted(), control.Access{}, slog.Default()).Serve(ctx, l); err != nil {
 		fail(err)
 	}
 }
@@ -134,4 +135,10 @@ func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (
 		s.level = control.LogLevel{Level: level, Configured: "info", Until: time.Now().Add(lasting), By: by}
 	}
 	return s.level, nil
+}
+
+func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[min(after, uint64(len(s.events))):], s.changed
 }

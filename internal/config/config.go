@@ -34,11 +34,14 @@ type Config struct {
 
 	Services []Service // that run on every node, in the order of the file
 	Webhooks []Webhook // by name
-
-	Files []SourceFile // that it was read from, the main one first
+	Listen   *Listen   // nil: the file has no listener
 
 	questions []question
+	sources   []SourceFile
 }
+
+// Files are those that the configuration was read from, the main one first.
+func (c *Config) Files() []SourceFile { return c.sources }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -99,11 +102,19 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		s.needed = true
 		mine = r.as(Node{Name: name}, s)
 	}
+	reached := map[string]netip.AddrPort{}
 	for _, n := range r.nodes {
 		s.needed = n.Name == name
-		if config := r.as(n, s); s.needed {
+		config := r.as(n, s)
+		if s.needed {
 			mine = config
 		}
+		if l := config.Listen; l != nil && l.reached(n).IsValid() {
+			reached[n.Name] = l.reached(n)
+		}
+	}
+	if mine != nil && mine.Listen != nil {
+		mine.Listen.Nodes = reached
 	}
 	report := c.report(r.nodes)
 	if report.Errors() > 0 {
@@ -161,7 +172,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	w := &walk{
 		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, shared: r.shared, me: me, secrets: s,
 		checkNode: map[string]*node{}, trackedBy: map[string]bool{}, wanted: map[string]bool{}, bound: map[string]boundService{},
-		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes, Files: r.files.texts},
+		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes, sources: r.files.texts},
 	}
 	root := r.files.root
 	top := w.fields(root, root.place, topKeys, "top")
@@ -179,6 +190,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	w.readRouters(top, defaults)
 	w.readServices(top.own["services"])
 	w.readWebhooks(top.own["webhooks"])
+	w.config.Listen = w.listen(top.own["listen"])
 	w.readChecks(top.own["checks"])
 	return w.config
 }

@@ -70,13 +70,62 @@ type Router struct {
 	Priority int       `json:"priority"`          // effective
 	// Ready says that a master has its addresses on and its services started, as
 	// their own checks have it.
-	Ready     bool      `json:"ready"`
-	Master    string    `json:"master,omitempty"` // who has the role: a node, or an address; empty: nobody was heard
-	Why       string    `json:"why"`              // the role and the priority, in one sentence
-	Faults    []string  `json:"faults,omitempty"` // reasons for FAULT
-	Addresses []string  `json:"addresses,omitempty"`
-	Services  []Service `json:"services,omitempty"`
-	Standby   *Standby  `json:"standby,omitempty"` // an operator holds this one out of the election
+	Ready          bool      `json:"ready"`
+	Master         string    `json:"master,omitempty"`          // who has the role: a node, or an address; empty: nobody was heard
+	MasterPriority int       `json:"master_priority,omitempty"` // that it advertises
+	Why            string    `json:"why"`                       // the role and the priority, in one sentence
+	Sum            string    `json:"sum"`                       // how the priority comes about
+	Note           string    `json:"note,omitempty"`            // what explains the role, in a few words
+	Faults         []string  `json:"faults,omitempty"`          // reasons for FAULT
+	Addresses      []string  `json:"addresses,omitempty"`
+	Services       []Service `json:"services,omitempty"`
+	Tracks         []Track   `json:"tracks,omitempty"`  // the checks that count for it
+	History        []Change  `json:"history,omitempty"` // its last changes of role, newest first, at most 8
+	Parts          []Part    `json:"parts,omitempty"`   // the virtual routers that it is: several in a group, or with two families
+	Standby        *Standby  `json:"standby,omitempty"` // an operator holds this one out of the election
+}
+
+// Track is a check that counts for a router.
+type Track struct {
+	Check  string `json:"check"`
+	Effect string `json:"effect"` // as in the configuration: fault, -20, report
+}
+
+// Change is a change of role.
+type Change struct {
+	At     time.Time `json:"at"`
+	From   string    `json:"from"`
+	To     string    `json:"to"`
+	Reason string    `json:"reason"`
+}
+
+// Part is one virtual router on its link.
+type Part struct {
+	Name      string        `json:"name"` // in the configuration
+	Interface string        `json:"interface"`
+	Family    string        `json:"family"` // IPv4 or IPv6
+	VRID      int           `json:"vrid"`
+	Version   int           `json:"version"`
+	Unicast   bool          `json:"unicast,omitempty"`
+	Interval  time.Duration `json:"interval"`         // between advertisements, nanoseconds
+	Source    string        `json:"source,omitempty"` // where its advertisements come from; empty: there is no such address
+	Addresses []Address     `json:"addresses,omitempty"`
+	Peers     []Peer        `json:"peers,omitempty"` // the other nodes that run it, and who else was heard
+}
+
+// Address is a virtual address on this host.
+type Address struct {
+	Address string `json:"address"` // with its prefix length
+	State   string `json:"state"`   // held, lent (kept until the successor has it) or off
+	Error   string `json:"error,omitempty"`
+}
+
+// Peer is another node.
+type Peer struct {
+	Node      string    `json:"node,omitempty"` // its name, where it is known
+	Address   string    `json:"address,omitempty"`
+	Priority  int       `json:"priority,omitempty"` // of its last advertisement; 0 with Address: it left
+	LastHeard time.Time `json:"last_heard,omitzero"`
 }
 
 // Service is something that the daemon starts and stops.

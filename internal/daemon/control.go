@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"baton/health"
@@ -13,20 +14,60 @@ import (
 // The daemon as the control socket asks it. Nothing of this is on the protocol
 // loop, nor waits for it.
 
+// serveControl makes the control socket. A daemon that cannot be asked, or not by
+// all who should, does its work all the same.
+func (d *daemon) serveControl(o Options) {
+	access, err := control.FindAccess(o.SocketGroup, o.AdminGroup)
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	socket, err := control.Listen(control.SocketPath(o.RuntimeDir), access)
+	if socket == nil {
+		d.log.Error("nobody can ask this daemon", "err", err)
+		return
+	}
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, access, d.log).Serve(ctx, socket) })
+}
+
 // Status is the newest that the protocol loop has published, with what the
 // services do now.
 func (d *daemon) Status() *control.Status {
 	s := *d.published.status()
+	clock, now := d.loop.poller.Now(), time.Now()
+	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
 	s.Routers = slices.Clone(s.Routers)
 	for i, r := range s.Routers {
 		s.Routers[i].Services = statesOf(d.sequences[r.Name])
+		s.Routers[i].Parts = slices.Clone(r.Parts)
+		for j, p := range r.Parts {
+			s.Routers[i].Parts[j] = d.loop.node.refresh(p, clock, now)
+		}
 	}
 	s.Services = statesOf(d.everywhere)
+	s.Problems = append(d.problems(), problemsOf(&s, d.Checks(), now)...)
 	return &s
+}
+
+// problems are those of the daemon itself.
+func (d *daemon) problems() []control.Problem {
+	var all []control.Problem
+	if d.ordinary {
+		all = append(all, control.Problem{Text: "ordinary scheduling: a busy host may delay advertisements", Hint: "CPUSchedulingPolicy=rr in the unit, or CAP_SYS_NICE"})
+	}
+	return all
 }
 
 // Changed is closed when the protocol loop has published something newer.
 func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
+
+// Events are those that are kept and have a greater number, and what is closed when
+// there are more.
+func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) {
+	return d.events.after(after)
+}
 
 // Checks are all checks of this node, by name.
 func (d *daemon) Checks() []control.Check {
@@ -59,6 +100,11 @@ func (d *daemon) ForceCheck(name string, f control.Forced) (control.Check, error
 	if err := d.scheduler.Force(name, force); err != nil {
 		return control.Check{}, err
 	}
+	what := "forced to " + f.Verdict
+	if f.Verdict == "" {
+		what = "no longer forced"
+	}
+	d.events.add(control.OperatorEvent, name, what, strings.TrimSuffix("by "+f.By+": "+f.Reason, ": "))
 	r, _ := d.scheduler.Result(name)
 	return checkOf(r), nil
 }

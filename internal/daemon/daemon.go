@@ -31,9 +31,12 @@ type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
 	RuntimeDir string // for the lock file; made where it does not exist
-	Log        io.Writer
-	Journal    bool   // Log is the journal's: lines begin with their priority
-	LogFormat  string // text or json, in place of the configuration's; empty: that
+	// SocketGroup may read on the control socket, and AdminGroup change something as
+	// well: see control.FindAccess.
+	SocketGroup, AdminGroup string
+	Log                     io.Writer
+	Journal                 bool   // Log is the journal's: lines begin with their priority
+	LogFormat               string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -75,6 +78,7 @@ func Run(o Options) error {
 		return err
 	}
 	realtimeErr := becomeRealtime() // may execute the program again
+	ambientErr := clearAmbient()
 	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
@@ -95,6 +99,9 @@ func Run(o Options) error {
 	if realtimeErr != nil {
 		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
 	}
+	if ambientErr != nil {
+		log.Warn("what baton starts may inherit its capabilities", "err", ambientErr)
+	}
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
@@ -102,13 +109,8 @@ func Run(o Options) error {
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
-	d.logging = logging
-	d.before = before
-	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
-		log.Error("nobody can ask this daemon", "err", err)
-	} else {
-		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
-	}
+	d.logging, d.ordinary, d.before = logging, realtimeErr != nil, before
+	d.serveControl(o)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
@@ -127,10 +129,12 @@ type daemon struct {
 	queues    []*role.Queue
 	published *published
 	events    *events
+	started   time.Time
+	loaded    time.Time // when the configuration was
+	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 	record    *record.Writer
 	before    *record.Record // of the process before; nil: there was none, or it counts no more
-	started   time.Time
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
@@ -145,8 +149,9 @@ type daemon struct {
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
 func newDaemon(cfg *config.Config, runtimeDir string, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), started: time.Now(), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -224,7 +229,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
 	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q
@@ -259,6 +264,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	defer unwatch()
 	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	unwatch() // it takes no turns any more
 	held := len(l.node.holding()) > 0
@@ -315,6 +321,7 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
+				d.events.add(control.DaemonEvent, d.cfg.Node, "leaves", s.String())
 				d.leave()
 			}
 		}
@@ -328,7 +335,10 @@ func (d *daemon) leave() {
 	}
 	d.notify(sd.SdNotifyStopping)
 	d.record.Leave(d.loop.poller.Now())
-	d.loop.post(d.ctx, d.loop.node.leave)
+	d.loop.post(d.ctx, func(now time.Duration) {
+		d.loop.node.leave(now)
+		d.askForTime(d.loop.node.leaveBy - now)
+	})
 }
 
 // close ends the parts after the loop: first the hooks, which have been told

@@ -22,7 +22,7 @@ const addressGrace = time.Second
 // in the election and with which priority.
 func (g *group) evaluate(now time.Duration) {
 	n := g.node
-	n.stale = true
+	g.touch()
 	switch b := g.bound; {
 	case g.left:
 		return
@@ -236,7 +236,7 @@ func (g *group) checkFault(check string) string {
 
 // vacant ends a hold early: a node that failed as master is better than none.
 func (g *group) vacant(now time.Duration, a vrrp.Action) {
-	g.node.stale = true // the status may name a master
+	g.touch() // the status may name a master
 	until := g.hold.Until()
 	if until <= now {
 		return

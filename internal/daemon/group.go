@@ -8,6 +8,7 @@ import (
 
 	"baton/health"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
@@ -50,6 +51,10 @@ type group struct {
 
 	pending *role.Transition // waits for the addresses of all its routers
 	last    role.Transition  // the newest change of role, whether or not the hooks were told
+
+	place   int              // among those that are published, by name
+	stale   bool             // what was published of it is not all true any more
+	history []control.Change // newest first
 
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
@@ -151,6 +156,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		heard = g.node.routers[a.Member]
 	}
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
+	g.remember(t)
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"baton/health"
@@ -43,7 +44,9 @@ type node struct {
 	evalAt  time.Duration
 	leaving bool
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
-	stale   bool          // what was published is not all true any more
+	stale   bool          // what was published is not all true any more: of the groups that are stale as well
+	shown   []control.Router
+	peers   sync.Map // of those who ask: partKey to what was heard, []*heardPeer
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -134,14 +137,15 @@ func (u *uplink) add(r *router) {
 }
 
 // heard notes who is master, where an advertisement was accepted that says so.
-func (u *uplink) heard(p link.Packet) {
+func (u *uplink) heard(now time.Duration, p link.Packet) {
 	r := u.byVRID[p.Src.Is6()][p.Payload[1]]
+	r.heardFrom(now, p.Src, p.Payload[2])
 	st := r.node.set.State(r.id)
 	if st.Role == vrrp.Master {
 		return
 	}
 	if st.Master != r.shown { // also when it is the same as before a change of role, which forgets it
-		r.node.stale = true
+		r.group.touch()
 	}
 	if st.Master == r.follows {
 		return
@@ -231,6 +235,7 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
 	n.verdicts[c.Check] = c
+	n.out.event(control.CheckEvent, c.Check, c.From.String()+" to "+verdictWord(c.To), runsText(c))
 	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
 	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
 	n.settle(now)
@@ -247,7 +252,7 @@ func (n *node) packet(now time.Duration, u *uplink, p link.Packet) {
 	if refusal != vrrp.Accepted {
 		n.refused.count(now, u.name, p, refusal)
 	} else {
-		u.heard(p)
+		u.heard(now, p)
 	}
 	if refusal == vrrp.RefusedVRID {
 		u.survey.Hear(now, packet)
@@ -431,9 +436,6 @@ func (n *node) settle(now time.Duration) {
 	}
 	if n.stale {
 		n.stale = false
-		for _, r := range n.routers {
-			r.shown = n.set.State(r.id).Master
-		}
 		for _, g := range n.groups {
 			g.note()
 		}

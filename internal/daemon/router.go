@@ -44,6 +44,7 @@ type router struct {
 	holds   uint64     // sequence of Hold: a new number announces again
 	follows vrrp.Rival // who is master elsewhere, as the services know it
 	shown   vrrp.Rival // the same, as the newest status has it
+	heard   []*heardPeer
 	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
@@ -252,7 +253,8 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.objectEvent(e)
 		return
 	}
-	r.node.stale = true
+	r.group.touch()
+	r.noteAddress(e)
 	switch e.Kind {
 	case vip.On:
 		r.on = true // also again: an interface that was made anew had taken them away
@@ -281,7 +283,6 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 			r.log.Info("virtual address is in place", "address", e.Address)
 		}
 		delete(r.broken, e.Address)
-		r.node.stale = true
 	case vip.Repaired:
 		if e.Address.IsValid() {
 			r.log.Warn("virtual address was removed by others: put back and announced", "address", e.Address, "after", round(e.After))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vrrp"
@@ -159,8 +160,8 @@ func (n *node) serviceReport(now time.Duration, name string, rep role.Report) {
 	if i < 0 || n.groups[i].bound == nil || rep.Order != n.groups[i].bound.order {
 		return
 	}
+	n.groups[i].touch()
 	n.groups[i].serviceReport(now, rep)
-	n.stale = true
 	n.settle(now)
 }
 
@@ -173,6 +174,7 @@ func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	b := g.bound
 	g.node.dirty = append(g.node.dirty, g)
 	if what := news[rep.Kind]; what != "" {
+		g.node.out.event(control.ServiceEvent, strings.TrimSpace(rep.Service+" "+g.name), what, rep.Text)
 		g.node.out.announce(webhook.Service{Router: g.name, Service: rep.Service, What: what, Text: rep.Text})
 	}
 	switch rep.Kind {
@@ -265,7 +267,7 @@ func (n *node) rebootFailed(name string) {
 // placed tells the services and the hooks of a mastership whose addresses are
 // all on.
 func (g *group) placed() {
-	g.node.stale = true
+	g.touch()
 	if slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace }) {
 		return
 	}

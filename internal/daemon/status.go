@@ -15,14 +15,28 @@ import (
 // What the node looks like from outside, and the one sentence that explains a
 // role and a priority.
 
-// status is all that is published of the node.
+// touch has the status of the group made anew when the turn ends.
+func (g *group) touch() { g.stale, g.node.stale = true, true }
+
+// status is all that is published of the node. Only what has changed is made anew:
+// a host may have a thousand routers.
 func (n *node) status(now time.Duration) *control.Status {
-	s := &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash}
-	for _, g := range n.groups {
-		s.Routers = append(s.Routers, g.status(now))
+	all := len(n.shown) != len(n.groups)
+	if all {
+		for i, g := range slices.SortedFunc(slices.Values(n.groups), func(a, b *group) int { return cmp.Compare(a.name, b.name) }) {
+			g.place = i
+		}
+		n.shown = make([]control.Router, len(n.groups))
+	} else {
+		n.shown = slices.Clone(n.shown) // the one before has been published
 	}
-	slices.SortFunc(s.Routers, func(a, b control.Router) int { return cmp.Compare(a.Name, b.Name) })
-	return s
+	for _, g := range n.groups {
+		if g.stale || all {
+			g.stale = false
+			n.shown[g.place] = g.status(now)
+		}
+	}
+	return &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Routers: n.shown}
 }
 
 func (g *group) status(now time.Duration) control.Router {
@@ -32,14 +46,25 @@ func (g *group) status(now time.Duration) control.Router {
 		Name:     g.name,
 		Group:    first.cfg.Group != "",
 		Role:     st.Role.String(),
-		Since:    time.Unix(0, int64(g.node.out.wall()-(now-st.Since))),
+		Since:    g.node.onWall(now, st.Since),
 		Priority: int(st.Priority),
 		Ready:    g.ready(),
 		Master:   g.masterName(),
 		Why:      g.explain(now),
+		Sum:      g.explainPriority(),
+		Note:     g.explainShort(now),
 		Faults:   slices.Clone(g.common),
+		Tracks:   tracksShown(g.tracks),
+		History:  g.history,
+	}
+	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
+		r.MasterPriority = int(m.Priority)
+	} else if g.isMaster() {
+		r.MasterPriority = int(st.Priority)
 	}
 	for _, m := range g.routers {
+		m.shown = g.node.set.State(m.id).Master
+		r.Parts = append(r.Parts, m.status())
 		if r.Group && !slices.Contains(r.Members, m.cfg.Name) {
 			r.Members = append(r.Members, m.cfg.Name)
 		}
