@@ -19,6 +19,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/statefile"
 	"baton/internal/webhook"
@@ -91,7 +92,11 @@ func Run(o Options) error {
 	defer locks.release()
 	tuneRuntime()
 	lockMemory(log)
+	before, leftErr := readRecord(o.RuntimeDir)
 	log.Info("baton starts", "version", Version(), "node", cfg.Node, "configuration", cfg.Path, "hash", cfg.Hash, "routers", len(cfg.Routers))
+	if leftErr != nil {
+		log.Warn("nothing is adopted from the process before: what it left is removed", "err", leftErr)
+	}
 	if realtimeErr != nil {
 		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
 	}
@@ -101,11 +106,11 @@ func Run(o Options) error {
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, o.StateDir, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, log)
 	if err != nil {
-		return err
+		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
-	d.logging, d.ordinary = logging, realtimeErr != nil
+	d.logging, d.ordinary, d.before = logging, realtimeErr != nil, before
 	d.serveControl(o)
 	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
@@ -130,6 +135,8 @@ type daemon struct {
 	loaded    time.Time // when the configuration was
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
+	record    *record.Writer
+	before    *record.Record // of the process before; nil: there was none, or it counts no more
 
 	standbyFile *standbyFile
 
@@ -145,8 +152,8 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, stateDir string, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
@@ -184,6 +191,7 @@ func newDaemon(cfg *config.Config, stateDir string, log *slog.Logger) (_ *daemon
 		announce:  d.webhooks.Tell,
 		event:     d.events.add,
 		keep:      d.standbyFile.keep,
+		record:    d.record.SetState,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
@@ -199,6 +207,7 @@ func newDaemon(cfg *config.Config, stateDir string, log *slog.Logger) (_ *daemon
 		return nil, err
 	}
 	d.scheduler = health.NewScheduler(checks, log, func(c health.Change) {
+		d.recordCheck(c.Check)
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})
 	return d, nil
@@ -228,6 +237,7 @@ func (d *daemon) free() {
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
 	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
+	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -240,6 +250,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.resume(now)
+	l.node.start(now) // before the worker, which removes what nobody holds
+	d.beginRecord(l.poller.Now())
 	d.part("address worker", d.worker.Run)
 	d.part("interface monitor", func(ctx context.Context) error { return d.monitor.Run(ctx, d.links.changed) })
 	d.part("sockets", func(ctx context.Context) error {
@@ -253,11 +266,18 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
-	l.node.start(now)
+	d.aside("record", d.keepRecord)
+	watching, unwatch := context.WithCancel(d.ctx)
+	defer unwatch()
+	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
 	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
-	if err = errors.Join(err, d.close()); err == nil {
+	unwatch() // it takes no turns any more
+	held := len(l.node.holding()) > 0
+	err = errors.Join(err, d.close())
+	d.record.Close(!held)
+	if err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
 	}
 	return err
@@ -321,6 +341,7 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
+	d.record.Leave(d.loop.poller.Now())
 	d.loop.post(d.ctx, func(now time.Duration) {
 		d.loop.node.leave(now)
 		d.askForTime(d.loop.node.leaveBy - now)

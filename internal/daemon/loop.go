@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"baton/internal/link"
@@ -39,6 +40,13 @@ type loop struct {
 
 	flushAt time.Duration // when messages that the kernel had no room for are tried again
 
+	// beat notes that the loop lives, at least each beatEvery: from a turn of it, so
+	// that one that hangs does not.
+	beat      func(now time.Duration)
+	beatEvery time.Duration
+	beatAt    time.Duration // Never: it is not asked for
+	turns     atomic.Uint64
+
 	worst time.Duration // the latest that a timer was served
 }
 
@@ -55,7 +63,7 @@ type conn struct {
 const flushAgain = time.Millisecond
 
 func newLoop(poller *link.Poller, log *slog.Logger) *loop {
-	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), flushAt: vrrp.Never}
+	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), flushAt: vrrp.Never, beatAt: vrrp.Never}
 }
 
 // post hands f to the loop, which calls it on its next turn. It waits while
@@ -73,7 +81,7 @@ func (l *loop) run() error {
 	var ready []uint64
 	for !l.done() {
 		var err error
-		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.node.leaveBy), ready[:0])
+		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.node.leaveBy, l.beatAt), ready[:0])
 		if err != nil {
 			return fmt.Errorf("wait for packets: %w", err)
 		}
@@ -143,6 +151,11 @@ func (l *loop) turn(ready []uint64) {
 		l.node.expire(now)
 	}
 	l.attend(now)
+	l.turns.Add(1)
+	if l.beatAt <= now {
+		l.beat(l.poller.Now())
+		l.beatAt = now + l.beatEvery
+	}
 }
 
 // takeInbox runs what the other goroutines have posted.
