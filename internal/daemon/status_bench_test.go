@@ -73,13 +73,13 @@ func BenchmarkStatus1000(b *testing.B) {
 	}
 	n.settle(time.Minute)
 	dir := b.TempDir()
-	socket, err := control.Listen(control.SocketPath(dir))
+	socket, err := control.Listen(control.SocketPath(dir), control.Access{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.NewServer(d, quiet).Serve(ctx, socket) }()
+	go func() { done <- control.NewServer(d, control.Access{}, quiet).Serve(ctx, socket) }()
 	client := control.Dial(dir)
 	for b.Loop() {
 		s, err := client.Status(ctx)
