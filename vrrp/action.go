@@ -57,11 +57,13 @@ const (
 	CauseShutdown          // this node leaves
 	CauseUnelectable       // Rival holds our addresses but cannot be elected with: Reason
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
+	CauseHandover          // HandOver, Elapsed ago, and Rival was heard; Reason is the event's
+	CauseTakeover          // TakeOver from Rival
 )
 
 var causeNames = [...]string{
 	"none", "startup", "owner", "silence", "left", "preempt", "better", "tie", "stalled",
-	"fault", "recovered", "shutdown", "unelectable", "group",
+	"fault", "recovered", "shutdown", "unelectable", "group", "handover", "takeover",
 }
 
 // String returns the cause in one word.
@@ -98,10 +100,13 @@ const (
 	Yielded
 	// Notice: something worth a line in the log: Note, Rival.
 	Notice
+	// Unheard: after HandOver nobody took over within Elapsed, and this router
+	// goes on as master.
+	Unheard
 )
 
 var kindNames = [...]string{
-	"none", "send", "hold", "announce", "release", "change", "reassert", "vacant", "yielded", "notice",
+	"none", "send", "hold", "announce", "release", "change", "reassert", "vacant", "yielded", "notice", "unheard",
 }
 
 // String returns the kind in one word.
@@ -231,6 +236,14 @@ const (
 	// Unelectable: a packet of Rival showed that it holds addresses of ours,
 	// and Reason says why it cannot be elected with. It repeats each Interval.
 	Unelectable
+	// HandOver: an operator has a master, and its group, give the role away. It is
+	// To, BACKUP or FAULT, once somebody else was heard as master, in FAULT with
+	// that Reason; where nobody is within the HandoverBound, it stays master. Such a
+	// BACKUP does not preempt until it has been master again.
+	HandOver
+	// TakeOver: an operator has a backup, and its group, take the role once from a
+	// master that loses to it, whether or not it preempts.
+	TakeOver
 )
 
 // Event is one thing that happened to a router on this host.
@@ -240,6 +253,7 @@ type Event struct {
 	Deaf     bool
 	Mute     bool
 	Alone    bool
+	To       Role
 	Addr     netip.Addr
 	Interval time.Duration
 	Rival    Rival

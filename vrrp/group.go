@@ -14,6 +14,9 @@ import (
 // shut down is in INIT, and the others are still what they were.
 type group struct {
 	members []*router // by ID
+	// to is what a hand-over leads to, for that reason.
+	to     Role
+	reason string
 }
 
 // gather puts a new router into its group.

@@ -134,6 +134,7 @@ type router struct {
 	// has been master, and stays so: from then on an unelectable rival does not
 	// hold it, or a packet could switch it off after each FAULT.
 	settled bool
+	waived  bool // handed over to a backup: no preemption until it has been master again
 	started bool // nothing of its own holds the router in INIT any more
 	stopped bool // Shutdown has been seen
 	faulted bool // there is a reason of its own for FAULT
@@ -186,6 +187,7 @@ const (
 	speaking    quiet = iota
 	yielding          // our priority fell: whoever is best now may speak first
 	relistening       // we were late by more than the peers' patience
+	handing           // we hand over: whoever takes over is heard
 )
 
 // skew is Skew_Time (section 6.1), exact: the RFC's centiseconds would make
@@ -236,6 +238,10 @@ func (r *router) step(now time.Duration, e Event) {
 		r.announced(now, e.Addr)
 	case Unelectable:
 		r.unelectable(now, e)
+	case HandOver:
+		r.group.handOver(now, e.To, e.Reason)
+	case TakeOver:
+		r.group.takeOnce(now, r)
 	}
 }
 
@@ -407,6 +413,8 @@ func (r *router) expireMaster(now time.Duration) {
 		return
 	case r.quiet == yielding:
 		r.act(Action{Kind: Yielded, Elapsed: now - r.quietSince})
+	case r.quiet == handing:
+		r.unheard(now)
 	}
 	r.quiet = speaking
 	r.send(now, r.priority)

@@ -308,6 +308,9 @@ type State struct {
 	// its PreemptDelay; Never where it follows none. It may be in the past: its
 	// timer has to run out as well.
 	PreemptAt time.Duration
+	// Waived says that the router handed over and does not preempt until it has
+	// been master again; see HandOver.
+	Waived bool
 }
 
 // AddressState is how a router holds its virtual addresses.
@@ -327,6 +330,7 @@ func (s *Set) State(id ID) State {
 	return State{
 		Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master,
 		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt,
+		Waived: r.waived,
 	}
 }
 

@@ -32,6 +32,7 @@ type Config struct {
 
 	Services []Service // that run on every node, in the order of the file
 	Webhooks []Webhook // by name
+	Listen   *Listen   // nil: the file has no listener
 
 	questions []question
 }
@@ -70,11 +71,19 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		s.needed = true
 		mine = r.as(Node{Name: name}, s)
 	}
+	reached := map[string]netip.AddrPort{}
 	for _, n := range r.nodes {
 		s.needed = n.Name == name
-		if config := r.as(n, s); s.needed {
+		config := r.as(n, s)
+		if s.needed {
 			mine = config
 		}
+		if l := config.Listen; l != nil && l.reached(n).IsValid() {
+			reached[n.Name] = l.reached(n)
+		}
+	}
+	if mine != nil && mine.Listen != nil {
+		mine.Listen.Nodes = reached
 	}
 	report := c.report(r.nodes)
 	if report.Errors() > 0 {
@@ -150,6 +159,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	w.readRouters(top, defaults)
 	w.readServices(top.own["services"])
 	w.readWebhooks(top.own["webhooks"])
+	w.config.Listen = w.listen(top.own["listen"])
 	w.readChecks(top.own["checks"])
 	return w.config
 }

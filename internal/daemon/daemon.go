@@ -77,6 +77,7 @@ func Run(o Options) error {
 		return err
 	}
 	realtimeErr := becomeRealtime() // may execute the program again
+	ambientErr := clearAmbient()
 	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
@@ -92,6 +93,9 @@ func Run(o Options) error {
 	log.Info("baton starts", "version", Version(), "node", cfg.Node, "configuration", cfg.Path, "hash", cfg.Hash, "routers", len(cfg.Routers))
 	if realtimeErr != nil {
 		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
+	}
+	if ambientErr != nil {
+		log.Warn("what baton starts may inherit its capabilities", "err", ambientErr)
 	}
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
@@ -310,7 +314,10 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
-	d.loop.post(d.ctx, d.loop.node.leave)
+	d.loop.post(d.ctx, func(now time.Duration) {
+		d.loop.node.leave(now)
+		d.askForTime(d.loop.node.leaveBy - now)
+	})
 }
 
 // close ends the parts after the loop: first the hooks, which have been told
