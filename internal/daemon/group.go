@@ -54,6 +54,7 @@ type group struct {
 	place   int              // among those that are published, by name
 	stale   bool             // what was published of it is not all true any more
 	history []control.Change // newest first
+	how     how              // it came by its role
 
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
@@ -146,7 +147,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		heard = g.node.routers[a.Member]
 	}
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
-	g.remember(t)
+	g.remember(heard, a, t)
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))

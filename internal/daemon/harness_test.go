@@ -100,7 +100,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		event: func(kind control.EventKind, name, what, text string) {
 			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
 		},
-		publish: func(st *control.Status) { s.status = st },
+		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
@@ -142,6 +142,8 @@ type stageAddresses struct {
 	s    *stage
 	name string
 }
+
+func (a stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
 
 func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
 
