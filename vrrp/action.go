@@ -58,7 +58,7 @@ const (
 	CauseUnelectable       // Rival holds our addresses but cannot be elected with: Reason
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
 	CauseHandover          // HandOver, Elapsed ago, and Rival was heard; Reason is the event's
-	CauseTakeover          // TakeOver from Rival
+	CauseTakeover          // TakeOver from Rival; Reason is the event's
 )
 
 var causeNames = [...]string{
@@ -242,7 +242,7 @@ const (
 	// BACKUP does not preempt until it has been master again.
 	HandOver
 	// TakeOver: an operator has a backup, and its group, take the role once from a
-	// master that loses to it, whether or not it preempts.
+	// master that loses to it, whether or not it preempts. Reason is for the log.
 	TakeOver
 )
 

@@ -81,6 +81,7 @@ type Router struct {
 	Sum            string    `json:"sum"`                       // how the priority comes about
 	Reason         string    `json:"reason"`                    // why it has the role, in one sentence
 	Note           string    `json:"note,omitempty"`            // the same in a few words
+	Prefers        string    `json:"prefers,omitempty"`         // the node with the highest base priority; empty: there are several
 	Faults         []string  `json:"faults,omitempty"`          // reasons for FAULT
 	Addresses      []string  `json:"addresses,omitempty"`
 	Services       []Service `json:"services,omitempty"`

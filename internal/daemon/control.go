@@ -42,7 +42,10 @@ func (d *daemon) Status() *control.Status {
 		s.Routers[i].Services = statesOf(d.sequences[r.Name])
 	}
 	s.Services = statesOf(d.everywhere)
-	s.Problems = append(d.problems(), problemsOf(s, d.Checks(), now)...)
+	if p := d.standbyFile.problem(); p != nil {
+		s.Problems = append(s.Problems, *p)
+	}
+	s.Problems = append(append(s.Problems, d.problems()...), problemsOf(s, d.Checks(), now)...)
 	return s
 }
 

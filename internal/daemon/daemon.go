@@ -30,6 +30,7 @@ import (
 type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
+	StateDir   string // for what outlives a restart of the host; made where it does not exist
 	RuntimeDir string // for the lock file; made where it does not exist
 	// SocketGroup may read on the control socket, and AdminGroup change something as
 	// well: see control.FindAccess.
@@ -101,12 +102,13 @@ func Run(o Options) error {
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, log)
+	d, err := newDaemon(cfg, o.StateDir, log)
 	if err != nil {
 		return err
 	}
 	d.logging, d.ordinary = logging, realtimeErr != nil
 	d.serveControl(o)
+	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
@@ -130,6 +132,8 @@ type daemon struct {
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 
+	standbyFile *standbyFile
+
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
 
@@ -142,9 +146,10 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
+func newDaemon(cfg *config.Config, stateDir string, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -179,11 +184,13 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		publish:   d.published.publish,
 		announce:  d.webhooks.Tell,
 		event:     d.events.add,
+		keep:      d.standbyFile.keep,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d.loop.node.restore(poller.Now(), d.standbyFile.read())
 	d.everywhere = d.sequenceEverywhere()
 	d.published.publish(d.loop.node.status(poller.Now()))
 	d.links = newLinks(d.monitor, d.loop.node.links, log)

@@ -56,6 +56,9 @@ type group struct {
 	history []control.Change // newest first
 	how     how              // it came by its role
 
+	standby *standby // an operator holds it out of the election; nil: none does
+	order   *order   // of an operator, that is carried out; nil: none
+
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
@@ -74,6 +77,7 @@ func (n *node) group(c config.Router) *group {
 	}
 	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
 	g.out.Priority = int(c.Priority)
+	g.standby = n.standby
 	retryAfter := c.RetryAfter
 	if c.Priority == 255 {
 		retryAfter = max(retryAfter, ownerRetryAfter)
@@ -133,6 +137,9 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		return // some of them were elsewhere and are back
 	}
 	g.role, g.pending = a.To, nil
+	if g.order != nil {
+		g.orderChanged(now, g.heardBy(by, a), a)
+	}
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince, g.failed = now, false
 		if g.bound != nil {

@@ -75,6 +75,7 @@ type stage struct {
 	events []webhook.Event
 	kept   []control.Event // the events that those who ask are told of
 	status *control.Status // newest that was published
+	saved  savedStandby    // that outlives the process
 	order  uint64          // of the newest wish to services
 	asked  role.Transition // that came with it
 }
@@ -100,6 +101,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		event: func(kind control.EventKind, name, what, text string) {
 			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
 		},
+		keep:    func(saved savedStandby) { s.saved = saved },
 		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})

@@ -37,6 +37,8 @@ type node struct {
 	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
 
+	standby *standby // of the whole node; nil: none
+
 	dirty   []*group // to be evaluated before the turn ends
 	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
@@ -69,6 +71,8 @@ type outlets struct {
 	announce func(e webhook.Event)
 	// event keeps an event for those who ask what has happened: see events.add.
 	event func(kind control.EventKind, name, what, text string)
+	// keep has written down what is in standby.
+	keep func(s savedStandby)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -142,6 +146,7 @@ func (u *uplink) heard(now time.Duration, p link.Packet) {
 	if st.Master != r.shown { // also when it is the same as before a change of role, which forgets it
 		r.group.touch()
 	}
+	r.group.awaited()
 	if st.Master == r.follows {
 		return
 	}
@@ -342,6 +347,7 @@ func (n *node) holding() []string {
 // have stopped.
 func (n *node) let(now time.Duration) {
 	for _, g := range n.groups {
+		g.abort("baton stops")
 		if !g.leaving { // it stayed for a service's sake
 			g.leaving = true
 			g.tell(role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"})

@@ -80,13 +80,12 @@ func clockTime(t, now time.Time) string {
 }
 
 // faultProblems are the reasons for FAULT that are no check's that has been told of:
-// each once, as an interface that is down can hold a thousand routers. Who is held out
-// by an operator is as he wished.
+// each once, as an interface that is down can hold a thousand routers.
 func faultProblems(s *control.Status, told map[string]bool) []control.Problem {
 	var all []control.Problem
 	byReason := make(map[string]int)
 	for _, r := range s.Routers {
-		if r.Role != "FAULT" || s.Standby != nil || r.Standby != nil {
+		if r.Role != "FAULT" {
 			continue
 		}
 		for _, reason := range r.Faults {
@@ -98,7 +97,7 @@ func faultProblems(s *control.Status, told map[string]bool) []control.Problem {
 			if !known {
 				i = len(all)
 				byReason[reason] = i
-				all = append(all, control.Problem{Text: reason, Hint: faultHint(r, reason)})
+				all = append(all, control.Problem{Text: reason, Hint: faultHint(s, r, reason)})
 			}
 			all[i].Routers = append(all[i].Routers, r.Name)
 		}
@@ -121,10 +120,14 @@ func inFault(names []string) string {
 }
 
 // faultHint says what to look at for a FAULT that is no check's.
-func faultHint(r control.Router, reason string) string {
+func faultHint(s *control.Status, r control.Router, reason string) string {
 	switch {
 	case strings.HasSuffix(reason, held):
-		return "mend what failed; the router is held for retry_after, or while somebody else is master"
+		return "mend what failed, then: baton clear " + r.Name
+	case isStandby(reason) && s.Standby != nil:
+		return "to end it: baton resume"
+	case isStandby(reason):
+		return "to end it: baton resume " + r.Name
 	case strings.Contains(reason, "interface ") && len(r.Parts) > 0:
 		for _, p := range r.Parts {
 			if strings.Contains(reason, "interface "+p.Interface+" ") {
@@ -132,6 +135,9 @@ func faultHint(r control.Router, reason string) string {
 			}
 		}
 		return "look at it: ip address show " + r.Parts[0].Interface
+	}
+	if isStandby(reason) {
+		return "to end it: baton resume " + r.Name
 	}
 	return ""
 }

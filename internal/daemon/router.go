@@ -208,6 +208,8 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
+	case vrrp.Unheard:
+		r.group.unheard(a)
 	case vrrp.Notice:
 		if r.node.noticed.allow(now, noticeKey{r.id, a.Note, a.Rival.Addr}) {
 			r.notice(a)
@@ -268,8 +270,10 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		clear(r.broken)
 		r.sendKept()
 		r.group.placed()
+		r.group.awaited()
 	case vip.Off:
 		r.on, r.inPlace = false, false
+		r.group.awaited()
 	case vip.Failed:
 		switch {
 		case e.Address.IsValid():

@@ -36,7 +36,8 @@ func (n *node) status(now time.Duration) *snapshot {
 			n.shown[g.place] = g.status(now)
 		}
 	}
-	return &snapshot{control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash}, n.shown}
+	status := control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Standby: shownStandby(n.standby)}
+	return &snapshot{status, n.shown}
 }
 
 func (g *group) status(now time.Duration) *shown {
@@ -53,9 +54,11 @@ func (g *group) status(now time.Duration) *shown {
 		Sum:      g.sum(),
 		Reason:   g.explainLong(now),
 		Note:     g.explainShort(now),
+		Prefers:  preferred(first.cfg.Priorities),
 		Faults:   g.faults(),
 		Tracks:   g.tracksShown(),
 		History:  g.history,
+		Standby:  shownStandby(g.standby),
 	}
 	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
 		r.MasterPriority = int(m.Priority)
@@ -94,9 +97,23 @@ func (g *group) faults() []string {
 	return all
 }
 
+// preferred is the node with the highest base priority, if only one has it.
+func preferred(priorities map[string]uint8) string {
+	best, node := uint8(0), ""
+	for name, p := range priorities {
+		switch {
+		case p > best:
+			best, node = p, name
+		case p == best:
+			node = ""
+		}
+	}
+	return node
+}
+
 // ready tells whether a master has all that belongs to the role.
 func (g *group) ready() bool {
-	return g.isMaster() && !g.leaving && (g.bound == nil || g.bound.ready) &&
+	return g.isMaster() && !g.leaving && !g.order.leaves() && (g.bound == nil || g.bound.ready) &&
 		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace || len(r.broken) > 0 })
 }
 
@@ -158,6 +175,8 @@ func (g *group) explainRole(now time.Duration) string {
 		switch b := g.bound; {
 		case g.leaving:
 			return "master, leaving: its services stop"
+		case g.order.leaves():
+			return "master, leaving: " + g.orderReason()
 		case b != nil && b.wish == stop && len(g.common) > 0:
 			return "master, leaving: " + strings.Join(g.common, "; ")
 		case b != nil && b.stuck != "":
@@ -181,7 +200,11 @@ func (g *group) explainRole(now time.Duration) string {
 	if by == nil {
 		return "backup, and nobody was heard yet"
 	}
-	return fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	text := fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	if st.Waived {
+		text += ", to which it was handed over: baton takeover " + g.name + " brings it home"
+	}
+	return text
 }
 
 func (g *group) explainInit(now time.Duration) string {

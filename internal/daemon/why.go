@@ -173,6 +173,8 @@ func (g *group) explainShort(now time.Duration) string {
 		return fmt.Sprintf("%d is higher", master.Priority)
 	case master.Priority == st.Priority:
 		return fmt.Sprintf("%s has %d as well", by.nameOf(master), master.Priority)
+	case st.Waived:
+		return "handed over: baton takeover " + g.name
 	case !by.cfg.Preempt:
 		return "preempt is false"
 	case st.PreemptAt != vrrp.Never:
@@ -205,6 +207,8 @@ func (g *group) explainLong(now time.Duration) string {
 		return fmt.Sprintf("%s is master with %d, which is higher than %d", who, master.Priority, st.Priority)
 	case master.Priority == st.Priority:
 		return fmt.Sprintf("%s is master and has %d as well", who, master.Priority)
+	case st.Waived:
+		return fmt.Sprintf("%s is master with %d, to which it was handed over: baton takeover %s brings it home", who, master.Priority, g.name)
 	case !by.cfg.Preempt:
 		return fmt.Sprintf("%s stays master with %d, though %d is higher: preempt is false", who, master.Priority, st.Priority)
 	case st.PreemptAt != vrrp.Never:
