@@ -16,6 +16,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"baton/health"
+	"baton/internal/command"
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
@@ -157,7 +158,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger
 	d.events = newEvents()
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
-	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
+	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -236,7 +237,10 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q.Ended = func(list string, argv []string, res command.Result) {
+		d.events.noteHook(r.Name, list, argv, res)
+	}
 	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q

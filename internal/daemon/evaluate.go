@@ -211,6 +211,9 @@ func (g *group) fail(now time.Duration, why string) {
 	g.hold.Failed(now)
 }
 
+// held ends a reason for FAULT that stays for retry_after.
+const held = " (held: it failed as master)"
+
 // reasons lists why all of the group is in FAULT, if it is.
 func (g *group) reasons(now time.Duration) []string {
 	var reasons []string
@@ -226,7 +229,7 @@ func (g *group) reasons(now time.Duration) []string {
 	}
 	if until > now || g.failed {
 		if !slices.Contains(reasons, g.failure) {
-			reasons = append(reasons, g.failure+" (held: it failed as master)")
+			reasons = append(reasons, g.failure+held)
 		}
 	}
 	return reasons

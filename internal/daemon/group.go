@@ -55,6 +55,7 @@ type group struct {
 	place   int              // among those that are published, by name
 	stale   bool             // what was published of it is not all true any more
 	history []control.Change // newest first
+	how     how              // it came by its role
 
 	standby *standby // an operator holds it out of the election; nil: none does
 	order   *order   // of an operator, that is carried out; nil: none
@@ -163,7 +164,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		heard = g.node.routers[a.Member]
 	}
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
-	g.remember(t)
+	g.remember(heard, a, t)
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))

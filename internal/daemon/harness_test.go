@@ -105,7 +105,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		},
 		keep:    func(saved savedStandby) { s.saved = saved },
 		record:  func(election string, st record.State) { s.recorded[election] = st },
-		publish: func(st *control.Status) { s.status = st },
+		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
@@ -147,6 +147,8 @@ type stageAddresses struct {
 	s    *stage
 	name string
 }
+
+func (a stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
 
 func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
 

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"baton/health"
@@ -47,8 +46,7 @@ type node struct {
 	leaving bool
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
 	stale   bool          // what was published is not all true any more: of the groups that are stale as well
-	shown   []control.Router
-	peers   sync.Map // of those who ask: partKey to what was heard, []*heardPeer
+	shown   []*shown      // that was published, by name
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -69,7 +67,7 @@ type outlets struct {
 	services func(c config.Router, r role.Router) services
 	// publish takes what the node looks like from outside. It is not changed
 	// any more.
-	publish func(s *control.Status)
+	publish func(s *snapshot)
 	// announce tells the webhooks of an event.
 	announce func(e webhook.Event)
 	// event keeps an event for those who ask what has happened: see events.add.
@@ -87,6 +85,7 @@ type outlets struct {
 type addresses interface {
 	Hold(seq uint64)
 	Release(addrs ...netip.Addr)
+	Announced(addr netip.Addr) (times int, last time.Duration)
 }
 
 // hooks is told what one router has become: see role.Queue.
@@ -240,7 +239,7 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
 	n.verdicts[c.Check] = c
-	n.out.event(control.CheckEvent, c.Check, c.From.String()+" to "+verdictWord(c.To), runsText(c))
+	n.noteVerdict(c)
 	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
 	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
 	n.settle(now)
@@ -376,7 +375,11 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	sent := false
 	for _, a := range actions {
 		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
-			sent = n.send(a) || sent
+			queued := n.send(a)
+			sent = queued || sent
+			if a.Priority == 0 {
+				n.routers[a.Router].leftWord = queued
+			}
 		}
 	}
 	if sent {
