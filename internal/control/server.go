@@ -27,6 +27,8 @@ type Daemon interface {
 	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
 	// that, and f has nothing but By.
 	ForceCheck(name string, f Forced) (Check, error)
+	// Upgrade has the daemon replaced by a binary, and returns shortly before.
+	Upgrade(ctx context.Context, binary string) (Upgrade, error)
 	// Events are those that are kept and have a greater number, the oldest first, and
 	// what is closed when there are more.
 	Events(after uint64) ([]Event, <-chan struct{})

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ func (d *daemon) serveControl(o Options) {
 func (d *daemon) Status() *control.Status {
 	s := *d.published.status()
 	clock, now := d.loop.poller.Now(), time.Now()
+	s.Upgraded = d.upgraded
 	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
 	s.Routers = slices.Clone(s.Routers)
 	for i, r := range s.Routers {
@@ -56,6 +58,12 @@ func (d *daemon) problems() []control.Problem {
 	var all []control.Problem
 	if d.ordinary {
 		all = append(all, control.Problem{Text: "ordinary scheduling: a busy host may delay advertisements", Hint: "CPUSchedulingPolicy=rr in the unit, or CAP_SYS_NICE"})
+	}
+	if d.mistakes != nil {
+		all = append(all, control.Problem{
+			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.cfg.Path, d.mistakes.Report.Errors()),
+			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
+		})
 	}
 	return all
 }
