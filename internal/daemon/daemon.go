@@ -73,8 +73,12 @@ const (
 // where another daemon is there already.
 func Run(o Options) error {
 	cfg, report := config.Load(o.Config, config.Options{Node: o.Node})
+	var mistakes *ConfigError // that the file has; it is run with what was kept of it
 	if cfg == nil {
-		return &ConfigError{report}
+		mistakes = &ConfigError{report}
+		if cfg, report = lastGood(o); cfg == nil {
+			return errors.Join(mistakes, releaseAfter(o))
+		}
 	}
 	if err := missingCapabilities(); err != nil {
 		return err
@@ -104,6 +108,9 @@ func Run(o Options) error {
 	if ambientErr != nil {
 		log.Warn("what baton starts may inherit its capabilities", "err", ambientErr)
 	}
+	if mistakes != nil {
+		log.Error("the configuration has mistakes: baton runs with what was kept of it before the crash", "err", mistakes, "configuration", o.Config)
+	}
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
@@ -111,11 +118,19 @@ func Run(o Options) error {
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
-	d.logging, d.ordinary, d.before = logging, realtimeErr != nil, before
+	d.logging, d.ordinary, d.before, d.mistakes = logging, realtimeErr != nil, before, mistakes
+	if before != nil && before.Succeeded {
+		d.started, d.upgraded = before.Started, time.Now()
+	}
 	d.serveControl(o)
 	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
-	return d.run(signals)
+	err = d.run(signals)
+	if next := (*successor)(nil); errors.As(err, &next) {
+		out.close(time.Second)
+		return next.execute()
+	}
+	return err
 }
 
 // daemon is the running parts.
@@ -137,6 +152,8 @@ type daemon struct {
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
 	record    *record.Writer
+	mistakes  *ConfigError   // of the file, where what runs was kept from before a crash
+	upgraded  time.Time      // when this process replaced the one before; zero: it has not
 	before    *record.Record // of the process before; nil: there was none, or it counts no more
 
 	standbyFile *standbyFile
@@ -149,6 +166,13 @@ type daemon struct {
 	parts  sync.WaitGroup
 	failed chan error  // the first part that cannot go on
 	left   atomic.Bool // leave has been called
+
+	// The sides are those parts that end first when the process makes way for
+	// another one: what has children, and who asks.
+	sidesCtx  context.Context
+	endSides  context.CancelFunc
+	sides     sync.WaitGroup
+	upgrading atomic.Bool
 }
 
 // newDaemon opens all that can fail. Its sockets live in the network
@@ -160,6 +184,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.sidesCtx, d.endSides = context.WithCancel(d.ctx)
 	defer func() {
 		if err != nil {
 			d.free()
@@ -249,7 +274,7 @@ func (d *daemon) hooks(r role.Router) hooks {
 // run starts the parts, runs the loop on the calling goroutine, and ends the
 // parts when it has ended.
 func (d *daemon) run(signals <-chan os.Signal) error {
-	l := d.loop
+	l, cfg := d.loop, d.cfg
 	now := l.poller.Now()
 	for _, up := range d.links.updates() {
 		l.update(now, up)
@@ -265,19 +290,24 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		})
 		return nil
 	})
-	d.part("checks", d.scheduler.Run)
+	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
 	d.aside("record", d.keepRecord)
-	watching, unwatch := context.WithCancel(d.ctx)
+	d.parts.Go(func() { d.keepConfiguration(cfg) })
+	watching, unwatch := context.WithCancel(d.sidesCtx)
 	defer unwatch()
 	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
 	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	unwatch() // it takes no turns any more
+	if l.successor != nil && err == nil {
+		d.closeQuickly()
+		return l.successor
+	}
 	held := len(l.node.holding()) > 0
 	err = errors.Join(err, d.close())
 	d.record.Close(!held)
@@ -290,11 +320,15 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 // part starts one part beside the loop. A part that ends by itself with an
 // error ends the daemon: a supervisor starts it anew.
 func (d *daemon) part(name string, run func(context.Context) error) {
-	d.parts.Add(1)
+	d.start(d.ctx, &d.parts, name, run)
+}
+
+func (d *daemon) start(ctx context.Context, parts *sync.WaitGroup, name string, run func(context.Context) error) {
+	parts.Add(1)
 	go func() {
-		defer d.parts.Done()
-		err := run(d.ctx)
-		if err == nil || d.ctx.Err() != nil {
+		defer parts.Done()
+		err := run(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		err = fmt.Errorf("%s: %w", name, err)
@@ -309,7 +343,7 @@ func (d *daemon) part(name string, run func(context.Context) error) {
 
 // aside starts one that the addresses do not depend on: its end is only logged.
 func (d *daemon) aside(name string, run func(context.Context) error) {
-	d.part(name, func(ctx context.Context) error {
+	d.start(d.sidesCtx, &d.sides, name, func(ctx context.Context) error {
 		if err := run(ctx); err != nil {
 			d.log.Error("a part of baton has ended, and the rest goes on without it", "part", name, "err", err)
 		}
@@ -368,7 +402,7 @@ func (d *daemon) close() error {
 	}
 	d.cancel()
 	ended := make(chan struct{})
-	go func() { d.parts.Wait(); close(ended) }()
+	go func() { d.parts.Wait(); d.sides.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(closeLimit):

@@ -47,6 +47,8 @@ type loop struct {
 	beatAt    time.Duration // Never: it is not asked for
 	turns     atomic.Uint64
 
+	successor *successor // makes the loop end; the process goes on as another
+
 	worst time.Duration // the latest that a timer was served
 }
 
@@ -90,10 +92,10 @@ func (l *loop) run() error {
 	return nil
 }
 
-// done tells whether the loop has nothing left to do: it was told to leave, and no
+// done tells whether the loop has nothing left to do: it makes way for a successor, or was told to leave, and no
 // service runs and no address is on any more, or the slowest handover must be over.
 func (l *loop) done() bool {
-	return l.node.leaving && (l.node.gone() || l.poller.Now() >= l.node.leaveBy && !l.node.stuck())
+	return l.successor != nil || l.node.leaving && (l.node.gone() || l.poller.Now() >= l.node.leaveBy && !l.node.stuck())
 }
 
 // close closes the sockets, after run.

@@ -76,9 +76,6 @@ func (d *daemon) resume(now time.Duration) {
 	}
 	fresh := now-rec.Beat <= longestPatience(rec)
 	d.log.Info("the process before did not end in order", "pid", rec.PID, "version", rec.Version, "heard_last", round(now-rec.Beat), "succeeded", rec.Succeeded)
-	if rec.Succeeded {
-		d.started = rec.Started
-	}
 	for _, name := range rec.Torn {
 		d.log.Warn("a part of the record is damaged: nothing of it is adopted", "name", name)
 	}

@@ -50,6 +50,9 @@ func New(dir string, log *slog.Logger) *Writer {
 	return &Writer{dir: dir, log: log, index: make(map[string]int), content: make(map[string][]byte), states: make(map[string]State)}
 }
 
+// Dir is the runtime directory.
+func (w *Writer) Dir() string { return w.dir }
+
 // electionKey and checkKey tell both kinds of slots apart: names may be the same.
 func electionKey(name string) string { return "e" + name }
 func checkKey(name string) string    { return "c" + name }

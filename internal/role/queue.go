@@ -49,7 +49,7 @@ type Queue struct {
 	fifo  *fifo // nil: none
 
 	// Finished, set before the first Tell, is called when the hooks of a state have
-	// run, from the goroutine that ran them; nil: nobody cares.
+	// run, here or, as Resume has it, elsewhere; nil: nobody cares.
 	Finished func(State)
 
 	ctx    context.Context // of every hook; ends when Close gives up
@@ -121,8 +121,11 @@ func (q *Queue) Tell(t Transition) {
 // Resume says that the hooks were told this state last, by another process. It comes before the first Tell.
 func (q *Queue) Resume(s State) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.newest, q.heard = s, s
+	q.mu.Unlock()
+	if q.Finished != nil {
+		q.Finished(s)
+	}
 }
 
 // Busy says whether a hook runs, or waits to.

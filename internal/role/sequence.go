@@ -295,11 +295,11 @@ func (s *Sequence) States() []ItemState {
 	return states
 }
 
-// Busy names the service that is being started, stopped or asked; empty: none.
-func (s *Sequence) Busy() string {
+// Changing names the service that is being started or stopped; empty: none.
+func (s *Sequence) Changing() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now == nil {
+	if s.now == nil || s.now.it.shown.State != service.Starting && s.now.it.shown.State != service.Stopping {
 		return ""
 	}
 	return s.now.it.Name
