@@ -72,7 +72,7 @@ const (
 // nothing started, where the configuration has mistakes, and a *RunningError
 // where another daemon is there already.
 func Run(o Options) error {
-	cfg, report := config.Load(o.Config, config.Options{Node: o.Node})
+	cfg, report := config.Load(o.Config, config.Options{Node: o.Node, Exposed: Host{}.Exposed})
 	var mistakes *ConfigError // that the file has; it is run with what was kept of it
 	if cfg == nil {
 		mistakes = &ConfigError{report}
