@@ -53,7 +53,7 @@ func TestOperate_PlannedMoves(t *testing.T) {
 					settled(t, s, master, c)
 					most := 0
 					if peer == site.Keepalived && ipv6 && master == "b" {
-						most = 20 // it announces an IPv6 address some milliseconds before its host answers for it
+						most = 200 // it announces an IPv6 address before its kernel answers for it: mostly 0 to 5, more on a busy host
 					}
 					if n := lost(t, end); n > most {
 						t.Errorf("%s lost %d, want at most %d", what, n, most)

@@ -51,7 +51,9 @@ func TestOrder(t *testing.T) {
 
 func TestOrder_Refusals(t *testing.T) {
 	d := newFake(Router{Name: "web"})
-	d.order = func(_ context.Context, o Order) (Result, error) { return Result{}, Errorf(Refused, "web is MASTER here already") }
+	d.order = func(_ context.Context, o Order) (Result, error) {
+		return Result{}, Errorf(Refused, "web is MASTER here already")
+	}
 	c := serve(t, d)
 	known := []string{"web"}
 	for what, test := range map[string]struct {

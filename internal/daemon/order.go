@@ -393,3 +393,6 @@ func (g *group) heardBy(by *router, a vrrp.Action) *router {
 	}
 	return by
 }
+
+// takes tells whether the group becomes master as an operator has ordered it.
+func (g *group) takes() bool { return g.order != nil && g.order.phase == taking }
