@@ -39,7 +39,7 @@ func (g *group) evaluate(now time.Duration) {
 		g.evaluateLeaving(now, alone)
 		return
 	}
-	if !g.started && (len(g.out.Waiting) > 0 || now < g.startAt) {
+	if !g.started && !g.resumed.adopt && (len(g.out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
 			g.evalAt = min(g.evalAt, g.startAt)
 		}
@@ -127,7 +127,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, unhea
 		reprioritise()
 	case first:
 		reprioritise()
-		r.step(now, vrrp.Event{Kind: vrrp.Startup})
+		r.step(now, vrrp.Event{Kind: vrrp.Startup, Adopt: r.group.resumed.adopt, Since: r.group.resumed.Since})
 	default:
 		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Recovered})
@@ -211,6 +211,9 @@ func (g *group) fail(now time.Duration, why string) {
 	g.hold.Failed(now)
 }
 
+// held ends a reason for FAULT that stays for retry_after.
+const held = " (held: it failed as master)"
+
 // reasons lists why all of the group is in FAULT, if it is.
 func (g *group) reasons(now time.Duration) []string {
 	var reasons []string
@@ -226,7 +229,7 @@ func (g *group) reasons(now time.Duration) []string {
 	}
 	if until > now || g.failed {
 		if !slices.Contains(reasons, g.failure) {
-			reasons = append(reasons, g.failure+" (held: it failed as master)")
+			reasons = append(reasons, g.failure+held)
 		}
 	}
 	return reasons
