@@ -46,9 +46,9 @@ func TestStatus(t *testing.T) {
 	follow := batonOn(t, b, "events", "--follow", "--json")
 	line(t, watch, "ROUTER  ROLE")
 
-	wantIn(t, output(t, a, 0, "status"), "a  baton ", "configuration ", "  well\n", "web     MASTER", "a (200)", vip)
+	wantIn(t, output(t, a, 0, "status"), "a  baton ", "configuration ", " well\n", "web     MASTER", "a (200)", vip)
 	wantIn(t, output(t, b, 0, "status"), "web     BACKUP", "a (200)", "200 is higher")
-	wantIn(t, output(t, a, 0, "status", "web"), "web  MASTER on a", site.Interface+" VRID 51, VRRPv3 IPv4 multicast", vip+"  held", "chk    pass", "INIT to BACKUP", "BACKUP to MASTER")
+	wantIn(t, output(t, a, 0, "status", "web"), "web  MASTER on a", site.Interface+" VRID 51, VRRPv3 multicast", vip+"  held, announced ", "(1st of 2); no check takes anything off", "chk    pass", "INIT to BACKUP", "BACKUP to MASTER")
 	wantIn(t, output(t, b, 0, "status", "web"), vip+"  off", "last heard 0s ago: priority 200")
 
 	setHealthy(t, s, "a", false)
@@ -60,8 +60,8 @@ func TestStatus(t *testing.T) {
 	tell(t, a, 0, "FAULT, b is master", "wait", "web", "--state", "fault", "--timeout", "20s")
 	wantIn(t, output(t, a, 1, "status"), "DEGRADED: 1 problem", "web     FAULT", "b (190)", "chk fails; was master until", "chk has failed for ")
 	wantIn(t, output(t, a, 1, "status", "web"), "Why       chk fails: ", vip+"  off")
-	wantIn(t, output(t, b, 0, "status", "web"), "a left (priority 0)", "priority 0, it left")
-	wantIn(t, output(t, a, 0, "events"), "daemon ", "started", "check ", "pass to FAIL", "router ", "MASTER to FAULT")
+	wantIn(t, output(t, b, 0, "status", "web"), "Why       a left (priority 0) at ", "priority 0, it left")
+	wantIn(t, output(t, a, 0, "events"), "daemon ", "started", "check ", "pass to FAIL", "router ", "MASTER to FAULT", "priority 0 sent, "+vip+" kept until a successor has it")
 	if text := output(t, a, 0, "events", "--since", "1ms"); strings.Contains(text, "started") {
 		t.Errorf("events of the last millisecond:\n%s", text)
 	}
