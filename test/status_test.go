@@ -2,6 +2,8 @@ package test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,4 +104,44 @@ func line(t *testing.T, p *lab.Process, words string) {
 	if _, _, err := p.WaitLine(0, patience, func(l string) bool { return strings.Contains(l, words) }); err != nil {
 		t.Fatalf("%v, for %q in:\n%s", err, words, p.Output())
 	}
+}
+
+// Those in the group read, also who is in it by a supplementary group; who is in the other group changes something as
+// well; and the others are told which group it takes.
+func TestStatus_Groups(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 || os.Getenv("BATON_LAB_ENTERED") != "" {
+		t.Skip("needs other users than root")
+	}
+	need(t, "setpriv")
+	const readers, admins = "games", "operator" // every system has them, and nobody is in them
+	s := newSite(t)
+	c := site.Pair(interval, site.Addresses(1, false)...)
+	a := add(t, s, "a", site.Baton, c)
+	a.Arguments = []string{"--socket-group", readers, "--admin-group", admins}
+	must(t, os.Chmod(filepath.Dir(a.Dir), 0o755))
+	must(t, a.Start())
+	tell(t, a, 0, "web is MASTER", "wait", "web", "--timeout", "20s")
+	// A stranger cannot run the test's binary where it is.
+	binary := filepath.Join(a.Dir, "baton")
+	text, err := os.ReadFile(batonBinary)
+	must(t, err)
+	must(t, os.WriteFile(binary, text, 0o755))
+	as := func(groups string, status int, words string, args ...string) {
+		t.Helper()
+		argv := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", binary}
+		if groups != "" {
+			argv = []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--groups", groups, binary}
+		}
+		p, err := a.Host.Start(append(append(argv, args...), "--runtime-dir", filepath.Join(a.Dir, "run")), lab.StartOptions{})
+		must(t, err)
+		said(t, p, status, words)
+	}
+	force := []string{"announce", "web"}
+	as("", 1, "permission denied: only root, the user who runs baton and the group "+readers+" may", "status")
+	as(readers, 0, "web     MASTER", "status")
+	as(readers, 0, "INIT to BACKUP", "events")
+	as(readers, 1, "nobody may read here and change nothing: root, the user who runs baton and the group "+admins+" may", force...)
+	as(readers+","+admins, 0, "", force...)
+	tell(t, a, 0, "announce", "events")
 }

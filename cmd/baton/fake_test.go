@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,7 +21,9 @@ type scripted struct {
 	changed chan struct{}
 	checks  []control.Check
 	level   control.LogLevel
-	events  []control.Event
+
+	upgraded time.Time
+	events   []control.Event
 }
 
 // fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
@@ -65,7 +68,7 @@ func (s *scripted) Status() *control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
-	return &control.Status{Node: "lb1", Routers: []control.Router{edge, s.router}}
+	return &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
 }
 
 func (s *scripted) Changed() <-chan struct{} {
@@ -105,6 +108,18 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 		return control.Check{}, err
 	}
 	return *c, nil
+}
+
+// Upgrade is to a binary whose name is its version; to old it is refused.
+func (s *scripted) Upgrade(_ context.Context, binary string) (control.Upgrade, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if filepath.Base(binary) == "old" {
+		return control.Upgrade{}, control.Errorf(control.Refused, "%s validate: exit 3", binary)
+	}
+	before := s.upgraded
+	s.upgraded = time.Now()
+	return control.Upgrade{From: "1.0.0", To: "1.1.0", PID: 4338, Binary: binary, Before: before}, nil
 }
 
 func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, error) {

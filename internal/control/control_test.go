@@ -79,6 +79,13 @@ func (f *fake) RunCheck(ctx context.Context, name string) (Check, error) {
 	return Check{}, errors.New("asked for a check that the server should have refused")
 }
 
+func (f *fake) Upgrade(_ context.Context, binary string) (Upgrade, error) {
+	if binary == "/bad" {
+		return Upgrade{}, Errorf(Refused, "/bad is no baton")
+	}
+	return Upgrade{From: "1", To: "2", Binary: binary}, nil
+}
+
 func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -37,6 +37,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /v1/checks/{name}/force", s.forceCheck)
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("POST /v1/upgrade", s.upgrade)
 	mux.HandleFunc("GET /v1/log", s.logLevel)
 	mux.HandleFunc("POST /v1/log", s.setLogLevel)
 	s.registerOrders(mux)

@@ -30,6 +30,8 @@ type Daemon interface {
 	// Cluster is what the nodes of the configuration say of themselves. Its error is a
 	// Refused where the others cannot be asked.
 	Cluster(ctx context.Context) (*Cluster, error)
+	// Upgrade has the daemon replaced by a binary, and returns shortly before.
+	Upgrade(ctx context.Context, binary string) (Upgrade, error)
 	// Events are those that are kept and have a greater number, all of them where no
 	// number is as great, and what is closed when there are more.
 	Events(after uint64) (Events, <-chan struct{})

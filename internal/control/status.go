@@ -16,6 +16,7 @@ type Status struct {
 	Node          string    `json:"node"`
 	Version       string    `json:"version"`
 	Started       time.Time `json:"started"`            // of this process, or of the one that it has replaced by an upgrade
+	Upgraded      time.Time `json:"upgraded,omitzero"`  // when this process replaced another one by an upgrade
 	Configuration string    `json:"configuration"`      // hash over its files
 	Loaded        time.Time `json:"loaded"`             // of the configuration
 	Problems      []Problem `json:"problems,omitempty"` // why this node is degraded; none: it is well

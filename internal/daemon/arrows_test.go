@@ -34,11 +34,12 @@ var arrows = map[string][]string{
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
+	"internal/record":              {"health", "vip", "internal/config"},
 	"internal/regular":             {},
 	"internal/tlsclient":           {"internal/regular"},
 	"internal/daemon": {
 		"vrrp", "vip", "health",
-		"internal/command", "internal/config", "internal/control", "internal/link", "internal/role", "internal/service",
+		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
 	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/statefile"},

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ func (d *daemon) serveControl(o Options) {
 func (d *daemon) Status() *control.Status {
 	clock, now := d.loop.poller.Now(), time.Now()
 	s := d.published.snapshot().read(clock, now)
+	s.Upgraded = d.upgraded
 	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
 	for i, r := range s.Routers {
 		s.Routers[i].Services = statesOf(d.sequences[r.Name])
@@ -54,6 +56,12 @@ func (d *daemon) problems() []control.Problem {
 	var all []control.Problem
 	if d.ordinary {
 		all = append(all, control.Problem{Text: "ordinary scheduling: a busy host may delay advertisements", Hint: "CPUSchedulingPolicy=rr in the unit, or CAP_SYS_NICE"})
+	}
+	if d.mistakes != nil {
+		all = append(all, control.Problem{
+			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.cfg.Path, d.mistakes.Report.Errors()),
+			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
+		})
 	}
 	return all
 }

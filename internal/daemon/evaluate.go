@@ -39,7 +39,7 @@ func (g *group) evaluate(now time.Duration) {
 		g.evaluateLeaving(now, alone)
 		return
 	}
-	if !g.started && (len(g.out.Waiting) > 0 || now < g.startAt) {
+	if !g.started && !g.resumed.adopt && (len(g.out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
 			g.evalAt = min(g.evalAt, g.startAt)
 		}
@@ -127,7 +127,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, unhea
 		reprioritise()
 	case first:
 		reprioritise()
-		r.step(now, vrrp.Event{Kind: vrrp.Startup})
+		r.step(now, vrrp.Event{Kind: vrrp.Startup, Adopt: r.group.resumed.adopt, Since: r.group.resumed.Since})
 	default:
 		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Recovered})

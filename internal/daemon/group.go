@@ -9,6 +9,7 @@ import (
 	"baton/health"
 	"baton/internal/config"
 	"baton/internal/control"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vrrp"
@@ -62,6 +63,10 @@ type group struct {
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
+
+	said    bool         // the others were told with priority 0 that it gives the role away
+	noted   record.State // as the record has it
+	resumed resumed      // from the process before
 }
 
 // group returns the group of a configured router, new where it is its first.
@@ -137,6 +142,11 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		return // some of them were elsewhere and are back
 	}
 	g.role, g.pending = a.To, nil
+	if cmp.Or(a.Of, a.Cause) == vrrp.CauseAdopted {
+		g.adopted(by.reason(a))
+		return
+	}
+	g.resumed.adopt = false
 	if g.order != nil {
 		g.orderChanged(now, g.heardBy(by, a), a)
 	}
@@ -177,7 +187,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		g.placed()
 	case vrrp.Backup, vrrp.Fault:
 		g.last = g.withMasters(t)
-		if !g.leaving { // they have been told of the end
+		if !g.leaving && !g.toldBefore(t) { // of the end, or by the process before
 			g.tell(t)
 		}
 		// What has to follow may have been down, and have forgotten whom.

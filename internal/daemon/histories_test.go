@@ -21,6 +21,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/service"
 	"baton/internal/webhook"
@@ -190,6 +191,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 	}
 	var err error
 	h.n, err = newNode(cfg, log, outlets{
+		record: func(string, record.State) {},
 		send: func(_ *uplink, _ link.MAC, src, dst netip.Addr, message []byte, _ bool) {
 			for _, other := range h.others {
 				other.packets = append(other.packets, link.Packet{Src: src, Dst: dst, TTL: 255, Payload: slices.Clone(message)})

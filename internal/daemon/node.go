@@ -11,6 +11,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -73,6 +74,8 @@ type outlets struct {
 	event func(kind control.EventKind, name, what, text string)
 	// keep has written down what is in standby.
 	keep func(s savedStandby)
+	// record keeps what a process has to know that takes over from this one.
+	record func(election string, s record.State)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -88,6 +91,7 @@ type addresses interface {
 // hooks is told what one router has become: see role.Queue.
 type hooks interface {
 	Tell(t role.Transition)
+	Resume(s role.State)
 }
 
 // unsentKey is where an advertisement failed.
@@ -213,9 +217,7 @@ func (n *node) uplink(name string) *uplink {
 func (n *node) start(now time.Duration) {
 	for _, g := range n.groups {
 		g.startAt = now + g.routers[0].cfg.StartDelay
-		if g.bound != nil {
-			g.bound.run.Begin()
-		}
+		g.begin(now)
 	}
 	n.dirty = append(n.dirty, n.groups...)
 	n.settle(now)
@@ -369,6 +371,7 @@ func (n *node) let(now time.Duration) {
 // of other routers: an old master must hear the new one before it sees its
 // announcement.
 func (n *node) do(now time.Duration, actions []vrrp.Action) {
+	n.foretell(actions)
 	sent := false
 	for _, a := range actions {
 		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
@@ -442,6 +445,9 @@ func (n *node) settle(now time.Duration) {
 	}
 	if n.stale {
 		n.stale = false
+		for _, g := range n.groups {
+			g.note()
+		}
 		n.out.publish(n.status(now))
 	}
 }

@@ -80,7 +80,7 @@ func (n *node) obey(now time.Duration, o control.Order, done func(control.Outcom
 		n.beginStandby(now, s, groups, o, done)
 		shown = shownStandby(s)
 	case control.ResumeOrder:
-		n.resume(now, groups, o, done)
+		n.resumeGroups(now, groups, o, done)
 	default:
 		if len(groups) != 1 {
 			return 0, nil, control.Errorf(control.BadRequest, "one router is wanted, and %d were given", len(groups))
@@ -173,7 +173,7 @@ func (n *node) beginStandby(now time.Duration, s *standby, groups []*group, o co
 			out.OK, out.Text = false, why
 			g.tellOutcome(what, out, done)
 		case g.isMaster():
-			g.begin(now, &order{kind: o.Kind, by: o.By, standby: s, force: o.Force, done: done}, stopping)
+			g.beginOrder(now, &order{kind: o.Kind, by: o.By, standby: s, force: o.Force, done: done}, stopping)
 		default:
 			atOnce, before = append(atOnce, g), append(before, g.outcome())
 			g.standby = s
@@ -188,9 +188,9 @@ func (n *node) beginStandby(now time.Duration, s *standby, groups []*group, o co
 	n.keepStandby()
 }
 
-// resume lets groups take part again, and calls off a standby that waits for
+// resumeGroups lets groups take part again, and calls off a standby that waits for
 // services to stop.
-func (n *node) resume(now time.Duration, groups []*group, o control.Order, done func(control.Outcome)) {
+func (n *node) resumeGroups(now time.Duration, groups []*group, o control.Order, done func(control.Outcome)) {
 	if len(o.Routers) == 0 {
 		n.standby = nil
 	}
@@ -257,7 +257,7 @@ func (g *group) failover(now time.Duration, o control.Order, done func(control.O
 	if why := g.cannotHandOver(); why != "" {
 		return why
 	}
-	g.begin(now, &order{kind: o.Kind, by: o.By, done: done}, stopping)
+	g.beginOrder(now, &order{kind: o.Kind, by: o.By, done: done}, stopping)
 	return ""
 }
 
@@ -284,7 +284,7 @@ func (g *group) takeover(now time.Duration, o control.Order, done func(control.O
 	case by == nil:
 		return fmt.Sprintf("nobody was heard as master of %s: this node takes the role by itself if that stays so", g.name)
 	case g.node.set.Wins(id):
-		g.begin(now, &order{kind: o.Kind, by: o.By, done: done}, taking)
+		g.beginOrder(now, &order{kind: o.Kind, by: o.By, done: done}, taking)
 		g.routers[0].step(now, vrrp.Event{Kind: vrrp.TakeOver, Reason: o.By})
 		return ""
 	}
@@ -333,7 +333,7 @@ func (g *group) announce(now time.Duration, o control.Order, done func(control.O
 	case count == 0 || g.unplaced():
 		return fmt.Sprintf("%s has no address on", g.name)
 	}
-	g.begin(now, &order{kind: o.Kind, by: o.By, done: done}, telling)
+	g.beginOrder(now, &order{kind: o.Kind, by: o.By, done: done}, telling)
 	g.order.outcome.Addresses = count
 	for _, r := range g.routers {
 		if r.on {

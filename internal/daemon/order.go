@@ -64,8 +64,8 @@ func (o *order) target() vrrp.Role {
 	return vrrp.Backup
 }
 
-// begin makes an order the group's.
-func (g *group) begin(now time.Duration, o *order, p phase) {
+// beginOrder makes an order the group's.
+func (g *group) beginOrder(now time.Duration, o *order, p phase) {
 	o.phase, o.began, o.until = p, now, now+g.orderTime()
 	o.outcome = g.outcome()
 	g.order = o

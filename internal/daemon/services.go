@@ -60,6 +60,8 @@ const (
 // services is the services of one group: see role.Sequence.
 type services interface {
 	Begin()
+	StopLeft()
+	Adopt(order uint64, t role.Transition)
 	Start(order uint64, t role.Transition, delay time.Duration)
 	Stop(order uint64, t role.Transition, chosen bool)
 	Placed(order uint64)
@@ -118,6 +120,12 @@ func (g *group) startServices(now time.Duration) {
 		delay, t.Takeover = 0, ""
 	}
 	b.become(run, false)
+	if g.resumed.adopt && g.resumed.Services.Served {
+		g.resumed.Services.Served = false // once
+		b.since, b.served = g.masterSince, true
+		b.run.Adopt(b.order, t)
+		return
+	}
 	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)

@@ -48,6 +48,10 @@ type Queue struct {
 	log   *slog.Logger
 	fifo  *fifo // nil: none
 
+	// Finished, set before the first Tell, is called when the hooks of a state have
+	// run, here or, as Resume has it, elsewhere; nil: nobody cares.
+	Finished func(State)
+
 	ctx    context.Context // of every hook; ends when Close gives up
 	cancel context.CancelFunc
 
@@ -114,6 +118,23 @@ func (q *Queue) Tell(t Transition) {
 	}
 }
 
+// Resume says that the hooks were told this state last, by another process. It comes before the first Tell.
+func (q *Queue) Resume(s State) {
+	q.mu.Lock()
+	q.newest, q.heard = s, s
+	q.mu.Unlock()
+	if q.Finished != nil {
+		q.Finished(s)
+	}
+}
+
+// Busy says whether a hook runs, or waits to.
+func (q *Queue) Busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.idle != nil
+}
+
 // Close takes no more transitions and waits until the hooks of those already told have run. When ctx ends first, it
 // ends the hook that runs, begins no other and returns an error that wraps ctx's, within a second. Tell STOP
 // before, and leave time for a hook that may be running at that moment. It may be called again.
@@ -171,6 +192,9 @@ func (q *Queue) work(idle chan struct{}) {
 				break
 			}
 			q.perform(j, t)
+		}
+		if q.Finished != nil && q.ctx.Err() == nil {
+			q.Finished(t.To)
 		}
 	}
 }
