@@ -70,8 +70,8 @@ func lockDirectory(dir string) (*os.File, error) {
 	if err == nil {
 		err = f.Truncate(0)
 	}
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if err == nil { // a full disk is no reason not to start: the number only helps others
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
 		_ = f.Close()
