@@ -128,7 +128,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
-		newChecksCommand(), newWaitCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
+		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
 		newStatusCommand(), newWatchCommand(), newEventsCommand())
 	strictDefaults(root)
 	completeNames(root)

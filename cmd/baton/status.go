@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,13 +18,17 @@ import (
 
 func newStatusCommand() *cobra.Command {
 	var dir string
-	var asJSON bool
+	var asJSON, cluster bool
 	cmd := &cobra.Command{
 		Use:   "status [ROUTER]",
 		Short: "Show what this node holds, and why",
 		Long: `Show the virtual routers and groups of this node: their roles and why, who is
 master, and what has to be mended; of one ROUTER everything. The daemon answers
 from its memory.
+
+With --cluster the daemon asks the other nodes by their listeners: who holds what
+where, which checks and services, how many standbys are left, and where the nodes
+disagree.
 
 The exit status is 0 where all is as wished, 1 where the node is degraded (a check
 that counts fails, a router is in FAULT, an address or a service is not as it has
@@ -32,6 +37,12 @@ where that is in FAULT.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := control.Dial(dir)
+			if cluster {
+				if len(args) > 0 {
+					return &usageError{errors.New("--cluster shows all routers: it goes with no ROUTER")}
+				}
+				return clusterStatus(cmd.Context(), cmd.OutOrStdout(), client, asJSON)
+			}
 			s, err := client.Status(cmd.Context())
 			if err != nil {
 				return err
@@ -53,7 +64,29 @@ where that is in FAULT.`,
 	}
 	runtimeDirFlag(cmd, &dir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.Flags().BoolVar(&cluster, "cluster", false, "of all nodes of the configuration")
 	return cmd
+}
+
+func clusterStatus(ctx context.Context, out io.Writer, client *control.Client, asJSON bool) error {
+	c, err := client.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	degraded := false
+	if asJSON {
+		degraded = len(newClusterView(c).findings()) > 0
+		err = printJSON(out, c)
+	} else {
+		degraded, err = printCluster(out, time.Now(), c, coloured(out))
+	}
+	for _, n := range c.Nodes {
+		degraded = degraded || n.Status == nil || len(n.Status.Problems) > 0
+	}
+	if err == nil && degraded {
+		err = toldError(exitFailed)
+	}
+	return err
 }
 
 // statusOf shows one router.

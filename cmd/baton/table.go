@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"baton/internal/control"
 )
 
 // printTable writes rows with two spaces between the columns, the head first.
@@ -50,20 +52,8 @@ func printJSON(out io.Writer, value any) error {
 	return e.Encode(value)
 }
 
-// age writes how long ago something began, in its largest unit: 14s, 5m, 12d.
-func age(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s" // a clock that was set
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
+// age writes how long ago something began: 14s, 5m, 12d.
+func age(d time.Duration) string { return control.Age(d) }
 
 // took writes how long something lasted: 0.6ms, 18ms, 1.2s.
 func took(d time.Duration) string {

@@ -56,6 +56,13 @@ type files struct {
 	root      *node // a mapping of the top-level keys
 	readable  bool  // every file could be read and is YAML: what is missing is really missing
 	hash      string
+	texts     []SourceFile
+}
+
+// SourceFile is one file of a configuration as it was read. Files with secrets are none.
+type SourceFile struct {
+	Name string `json:"name"` // as it was opened
+	Text []byte `json:"text"`
 }
 
 func readFiles(path string, d disk, c *collector) *files {
@@ -87,6 +94,7 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 	// The length before the text: moving a line from one file to the next is a change.
 	binary.Write(sum, binary.BigEndian, uint64(len(text)))
 	sum.Write(text)
+	f.texts = append(f.texts, SourceFile{name, text})
 	src.lines = strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
 	if at, ok := src.notUTF8(); !ok {
 		f.readable = false

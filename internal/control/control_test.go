@@ -32,6 +32,8 @@ type fake struct {
 	level   LogLevel
 	events  []Event
 	run     func(ctx context.Context, name string) (Check, error)
+	orders  []Order
+	order   func(ctx context.Context, o Order) (Result, error)
 }
 
 func newFake(routers ...Router) *fake {
@@ -77,6 +79,13 @@ func (f *fake) RunCheck(ctx context.Context, name string) (Check, error) {
 	return Check{}, errors.New("asked for a check that the server should have refused")
 }
 
+func (f *fake) Upgrade(_ context.Context, binary string) (Upgrade, error) {
+	if binary == "/bad" {
+		return Upgrade{}, Errorf(Refused, "/bad is no baton")
+	}
+	return Upgrade{From: "1", To: "2", Binary: binary}, nil
+}
+
 func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,6 +104,20 @@ func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.events[min(after, uint64(len(f.events))):], f.changed
+}
+
+func (f *fake) Cluster(context.Context) (*Cluster, error) {
+	return &Cluster{Node: "lb1", Nodes: []ClusterNode{{Name: "lb1", Status: f.Status()}, {Name: "lb2", Error: "no answer"}}}, nil
+}
+
+func (f *fake) Order(ctx context.Context, o Order) (Result, error) {
+	f.mu.Lock()
+	f.orders = append(f.orders, o)
+	f.mu.Unlock()
+	if f.order != nil {
+		return f.order(ctx, o)
+	}
+	return Result{Node: "lb1"}, nil
 }
 
 func (f *fake) LogLevel() LogLevel { return f.level }

@@ -35,9 +35,12 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/checks", s.checks)
 	mux.HandleFunc("POST /v1/checks/{name}/run", s.runCheck)
 	mux.HandleFunc("POST /v1/checks/{name}/force", s.forceCheck)
+	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("GET /v1/events", s.events)
+	mux.HandleFunc("POST /v1/upgrade", s.upgrade)
 	mux.HandleFunc("GET /v1/log", s.logLevel)
 	mux.HandleFunc("POST /v1/log", s.setLogLevel)
+	s.registerOrders(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, Errorf(BadRequest, "this version of baton knows no request %s %s", r.Method, r.URL.Path))
 	})
