@@ -7,6 +7,7 @@ package config
 
 import (
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -17,11 +18,14 @@ type Options struct {
 	Getenv    func(string) string          // nil: os.Getenv
 	Hostname  func() (string, error)       // nil: os.Hostname
 	HostAddrs func() ([]netip.Addr, error) // nil: net.InterfaceAddrs
+	// CommandsOnly is for who runs the commands and nothing else: of the secrets only the environment files must be there.
+	CommandsOnly bool
 }
 
 // Config is a configuration as one node reads it.
 type Config struct {
 	Path    string   // the main file, as it was named
+	Files   []string // all that say what is run: the main file, the included ones and the environment files
 	Dir     string   // the folder that it is in
 	Hash    string   // 8 hex digits over the content of all files, the same on every node
 	Node    string   // who this is
@@ -65,7 +69,7 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		}
 		c.errorAt(at, "", hint, "%v", err)
 	}
-	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY")}
+	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY"), commandsOnly: o.CommandsOnly}
 	var mine *Config
 	if len(r.nodes) == 0 {
 		s.needed = true
@@ -88,6 +92,9 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 	report := c.report(r.nodes)
 	if report.Errors() > 0 {
 		return nil, report
+	}
+	if mine != nil {
+		mine.Files = slices.Concat(r.files.names, slices.Sorted(maps.Keys(r.shared.environments)))
 	}
 	return mine, report
 }
@@ -115,9 +122,10 @@ type reader struct {
 
 // shared is what is the same for every node that reads, and is worked out once.
 type shared struct {
-	owners    map[netip.Addr]string // of the nodes' own addresses
-	elections map[*node]election    // of each router that stands alone, and of each group
-	secrets   map[string]secretFile // by path
+	owners       map[netip.Addr]string // of the nodes' own addresses
+	elections    map[*node]election    // of each router that stands alone, and of each group
+	secrets      map[string]secretFile // by path
+	environments map[string]bool       // paths of environment files that were read
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -125,7 +133,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
-	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}}
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}, environments: map[string]bool{}}
 	for _, n := range r.nodes {
 		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name

@@ -64,7 +64,7 @@ virtual_routers:
 			t.Log(log.String())
 		}
 	})
-	d, err := newDaemon(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	d, err := newDaemon(cfg, nil, slog.New(slog.NewTextHandler(log, nil)))
 	must(t, err)
 	signals := make(chan os.Signal, 2)
 	ended := make(chan error, 1)
