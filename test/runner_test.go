@@ -198,6 +198,12 @@ func TestUser(t *testing.T) {
 	}
 	settled(t, s, "a", c)
 	confined(t, a.Process.PID)
+	if attr, err := unix.SchedGetAttr(a.Process.PID, 0); err != nil || attr.Policy != unix.SCHED_RR {
+		t.Errorf("it has scheduling policy %v, %v", attr, err)
+	}
+	if attr, err := unix.SchedGetAttr(runnerOf(t, a.Process.PID), 0); err != nil || attr.Policy != unix.SCHED_NORMAL {
+		t.Errorf("its runner has scheduling policy %v, %v", attr, err)
+	}
 	heard(t, a, "0 start MASTER")
 	heard(t, a, "65534 hook MASTER")
 	heard(t, b, "0 root-hook BACKUP")
@@ -286,8 +292,11 @@ func TestRunnerUnit(t *testing.T) {
 	must(t, r.Signal(syscall.SIGSTOP))
 	_, err = a.AwaitRole("web", "FAULT", from, patience)
 	must(t, err)
-	if _, err := a.Host.Run(patience, "/run/baton", "checks", "--runtime-dir", "/run/b"); err != nil && !strings.Contains(err.Error(), "exited 1") {
-		t.Error(err)
+	var said string
+	for deadline := time.Now().Add(patience); !strings.Contains(said, "the runner does not answer"); time.Sleep(50 * time.Millisecond) {
+		if said, _ = a.Host.Run(patience, "/run/baton", "status", "--runtime-dir", "/run/b"); time.Now().After(deadline) {
+			t.Fatalf("status does not say that the runner hangs:\n%s", said)
+		}
 	}
 	from = time.Now()
 	must(t, r.Signal(syscall.SIGCONT))

@@ -253,6 +253,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		return nil
 	})
 	d.part("checks", d.scheduler.Run)
+	if r := d.host.remote; r != nil {
+		d.part("runner", r.Follow)
+	}
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)

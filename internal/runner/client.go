@@ -298,6 +298,24 @@ func (c *Client) drop(conn *net.UnixConn) {
 	delete(c.conns, conn)
 }
 
+// followEvery is how often a client looks whether its runner is there.
+const followEvery = 5 * time.Second
+
+// Follow looks now and then whether the runner is there, until ctx ends, so that its
+// loss is known before a hook needs it.
+func (c *Client) Follow(ctx context.Context) error {
+	for {
+		if conn, err := c.connect(ctx, time.Now().Add(2*absence)); err == nil {
+			c.drop(conn)
+		}
+		select {
+		case <-time.After(followEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // note logs when the runner goes, and when it is back.
 func (c *Client) note(err error) {
 	c.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,9 +47,18 @@ func NewPolicy(path, node string, probe func(config.Check) (health.Probe, error)
 }
 
 // Reload reads the configuration. Where that fails what was allowed before is.
-func (p *Policy) Reload() error {
+func (p *Policy) Reload() error { return p.read(0) }
+
+// read reads the configuration unless that was done so shortly ago.
+func (p *Policy) read(fresh time.Duration) error {
 	p.reading.Lock()
 	defer p.reading.Unlock()
+	p.mu.Lock()
+	looked, err := p.looked, p.err
+	p.mu.Unlock()
+	if time.Since(looked) < fresh {
+		return err
+	}
 	next, err := p.load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,27 +99,25 @@ func (p *Policy) load() (*allowed, error) {
 // find looks in what is allowed, and again after it was read anew where nothing was
 // found. The error is f's own about the newest, or why that could not be read.
 func (p *Policy) find(f func(*allowed) error) error {
-	try := func() (error, bool) {
+	try := func() error {
 		p.mu.Lock()
-		known, err, due := p.known, p.err, time.Since(p.looked) >= lookAgain
+		known, err := slices.Clone(p.known), p.err
 		p.mu.Unlock()
 		var first error
 		for _, a := range known {
 			if e := f(a); e == nil {
-				return nil, false
+				return nil
 			} else if first == nil {
 				first = e
 			}
 		}
-		return errors.Join(first, err), due
+		return errors.Join(first, err)
 	}
-	err, due := try()
-	if err != nil && due {
-		if p.Reload() == nil {
-			err, _ = try()
-		}
+	if try() == nil {
+		return nil
 	}
-	return err
+	_ = p.read(lookAgain) // its error is kept, and told
+	return try()
 }
 
 // Command returns a command as the configuration has it, with the words and the
