@@ -69,9 +69,9 @@ func (d *daemon) problems() []control.Problem {
 // Changed is closed when the protocol loop has published something newer.
 func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 
-// Events are those that are kept and have a greater number, and what is closed when
-// there are more.
-func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) {
+// Events are those that are kept and have a greater number, all of them where no
+// number is as great, and what is closed when there are more.
+func (d *daemon) Events(after uint64) (control.Events, <-chan struct{}) {
 	return d.events.after(after)
 }
 

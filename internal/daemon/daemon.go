@@ -279,6 +279,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "baton "+Version()+", configuration "+d.cfg.Hash)
 	d.resume(now)
 	l.node.start(now) // before the worker, which removes what nobody holds
 	d.beginRecord(l.poller.Now())
@@ -301,7 +302,6 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	defer unwatch()
 	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
-	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	unwatch() // it takes no turns any more
 	if l.successor != nil && err == nil {

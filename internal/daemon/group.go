@@ -143,7 +143,9 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 	g.role, g.pending = a.To, nil
 	if cmp.Or(a.Of, a.Cause) == vrrp.CauseAdopted {
-		g.adopted(by.reason(a))
+		reason := by.reason(a)
+		g.noteChange(how{"adopted", reason}, role.Transition{To: state(a.To), From: state(from), Reason: reason})
+		g.adopted(reason)
 		return
 	}
 	g.resumed.adopt = false
@@ -159,10 +161,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
 		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
 	}
-	heard := by // on whose link the rival was
-	if a.Cause == vrrp.CauseGroup {
-		heard = g.node.routers[a.Member]
-	}
+	heard := g.heardBy(by, a)
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
 	g.remember(heard, a, t)
 	switch a.To {
