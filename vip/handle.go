@@ -3,6 +3,7 @@ package vip
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // Handle carries the wishes for one router to the worker. Its methods do not
@@ -13,6 +14,12 @@ type Handle struct {
 	first  *shape // that it was made with
 	shape  *shape // newest
 	newest atomic.Pointer[wish]
+}
+
+// announcements are what has been announced of one address, for those who ask.
+type announcements struct {
+	times atomic.Int64
+	last  atomic.Int64 // CLOCK_BOOTTIME, nanoseconds
 }
 
 // wish is one immutable wish: all addresses, less those released.
@@ -61,6 +68,35 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 		}
 	}
 	h.set(next)
+}
+
+// Announced is how often an address has been announced since it was put on last,
+// or since that was begun anew, and when the last time was, on CLOCK_BOOTTIME; 0
+// where it has not been. It may be called from any goroutine.
+func (h *Handle) Announced(addr netip.Addr) (times int, last time.Duration) {
+	s := h.current()
+	i, ok := s.index[addr]
+	if !ok {
+		return 0, 0
+	}
+	return int(s.announced[i].times.Load()), time.Duration(s.announced[i].last.Load())
+}
+
+// note keeps that an address has been announced.
+func (h *Handle) note(addr netip.Addr, times int, at time.Duration) {
+	s := h.current()
+	if i, ok := s.index[addr]; ok {
+		s.announced[i].times.Store(int64(times))
+		s.announced[i].last.Store(int64(at))
+	}
+}
+
+// current is the shape of the newest wish, for any goroutine.
+func (h *Handle) current() *shape {
+	if w := h.newest.Load(); w != nil && w.shape != nil {
+		return w.shape
+	}
+	return h.first
 }
 
 func (h *Handle) set(w *wish) {

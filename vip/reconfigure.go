@@ -52,11 +52,12 @@ type reshaping struct {
 
 // shape says which addresses the positions of a wish mean.
 type shape struct {
-	index map[netip.Addr]int // never changed
+	index     map[netip.Addr]int // never changed
+	announced []announcements    // by position
 }
 
 func newShape(r Router) *shape {
-	s := &shape{index: make(map[netip.Addr]int, len(r.Addresses))}
+	s := &shape{index: make(map[netip.Addr]int, len(r.Addresses)), announced: make([]announcements, len(r.Addresses))}
 	for i, a := range r.Addresses {
 		s.index[a.Prefix.Addr()] = i
 	}
@@ -68,6 +69,12 @@ func newShape(r Router) *shape {
 func (h *Handle) reshape(c Change) *shape {
 	old, was := h.newest.Load(), h.shape
 	h.shape = newShape(c.Router)
+	for a, i := range h.shape.index {
+		if j, known := was.index[a]; known {
+			h.shape.announced[i].times.Store(was.announced[j].times.Load())
+			h.shape.announced[i].last.Store(was.announced[j].last.Load())
+		}
+	}
 	if old == nil {
 		return h.shape
 	}

@@ -1,6 +1,7 @@
 // Package command runs programs for the daemon: checks, hooks, and later
-// services. It is the one place that starts a process, so that it can move
-// into a process of its own one day: a Spec and a Result are plain values.
+// services. It is the one place that starts a process. A Spec and a Result are
+// plain values, since what needs another user than the daemon is run so in a
+// process of its own, see package runner.
 //
 // It must not know what a command is for, must not start a shell, and must not
 // judge an exit status beyond zero and not zero. It imports nothing of baton.
@@ -14,6 +15,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -50,6 +52,9 @@ type Spec struct {
 	Kill time.Duration
 }
 
+// RunFunc runs a command as Runner.Run does, in this process or in another one.
+type RunFunc func(context.Context, Spec) Result
+
 // Runner starts commands. It holds one thread from which all of them are
 // forked; Close gives it back.
 type Runner struct {
@@ -58,6 +63,8 @@ type Runner struct {
 	jobs chan func()
 	quit chan struct{}
 	done chan struct{}
+
+	precious bool // this process is the last that the kernel ends for memory
 
 	leftOpen atomic.Int32
 	kill     func(pid int, sig syscall.Signal) error // a test's unkillable process
@@ -73,6 +80,8 @@ func NewRunner(log *slog.Logger) *Runner {
 		quit: make(chan struct{}),
 		done: make(chan struct{}),
 		kill: syscall.Kill,
+
+		precious: isPrecious(),
 	}
 	// Go's own descriptors are all closed on exec; what the daemon inherited from
 	// whoever started it need not be, and a command must not get it.
@@ -187,6 +196,9 @@ func (r *Runner) start(ctx context.Context, path string, argv []string, attr *os
 		if e := ordinaryScheduling(proc.Pid); e != nil {
 			r.log.Warn("command keeps the daemon's real-time priority", "command", path, "err", e)
 		}
+		if r.precious {
+			ordinaryOOM(proc.Pid)
+		}
 	}
 	select {
 	case r.jobs <- job:
@@ -209,4 +221,17 @@ func ordinaryScheduling(pid int) error {
 		return err
 	}
 	return unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+}
+
+// isPrecious tells whether the kernel, short of memory, ends others before this
+// process (OOMScoreAdjust= of a unit).
+func isPrecious() bool {
+	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	return err == nil && len(b) > 0 && b[0] == '-'
+}
+
+// ordinaryOOM takes that from a child: one that eats the memory is to be ended
+// first. It has no error, since a child may have ended already.
+func ordinaryOOM(pid int) {
+	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("0"), 0)
 }

@@ -30,6 +30,7 @@ var (
 	everywhere = scope{what: "a service that runs on every node", unmet: inService.unmet, later: true}
 	inManaged  = scope{what: "a unit, container or resource agent", unmet: inService.unmet}
 	inWebhook  = scope{what: "a webhook", hosts: true}
+	inListen   = scope{what: "`listen`", hosts: true}
 )
 
 func (s scope) names() []string {

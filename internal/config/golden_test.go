@@ -22,7 +22,7 @@ func TestValidate_Mistakes(t *testing.T) {
 	// What a checkout makes of permissions depends on its umask.
 	for name, mode := range map[string]os.FileMode{
 		"environment_open.env": 0o644, "environment_bad.env": 0o600, "password_long.key": 0o600, "password_open.key": 0o644,
-		"hmac_good.key": 0o600, "hmac_short.key": 0o600, "hmac_hex.key": 0o600, "hmac_open.key": 0o644,
+		"hmac_good.key": 0o600, "hmac_short.key": 0o600, "hmac_hex.key": 0o600, "hmac_open.key": 0o644, "listen_open.token": 0o644,
 	} {
 		if err := os.Chmod(name, mode); err != nil {
 			t.Fatal(err)

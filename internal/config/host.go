@@ -72,7 +72,7 @@ func (c *Config) CheckHost(h Host) []Diagnostic {
 			}
 		case askAddress:
 			if err := h.Address(q.addr); err != nil {
-				found.warnAt(q.at, q.path, "no advertisement can be sent from it", "%v", err)
+				found.warnAt(q.at, q.path, cmp.Or(q.unmet, "no advertisement can be sent from it"), "%v", err)
 			}
 		}
 	}

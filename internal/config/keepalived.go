@@ -43,7 +43,7 @@ func notHere(word string) string {
 		{"the top level of the file", topKeys}, {"`log`", logKeys}, {"a check", allCheckKeys()},
 		{"a virtual router", routerKeys}, {"a group", groupKeys}, {"`announce`", announceKeys}, {"`track`", trackKeys}, {"`notify`", notifyKeys},
 		{"`authentication`", authenticationKeys}, {"`virtual_mac`", virtualMACKeys}, {"`tls`", tlsKeys},
-		{"a service", serviceKeys}, {"`command` of a service", serviceCommandKeys}, {"`revive`", reviveKeys}, {"a webhook", webhookKeys},
+		{"a service", serviceKeys}, {"`command` of a service", serviceCommandKeys}, {"`revive`", reviveKeys}, {"a webhook", webhookKeys}, {"`listen`", listenKeys}, {"`tls` of `listen`", listenTLSKeys},
 	} {
 		if t.table.find(word) != nil {
 			return "it belongs to " + t.where
@@ -99,6 +99,18 @@ func habit(context, word string) string {
 			return `headers: {Authorization: "Basic ..."}`
 		case "header":
 			return "headers: {NAME: VALUE}"
+		}
+	case "listen":
+		switch word {
+		case "port", "bind", "host", "interface":
+			return "it is address: ADDRESS:PORT"
+		case "cert_file", "key_file", "client_ca_file", "ca_file":
+			return "it belongs to `tls` of `listen`"
+		}
+	case "listen tls":
+		switch word {
+		case "verify", "server_name":
+			return "that is said of a server; client_ca_file says which clients are believed"
 		}
 	case "check":
 		switch word {

@@ -38,6 +38,7 @@ var topKeys = keys{
 	{name: "services", want: "a list of services that run on every node"},
 	{name: "virtual_routers", want: "a mapping of names to virtual routers"},
 	{name: "groups", want: "a mapping of names to groups of virtual routers"},
+	{name: "listen", want: "a mapping of address, token_file and tls"},
 	{name: "webhooks", want: "a mapping of names to webhooks"},
 	{name: "log", want: "a mapping of level and format"},
 }
@@ -232,4 +233,18 @@ var webhookKeys = keys{
 	{name: "timeout", want: "a duration from 100ms to 1m", def: "5s"},
 	{name: "retries", want: "a number from 0 to 10", def: "3"},
 	{name: "tls", want: "a mapping of ca_file, cert_file, key_file, server_name and verify"},
+}
+
+var listenKeys = keys{
+	{name: "address", want: "ADDRESS:PORT, such as $node.cluster:9112", perNode: true},
+	{name: "token", want: "a bearer token"},
+	{name: "token_file", want: "a file with a bearer token"},
+	{name: "tls", want: "a mapping of cert_file, key_file, client_ca_file and ca_file"},
+}
+
+var listenTLSKeys = keys{
+	{name: "cert_file", want: "a file with the certificate in PEM"},
+	{name: "key_file", want: "a file with its key in PEM"},
+	{name: "client_ca_file", want: "a file of certificates in PEM that the clients' must come from"},
+	{name: "ca_file", want: "a file of certificates in PEM by which nodes believe each other; absent: those of this host"},
 }

@@ -31,6 +31,7 @@ func TestConfigs_Load(t *testing.T) {
 	write(t, filepath.Join(secrets, "vrrp-1.key"), "hex:"+strings.Repeat("01", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp-2.key"), "hex:"+strings.Repeat("02", 32)+"\n", 0o400)
 	write(t, filepath.Join(secrets, "vrrp.password"), "k33palvd\n", 0o400)
+	write(t, filepath.Join(secrets, "listen-token"), "0123456789abcdef0123456789abcdef\n", 0o400)
 	write(t, filepath.Join(secrets, "redis.env"), "REDISCLI_AUTH=secret\n", 0o400)
 	pemFiles(t, filepath.Join(secrets, "osc-ca.pem"), filepath.Join(secrets, "osc-ca.key"))
 	for _, path := range paths {
@@ -127,7 +128,9 @@ func TestConfigs_Reference(t *testing.T) {
 		add("webhook", webhookKeys, e.value)
 		add("webhook tls", tlsKeys, e.value.child("tls"))
 	}
-	if len(tables) != 19+len(checkTypeNames())+3 {
+	add("listen", listenKeys, root.child("listen"))
+	add("listen tls", listenTLSKeys, root.child("listen").child("tls"))
+	if len(tables) != 21+len(checkTypeNames())+3 {
 		t.Errorf("%d kinds of mappings", len(tables))
 	}
 	for name, s := range tables {

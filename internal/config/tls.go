@@ -20,8 +20,8 @@ func (w *walk) tls(f fields) tlsclient.Options {
 	}
 	m := w.fields(n, n.place, tlsKeys, "tls")
 	t := tlsclient.Options{Use: true, SkipVerify: !m.boolean("verify"), ServerName: w.serverName(m)}
-	t.CAFile = w.authorities(m, t.SkipVerify)
-	t.CertFile, t.KeyFile = w.clientCertificate(m)
+	t.CAFile = w.authorities(m, "ca_file", t.SkipVerify)
+	t.CertFile, t.KeyFile = w.certificate(m)
 	return t
 }
 
@@ -38,8 +38,8 @@ func (w *walk) serverName(m fields) string {
 }
 
 // authorities reads the name of a file of certificates, and whether there is one in it.
-func (w *walk) authorities(m fields, skip bool) string {
-	n := m.scalar("ca_file")
+func (w *walk) authorities(m fields, name string, skip bool) string {
+	n := m.scalar(name)
 	if n == nil {
 		return ""
 	}
@@ -56,8 +56,8 @@ func (w *walk) authorities(m fields, skip bool) string {
 	return absolute(path)
 }
 
-// clientCertificate reads the names of two files that belong together.
-func (w *walk) clientCertificate(m fields) (cert, key string) {
+// certificate reads the names of two files that belong together.
+func (w *walk) certificate(m fields) (cert, key string) {
 	c, k := m.scalar("cert_file"), m.scalar("key_file")
 	switch {
 	case c == nil && k == nil:
