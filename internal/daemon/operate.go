@@ -24,7 +24,7 @@ func (d *daemon) Order(ctx context.Context, o control.Order) (control.Result, er
 		standby  *control.Standby
 		err      error
 	}
-	result := control.Result{Node: d.cfg.Node}
+	result := control.Result{Node: d.config().Node}
 	took := make(chan taken, 1)
 	d.loop.post(ctx, func(now time.Duration) {
 		n := d.loop.node
@@ -134,7 +134,7 @@ func (n *node) find(names []string) ([]*group, error) {
 func (g *group) busy() string {
 	switch {
 	case g.node.leaving || g.leaving:
-		return "baton stops"
+		return g.goodbye()
 	case g.order != nil:
 		return g.order.what() + " is under way for " + g.name
 	}
