@@ -495,7 +495,9 @@ func (n *node) relink() {
 		}
 		for _, c := range n.cfg.Routers { // also for one that has to wait
 			if c.Interface == u.name {
-				u.known[c.IPv6] = u.known[c.IPv6]
+				if _, there := u.known[c.IPv6]; !there {
+					u.known[c.IPv6] = link.Known{}
+				}
 				if c.VirtualMAC != nil && !c.VirtualMAC.FromInterface {
 					u.virtual[c.IPv6] = true
 				}
