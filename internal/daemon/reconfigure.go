@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -73,7 +74,7 @@ func electionsOf(cfg *config.Config) []*election {
 // reconfigure makes the node one of another configuration. The uplinks that it needs
 // are known to it before; routers that are the same in both need not be compared.
 func (n *node) reconfigure(now time.Duration, cfg *config.Config, same map[routerKey]bool) {
-	saved := n.saved()
+	saved, needs := n.saved(), n.needs()
 	n.cfg = cfg
 	n.aware()
 	want := make(map[routerKey]config.Router)
@@ -112,7 +113,7 @@ func (n *node) reconfigure(now time.Duration, cfg *config.Config, same map[route
 		}
 		g.reshaped = false
 	}
-	n.relink()
+	n.relink(needs)
 	for _, g := range leaving {
 		g.leave(now)
 	}
@@ -482,11 +483,19 @@ func sameRouter(a, b role.Router) bool {
 	return reflect.DeepEqual(a, b)
 }
 
+// needs is what the routers need of each uplink.
+func (n *node) needs() map[*uplink]want {
+	all := make(map[*uplink]want)
+	for _, u := range n.links {
+		all[u] = want{u, maps.Clone(u.known), maps.Clone(u.virtual)}
+	}
+	return all
+}
+
 // relink brings the uplinks to what their routers need, and has the filters of their
-// sockets follow.
-func (n *node) relink() {
+// sockets follow where that is not what they needed before.
+func (n *node) relink(before map[*uplink]want) {
 	for _, u := range slices.Clone(n.links) {
-		known, virtual := u.known, u.virtual
 		u.routers, u.known, u.virtual, u.byVRID = nil, make(map[bool]link.Known), make(map[bool]bool), make(map[bool]*[256]*router)
 		for _, r := range n.routers {
 			if r.link == u {
@@ -506,7 +515,7 @@ func (n *node) relink() {
 		if len(u.known) == 0 {
 			n.links = slices.DeleteFunc(n.links, func(o *uplink) bool { return o == u })
 		}
-		if !reflect.DeepEqual(known, u.known) || !reflect.DeepEqual(virtual, u.virtual) {
+		if was := before[u]; !reflect.DeepEqual(was.known, u.known) || !reflect.DeepEqual(was.virtual, u.virtual) {
 			n.out.relinked(u)
 		}
 	}
@@ -523,7 +532,7 @@ func (n *node) bury(now time.Duration) {
 	if n.leaving || !slices.ContainsFunc(n.groups, done) {
 		return
 	}
-	saved := n.saved()
+	saved, needs := n.saved(), n.needs()
 	for _, g := range slices.Clone(n.groups) {
 		if !done(g) {
 			continue
@@ -544,7 +553,6 @@ func (n *node) bury(now time.Duration) {
 		n.out.retire(g.hooks, run)
 		g.log.Info("virtual router is not run any more", "name", g.name)
 	}
-	n.relink()
 	n.admit(now)
 	for _, g := range n.groups {
 		if g.reshaped && !g.removed {
@@ -552,6 +560,6 @@ func (n *node) bury(now time.Duration) {
 		}
 		g.reshaped = false
 	}
-	n.relink()
+	n.relink(needs)
 	n.restructured(now, saved)
 }

@@ -309,6 +309,104 @@ func TestReconfigure_Services(t *testing.T) {
 	s.wantDone("begin services of web", "start services of web after 0s")
 }
 
+// Services that a master gets are not waited for, and nobody is fenced for them: the
+// role has been here for long.
+func TestReconfigure_ServicesAfterATakeoverInSilence(t *testing.T) {
+	s := newStage(t, pair())
+	s.master()
+	web := webRouter()
+	web.Services, web.PromoteAfter = unitServices("fence", "db"), time.Minute
+	web.Services[0].OnlyAfterSilence = true
+	s.reload(pair(web))
+	s.wantDone("begin services of web", "start services of web after 0s")
+	if s.asked.Takeover != "" {
+		t.Errorf("they are started after a takeover by %s", s.asked.Takeover)
+	}
+}
+
+// While a second family joins its services run on.
+func TestReconfigure_ASecondFamilyJoinsWhereServicesRun(t *testing.T) {
+	web := webRouter()
+	web.Services = unitServices("db")
+	s := newStage(t, pair(web))
+	s.master()
+	s.report(role.Ready, "", "")
+	s.link(eth(true, "10.0.0.1/24", "fe80::1/64"))
+	s.forget()
+	six := web
+	six.IPv6, six.Addresses = true, prefixes("2001:db8::100/64")
+	s.reload(pair(web, six))
+	for _, line := range s.did {
+		if strings.HasPrefix(line, "stop") {
+			t.Errorf("%v", s.did)
+		}
+	}
+}
+
+// An address that is new is waited for.
+func TestReconfigure_ReadyWithTheNewAddress(t *testing.T) {
+	cfg := pair()
+	s := newStage(t, cfg)
+	s.master()
+	s.reload(changed(cfg, func(c *config.Router) { c.Addresses = prefixes("10.0.0.100/24", "10.0.0.101/24") }))
+	if s.n.groups[0].ready() {
+		t.Error("ready before the new address is on")
+	}
+	s.on("web")
+	if !s.n.groups[0].ready() {
+		t.Error("not ready with all addresses on")
+	}
+}
+
+// The member of a group that stays is told of without the one that leaves.
+func TestReconfigure_AMemberLeaves(t *testing.T) {
+	other := webRouter()
+	other.Name, other.VRID, other.Addresses = "db", 52, prefixes("10.0.0.200/24")
+	both := inGroup("edge", webRouter(), other)
+	s := newStage(t, pair(both...))
+	s.master()
+	s.reload(pair(both[0]))
+	if !slices.Contains(s.did, "hooks of edge are those of edge") {
+		t.Errorf("the hooks know of both still: %v", s.did)
+	}
+	if !s.n.groups[0].isMaster() {
+		t.Error("what stays is no master")
+	}
+}
+
+// The sockets learn of a router that is new on their link, and of one that has gone.
+func TestReconfigure_Filters(t *testing.T) {
+	s := newStage(t, pair())
+	s.master()
+	var vrids []string
+	s.n.out.relinked = func(u *uplink) {
+		known := u.known[false]
+		for v := range 255 {
+			if vrid := uint8(v); known.V3 == known.V3.With(vrid) {
+				vrids = append(vrids, fmt.Sprint(vrid))
+			}
+		}
+	}
+	other := webRouter()
+	other.Name, other.VRID, other.Addresses = "db", 52, prefixes("10.0.0.200/24")
+	s.reload(pair(webRouter(), other))
+	if got := strings.Join(vrids, " "); got != "51 52" {
+		t.Errorf("known are %s", got)
+	}
+	vrids = nil
+	s.reload(pair(webRouter()))
+	if got := strings.Join(vrids, " "); got != "51" {
+		t.Errorf("known are %s, want 51 alone", got)
+	}
+	web := webRouter()
+	web.Peers = []netip.Addr{peerAddr}
+	vrids = []string{"multicast:"}
+	s.reload(pair(web))
+	if got := strings.Join(vrids, " "); got != "multicast:" || len(s.n.links) != 1 || s.n.links[0].known[false].UnicastV3 == (link.VRIDs{}) {
+		t.Errorf("by unicast: %s", got)
+	}
+}
+
 // The standby of a node holds new routers as well.
 func TestReconfigure_Standby(t *testing.T) {
 	s := newStage(t, pair())
