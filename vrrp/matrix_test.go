@@ -162,6 +162,8 @@ var occasions = []struct {
 }{
 	{"nothing", step(vrrp.Event{})},
 	{"startup", step(vrrp.Event{Kind: vrrp.Startup})},
+	{"startup that adopts", step(vrrp.Event{Kind: vrrp.Startup, Adopt: true})},
+	{"succeeded", step(vrrp.Event{Kind: vrrp.Succeeded})},
 	{"shutdown", step(vrrp.Event{Kind: vrrp.Shutdown})},
 	{"fault", step(vrrp.Event{Kind: vrrp.Faulty, Reason: "check fails"})},
 	{"fault of the link", step(vrrp.Event{Kind: vrrp.Faulty, Reason: "link down", Deaf: true})},

@@ -22,6 +22,10 @@ const maxLinks = 40
 // Where baton does not run as root there is nothing to gain, and it passes.
 func Verify(path string) error { return VerifyFor(path, nil) }
 
+// VerifyRoot is Verify whoever runs this process: the program must be one that
+// nobody but root can change.
+func VerifyRoot(path string) error { return verify(path, 0) }
+
 // VerifyFor is Verify for a program that u will run; nil is the daemon itself.
 // What belongs to u passes as well.
 func VerifyFor(path string, u *User) error {
@@ -33,20 +37,6 @@ func VerifyFor(path string, u *User) error {
 		uid = u.UID
 	}
 	return verify(path, uid)
-}
-
-// VerifyFile is Verify for a file that says what root is to run: who can change it
-// could say so, too.
-func VerifyFile(path string) error {
-	if !privileged() {
-		return nil
-	}
-	err := verify(path, 0)
-	var no *refusal
-	if errors.As(err, &no) {
-		return no.err
-	}
-	return err
 }
 
 // privileged tells whether this process is root in earnest. In a user namespace
@@ -65,14 +55,31 @@ func privileged() bool {
 }
 
 func verify(path string, uid uint32) error {
+	return onTheWay(path, func(at string, link bool) error {
+		if link {
+			// It cannot be changed, only replaced, and the folder it is in has been
+			// looked at: what counts is where it leads.
+			return nil
+		}
+		if err := onlyBy(at, uid); err != nil {
+			return refused(path, err)
+		}
+		return nil
+	})
+}
+
+// onTheWay has a look at each folder on the way to path and on the way of each
+// symbolic link it passes, at each such link, and at what path names at last.
+// The first error ends it.
+func onTheWay(path string, look func(at string, link bool) error) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%s: not an absolute path", path)
 	}
 	// todo is what is still to be walked from at, which holds no link.
 	at, links := "/", 0
 	todo := strings.Split(path, "/")
-	if err := onlyBy(at, uid); err != nil {
-		return refused(path, err)
+	if err := look(at, false); err != nil {
+		return err
 	}
 	for len(todo) > 0 {
 		name := todo[0]
@@ -89,15 +96,14 @@ func verify(path string, uid uint32) error {
 		if err != nil {
 			return err
 		}
-		if fi.Mode()&fs.ModeSymlink == 0 {
-			if err := onlyBy(next, uid); err != nil {
-				return refused(path, err)
-			}
+		link := fi.Mode()&fs.ModeSymlink != 0
+		if err := look(next, link); err != nil {
+			return err
+		}
+		if !link {
 			at = next
 			continue
 		}
-		// A link cannot be changed, only replaced, and the folder it is in has
-		// been looked at: what counts is where it leads.
 		if links++; links > maxLinks {
 			return fmt.Errorf("%s: %w", path, syscall.ELOOP)
 		}
@@ -113,15 +119,9 @@ func verify(path string, uid uint32) error {
 	return nil
 }
 
-// refusal is the error of a program that somebody else could change.
-type refusal struct {
-	path string
-	err  error
+func refused(path string, err error) error {
+	return fmt.Errorf("refused to run %s: %w", path, err)
 }
-
-func (r *refusal) Error() string { return fmt.Sprintf("refused to run %s: %v", r.path, r.err) }
-
-func refused(path string, err error) error { return &refusal{path, err} }
 
 // onlyBy checks that only root and uid can write what path names. Access lists
 // need no look of their own: their mask shows in the group's bits.
@@ -135,7 +135,7 @@ func onlyBy(path string, uid uint32) error {
 		return errors.New("no owner is known of " + path)
 	}
 	if st.Uid != 0 && st.Uid != uid {
-		return fmt.Errorf("%s belongs to %s: chown root %s, or keep it elsewhere, or run it as that user", path, owner(st.Uid), path)
+		return fmt.Errorf("%s belongs to %s: chown root %s, or keep the program elsewhere, or run it as that user", path, owner(st.Uid), path)
 	}
 	who, mend := "", ""
 	switch fi.Mode().Perm() & 0o022 {
@@ -149,7 +149,7 @@ func onlyBy(path string, uid uint32) error {
 		return nil
 	}
 	if fi.Mode()&fs.ModeSticky != 0 {
-		return fmt.Errorf("%s is writable by %s (%s): keep it in a folder that only root can write, /etc/baton for instance", path, who, fi.Mode())
+		return fmt.Errorf("%s is writable by %s (%s): keep the program in a folder that only root can write, /etc/baton for instance", path, who, fi.Mode())
 	}
 	return fmt.Errorf("%s is writable by %s (%s): chmod %s %s", path, who, fi.Mode(), mend, path)
 }

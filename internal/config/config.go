@@ -6,9 +6,10 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
+	"path/filepath"
 	"slices"
 )
 
@@ -18,6 +19,9 @@ type Options struct {
 	Getenv    func(string) string          // nil: os.Getenv
 	Hostname  func() (string, error)       // nil: os.Hostname
 	HostAddrs func() ([]netip.Addr, error) // nil: net.InterfaceAddrs
+	// Exposed tells who else could change a file that was read, which is a mistake, and
+	// the command that mends it; no problem is empty. nil: nobody asks.
+	Exposed func(path string) (problem, mend string)
 	// CommandsOnly is for who runs the commands and nothing else: of the secrets only the environment files must be there.
 	CommandsOnly bool
 }
@@ -25,7 +29,6 @@ type Options struct {
 // Config is a configuration as one node reads it.
 type Config struct {
 	Path    string   // the main file, as it was named
-	Files   []string // all that say what is run: the main file, the included ones and the environment files
 	Dir     string   // the folder that it is in
 	Hash    string   // 8 hex digits over the content of all files, the same on every node
 	Node    string   // who this is
@@ -39,7 +42,11 @@ type Config struct {
 	Listen   *Listen   // nil: the file has no listener
 
 	questions []question
+	sources   []SourceFile
 }
+
+// Files are those that the configuration was read from, the main one first.
+func (c *Config) Files() []SourceFile { return c.sources }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -50,7 +57,34 @@ type Log struct {
 // Load reads a configuration for this node. The report is never nil and also has what the other nodes would find; the
 // configuration is nil where the report has errors.
 func Load(path string, o Options) (*Config, *Report) {
-	return load(path, o.withDefaults(), realDisk())
+	d := realDisk()
+	d.exposed = o.Exposed
+	return load(path, o.withDefaults(), d)
+}
+
+// LoadFiles is Load where the text of the files, those of another Load, is kept
+// elsewhere; the first one is the main one. Secrets are read where they always are.
+func LoadFiles(kept []SourceFile, o Options) (*Config, *Report) {
+	d := realDisk()
+	d.read = func(name string) ([]byte, error) {
+		for _, f := range kept {
+			if f.Name == name {
+				return f.Text, nil
+			}
+		}
+		return nil, fmt.Errorf("read %s: it was not kept", name)
+	}
+	d.glob = func(pattern string) (names []string, err error) {
+		for _, f := range kept[1:] {
+			if ok, err := filepath.Match(pattern, f.Name); err != nil {
+				return nil, err
+			} else if ok {
+				names = append(names, f.Name)
+			}
+		}
+		return names, nil
+	}
+	return load(kept[0].Name, o.withDefaults(), d)
 }
 
 // Validate reads a configuration as every node would read it. It asks the host for nothing but the files.
@@ -93,9 +127,6 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 	if report.Errors() > 0 {
 		return nil, report
 	}
-	if mine != nil {
-		mine.Files = slices.Concat(r.files.names, slices.Sorted(maps.Keys(r.shared.environments)))
-	}
 	return mine, report
 }
 
@@ -122,10 +153,9 @@ type reader struct {
 
 // shared is what is the same for every node that reads, and is worked out once.
 type shared struct {
-	owners       map[netip.Addr]string // of the nodes' own addresses
-	elections    map[*node]election    // of each router that stands alone, and of each group
-	secrets      map[string]secretFile // by path
-	environments map[string]bool       // paths of environment files that were read
+	owners    map[netip.Addr]string // of the nodes' own addresses
+	elections map[*node]election    // of each router that stands alone, and of each group
+	secrets   map[string]secretFile // by path
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -133,7 +163,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
-	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}, environments: map[string]bool{}}
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}}
 	for _, n := range r.nodes {
 		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name
@@ -149,7 +179,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	w := &walk{
 		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, shared: r.shared, me: me, secrets: s,
 		checkNode: map[string]*node{}, trackedBy: map[string]bool{}, wanted: map[string]bool{}, bound: map[string]boundService{},
-		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
+		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes, sources: r.files.texts},
 	}
 	root := r.files.root
 	top := w.fields(root, root.place, topKeys, "top")

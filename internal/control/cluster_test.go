@@ -33,7 +33,9 @@ func TestRemote(t *testing.T) {
 		{"not allowed", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 			"ask 192.0.2.2:9112: it answered 401 Unauthorized: is the token in `listen` the same there"},
 		{"another server", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "nothing here", http.StatusNotFound) }, "ask 192.0.2.2:9112: it answered 404 Not Found"},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.3/", http.StatusFound) }, "ask 192.0.2.2:9112: it answered 302 Found"},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.3/", http.StatusFound)
+		}, "ask 192.0.2.2:9112: it answered 302 Found"},
 		{"garbage", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
 			"ask 192.0.2.2:9112: its answer is none of baton: invalid character '<' looking for beginning of value"},
 		{"endless", func(w http.ResponseWriter, _ *http.Request) {

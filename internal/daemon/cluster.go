@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"baton/internal/control"
-	"baton/internal/tlsclient"
 )
 
 // Cluster is what all nodes say of themselves: this one from its memory, the others
@@ -23,11 +22,7 @@ func (d *daemon) Cluster(ctx context.Context) (*control.Cluster, error) {
 			names = append(names, n.Name)
 		}
 	}
-	var tls tlsclient.Options
-	if l.TLS != nil {
-		tls = l.Client()
-	}
-	others := control.NewRemote(l.Token, tls).AskAll(ctx, names, l.Nodes)
+	others := control.NewRemote(l.Token, l.Client()).AskAll(ctx, names, l.Nodes)
 	c := &control.Cluster{Node: d.cfg.Node}
 	for _, n := range d.cfg.Nodes {
 		if n.Name == d.cfg.Node {

@@ -41,8 +41,10 @@ func (o Options) becomeUser() error {
 	case os.Geteuid() != 0:
 		return fmt.Errorf("become %s: only root can become somebody else", o.User)
 	}
-	if err := giveDirectory(o.RuntimeDir, uid, gid); err != nil {
-		return err
+	for _, dir := range []string{o.RuntimeDir, o.StateDir} {
+		if err := giveDirectory(dir, uid, gid); err != nil {
+			return err
+		}
 	}
 	env := os.Environ()
 	if o.Runner == "" {
@@ -82,11 +84,11 @@ func findUser(name string) (uid, gid int, groups []uint32, err error) {
 // may lead anywhere.
 func giveDirectory(dir string, uid, gid int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("create the runtime directory: %w", err)
+		return fmt.Errorf("create %s: %w", dir, err)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return fmt.Errorf("look at the runtime directory: %w", err)
+		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || st.Uid != 0 {
 		return nil
@@ -96,7 +98,7 @@ func giveDirectory(dir string, uid, gid int) error {
 		err = errors.Join(err, os.Lchown(filepath.Join(dir, e.Name()), uid, gid))
 	}
 	if err = errors.Join(err, os.Lchown(dir, uid, gid)); err != nil {
-		return fmt.Errorf("give the runtime directory to baton's user: %w", err)
+		return fmt.Errorf("give %s to baton's user: %w", dir, err)
 	}
 	return nil
 }
@@ -148,7 +150,8 @@ func dropPrivileges(uid, gid int, groups []uint32) error {
 	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("set the capabilities: %w", err)
 	}
-	return raiseAmbient()
+	raiseAmbient()
+	return nil
 }
 
 func isKept(c uintptr) bool {
@@ -158,19 +161,4 @@ func isKept(c uintptr) bool {
 		}
 	}
 	return false
-}
-
-// raiseAmbient lets the next program that the calling thread executes keep the
-// capabilities that are kept. For a program in the place of this one, of which
-// clearAmbient has taken that. Root needs it not.
-func raiseAmbient() error {
-	if os.Geteuid() == 0 {
-		return nil
-	}
-	for _, c := range kept {
-		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0); err != nil {
-			return fmt.Errorf("keep capability %d: %w", c, err)
-		}
-	}
-	return nil
 }

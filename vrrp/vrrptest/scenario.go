@@ -27,6 +27,8 @@ import (
 //	                             addresses, best, slowest (rivals), version, password,
 //	                             hmac=MODE, peers, nodes
 //	start|stop|recover [WHO...]  WHO is NODE or NODE/VRID; nobody is everybody
+//	adopt [WHO...]               start as what an earlier process of the node was master of
+//	succeed [WHO...]             another process is about to
 //	fault WHO REASON...          a check fails
 //	deaf WHO REASON...           the link fails
 //	priority WHO PRIORITY
@@ -99,7 +101,7 @@ func label(r *Router) string { return fmt.Sprintf("%s/%d", r.Node.Name, r.Config
 func (s *scenario) command(words []string) error {
 	name, args := words[0], words[1:]
 	event := map[string]vrrp.EventKind{
-		"start": vrrp.Startup, "stop": vrrp.Shutdown, "recover": vrrp.Recovered, "takeover": vrrp.TakeOver,
+		"start": vrrp.Startup, "stop": vrrp.Shutdown, "recover": vrrp.Recovered, "takeover": vrrp.TakeOver, "succeed": vrrp.Succeeded,
 	}
 	switch name {
 	case "lan":
@@ -108,8 +110,10 @@ func (s *scenario) command(words []string) error {
 		return s.node(args)
 	case "router":
 		return s.router(args)
-	case "start", "stop", "recover", "takeover":
+	case "start", "stop", "recover", "takeover", "succeed":
 		return s.each(args, func(r *Router) { r.Step(vrrp.Event{Kind: event[name]}) })
+	case "adopt":
+		return s.each(args, func(r *Router) { r.Step(vrrp.Event{Kind: vrrp.Startup, Adopt: true}) })
 	case "fault", "deaf", "mute":
 		if len(args) < 2 {
 			return fmt.Errorf("want a router and a reason")
