@@ -349,6 +349,11 @@ func TestPolicy_Environment(t *testing.T) {
 	}
 }
 
+// forGroup lets a group write a file.
+func forGroup(path string) error {
+	return errors.Join(os.Chown(path, 0, 4711), os.Chmod(path, 0o660))
+}
+
 func TestPolicy_Owners(t *testing.T) {
 	trial.NeedRoot(t)
 	tests := map[string]struct {
@@ -356,10 +361,10 @@ func TestPolicy_Owners(t *testing.T) {
 		want   string
 	}{
 		"file of another":      {func(dir string) error { return os.Chown(dir+"/baton.yaml", 65534, 0) }, "/baton.yaml belongs to nobody"},
-		"writable file":        {func(dir string) error { return os.Chmod(dir+"/baton.yaml", 0o664) }, "/baton.yaml is writable by its group"},
+		"writable file":        {func(dir string) error { return forGroup(dir + "/baton.yaml") }, "/baton.yaml is writable by its group"},
 		"writable folder":      {func(dir string) error { return os.Chmod(dir, 0o777) }, " is writable by everybody"},
 		"environment":          {func(dir string) error { return os.Chown(dir+"/hook.env", 65534, 0) }, "/hook.env belongs to nobody"},
-		"writable environment": {func(dir string) error { return os.Chmod(dir+"/galera.env", 0o660) }, "/galera.env is writable by its group"},
+		"writable environment": {func(dir string) error { return forGroup(dir + "/galera.env") }, "/galera.env is writable by its group"},
 		"included": {func(dir string) error {
 			err := os.WriteFile(dir+"/more.yaml", []byte("{}\n"), 0o666)
 			return errors.Join(err, os.Chmod(dir+"/more.yaml", 0o666))
@@ -370,9 +375,12 @@ func TestPolicy_Owners(t *testing.T) {
 				return err
 			}
 			t.Cleanup(func() { os.RemoveAll(other) })
-			err = os.Rename(dir+"/baton.yaml", other+"/baton.yaml")
+			put(t, other+"/hook.env", "")
+			put(t, other+"/galera.env", "")
+			err = os.Chmod(other, 0o777)
+			err = errors.Join(err, os.Rename(dir+"/baton.yaml", other+"/baton.yaml"))
 			return errors.Join(err, os.Symlink(other+"/baton.yaml", dir+"/baton.yaml"))
-		}, "/tmp is writable by everybody"},
+		}, " is writable by everybody"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
