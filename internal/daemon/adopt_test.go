@@ -337,3 +337,29 @@ func TestAdopt_Group(t *testing.T) {
 		}
 	}
 }
+
+// Services are adopted once, by the mastership that the process before had.
+func TestAdopt_ServicesOnce(t *testing.T) {
+	s := newStage(t, served(false))
+	s.serving()
+	rec := s.recordOf(0)
+	rec.Known["osc"] = record.Check{Reading: health.Reading{Verdict: health.Pass}}
+	next := s.restart(served(false), time.Second, rec, allThere)
+	next.verdict("osc", health.Fail, "refused")
+	next.verdict("osc", health.Pass, "") // before they have stopped
+	if got := next.did[len(next.did)-1]; !strings.HasPrefix(got, "start services of web") {
+		t.Errorf("in the same mastership: %q", next.did)
+	}
+
+	rec.Known["osc"] = record.Check{Reading: health.Reading{Verdict: health.Fail}} // while it was killed
+	next = s.restart(served(false), time.Second, rec, allThere)
+	next.link(eth(false)) // FAULT, without having stopped them
+	next.verdict("osc", health.Pass, "")
+	next.report(role.Stopped, "", "")
+	next.link(eth(true, "10.0.0.1/24"))
+	next.forget()
+	next.advance(4 * time.Second)
+	if !strings.Contains(strings.Join(next.did, "; "), "start services of web") {
+		t.Errorf("in another mastership: %q", next.did)
+	}
+}
