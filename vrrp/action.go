@@ -59,7 +59,7 @@ const (
 	CauseAdopted           // an earlier process of this host was master until just now
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
 	CauseHandover          // HandOver, Elapsed ago, and Rival was heard; Reason is the event's
-	CauseTakeover          // TakeOver from Rival
+	CauseTakeover          // TakeOver from Rival; Reason is the event's
 )
 
 var causeNames = [...]string{
@@ -250,7 +250,7 @@ const (
 	// BACKUP does not preempt until it has been master again.
 	HandOver
 	// TakeOver: an operator has a backup, and its group, take the role once from a
-	// master that loses to it, whether or not it preempts.
+	// master that loses to it, whether or not it preempts. Reason is for the log.
 	TakeOver
 )
 

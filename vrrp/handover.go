@@ -66,11 +66,11 @@ func (r *router) unheard(now time.Duration) {
 // though Preempt_Mode is false (section 6.1), or a delay is not over. It is the
 // preemption of section 6.4.2, only at once: the old master yields to what it
 // hears (section 6.4.3), and keeps its addresses until ours are announced.
-func (g *group) takeOnce(now time.Duration, by *router) {
+func (g *group) takeOnce(now time.Duration, by *router, reason string) {
 	if !g.wins() {
 		return
 	}
-	why := Action{Cause: CauseTakeover, Rival: by.master}
+	why := Action{Cause: CauseTakeover, Rival: by.master, Reason: reason}
 	for _, m := range g.members {
 		if m == by {
 			m.becomeMaster(now, why)

@@ -247,7 +247,7 @@ func (r *router) step(now time.Duration, e Event) {
 	case HandOver:
 		r.group.handOver(now, e.To, e.Reason)
 	case TakeOver:
-		r.group.takeOnce(now, r)
+		r.group.takeOnce(now, r, e.Reason)
 	}
 }
 

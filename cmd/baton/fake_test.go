@@ -136,6 +136,48 @@ func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, err
 	return *c, nil
 }
 
+// Order does what the name of the router asks for.
+func (s *scripted) Order(ctx context.Context, o control.Order) (control.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	web := control.Outcome{Router: "web", From: "MASTER", To: "FAULT", OK: true, Text: "lb2 was heard after 258ms; the address was held for 271ms"}
+	stays := control.Outcome{Router: "edge", From: "MASTER", To: "MASTER", Text: "nobody took over within 3.26s, the address never left: does eth0 work on lb2?"}
+	r := control.Result{Node: "lb1"}
+	switch o.Kind {
+	case control.StandbyOrder:
+		r.Standby = &control.Standby{Since: time.Now(), By: o.By}
+		if o.For > 0 {
+			r.Standby.Until = time.Now().Add(o.For)
+		}
+		r.Outcomes = []control.Outcome{stays, web}
+		if len(o.Routers) == 1 {
+			r.Outcomes = map[string][]control.Outcome{"web": {web}, "edge": {stays}}[o.Routers[0]]
+		}
+		for _, name := range []string{"admin", "redis"} {
+			if len(o.Routers) == 0 {
+				r.Outcomes = append(r.Outcomes, control.Outcome{Router: name, From: "BACKUP", To: "FAULT", OK: true, Text: "held out"})
+			}
+		}
+		if o.Reason == "full disk" {
+			r.Unsaved = "write the standby file: no space left on device"
+		}
+		if o.Reason == "hang" {
+			s.router.Role = "FAULT"
+			close(s.changed)
+			s.changed = make(chan struct{})
+			s.mu.Unlock()
+			<-ctx.Done()
+			s.mu.Lock()
+		}
+	case control.TakeoverOrder:
+		return r, control.Errorf(control.Refused, "lb2 has priority 200, which is above 190 here: it would take the role back at once")
+	default:
+		web.Text = string(o.Kind) + " is done"
+		r.Outcomes = []control.Outcome{web}
+	}
+	return r, nil
+}
+
 func (s *scripted) LogLevel() control.LogLevel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +194,13 @@ func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (
 	return s.level, nil
 }
 
-func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+func (s *scripted) Events(after uint64) (control.Events, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.events[min(after, uint64(len(s.events))):], s.changed
+	newest := uint64(len(s.events))
+	return control.Events{Newest: newest, Events: s.events[min(after, newest):]}, s.changed
+}
+
+func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {
+	return nil, control.Errorf(control.Refused, "the configuration names no other node")
 }

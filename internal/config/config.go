@@ -19,6 +19,9 @@ type Options struct {
 	Getenv    func(string) string          // nil: os.Getenv
 	Hostname  func() (string, error)       // nil: os.Hostname
 	HostAddrs func() ([]netip.Addr, error) // nil: net.InterfaceAddrs
+	// Exposed tells who else could change a file that was read, which is a mistake, and
+	// the command that mends it; no problem is empty. nil: nobody asks.
+	Exposed func(path string) (problem, mend string)
 }
 
 // Config is a configuration as one node reads it.
@@ -52,7 +55,9 @@ type Log struct {
 // Load reads a configuration for this node. The report is never nil and also has what the other nodes would find; the
 // configuration is nil where the report has errors.
 func Load(path string, o Options) (*Config, *Report) {
-	return load(path, o.withDefaults(), realDisk())
+	d := realDisk()
+	d.exposed = o.Exposed
+	return load(path, o.withDefaults(), d)
 }
 
 // LoadFiles is Load where the text of the files, those of another Load, is kept

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -27,6 +28,8 @@ type disk struct {
 	glob func(pattern string) ([]string, error)
 	// secret reads a file that must not be open to everyone, and returns its permissions.
 	secret func(name string) ([]byte, fs.FileMode, error)
+	// exposed is that of Options; nil: nobody asks.
+	exposed func(name string) (problem, mend string)
 }
 
 func realDisk() disk {
@@ -87,6 +90,7 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 		c.errorAt(by, "", "", "%s", cause(err, name))
 		return nil
 	}
+	f.ownOnly(name, cmp.Or(by, place{file: src}), "", c)
 	// The length before the text: moving a line from one file to the next is a change.
 	binary.Write(sum, binary.BigEndian, uint64(len(text)))
 	sum.Write(text)
@@ -130,6 +134,16 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 	}
 	f.readable = false
 	return nil
+}
+
+// ownOnly makes a mistake of a file that others could change, at the place that names it.
+func (f *files) ownOnly(name string, at place, path string, c *collector) {
+	if f.disk.exposed == nil {
+		return
+	}
+	if problem, mend := f.disk.exposed(name); problem != "" {
+		c.errorAt(at, path, mend, "%s", problem)
+	}
 }
 
 // cause gives an error that names the file, whatever the disk returned.

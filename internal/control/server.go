@@ -27,11 +27,17 @@ type Daemon interface {
 	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
 	// that, and f has nothing but By.
 	ForceCheck(name string, f Forced) (Check, error)
+	// Cluster is what the nodes of the configuration say of themselves. Its error is a
+	// Refused where the others cannot be asked.
+	Cluster(ctx context.Context) (*Cluster, error)
 	// Upgrade has the daemon replaced by a binary, and returns shortly before.
 	Upgrade(ctx context.Context, binary string) (Upgrade, error)
-	// Events are those that are kept and have a greater number, the oldest first, and
-	// what is closed when there are more.
-	Events(after uint64) ([]Event, <-chan struct{})
+	// Events are those that are kept and have a greater number, all of them where no
+	// number is as great, and what is closed when there are more.
+	Events(after uint64) (Events, <-chan struct{})
+	// Order carries out an order of routers that there are, and returns when that is
+	// done. It goes on when ctx ends.
+	Order(ctx context.Context, o Order) (Result, error)
 	// LogLevel is what is logged.
 	LogLevel() LogLevel
 	// SetLogLevel sets what is logged for a while; without a level it ends that.

@@ -36,21 +36,19 @@ func (d *daemon) serveControl(o Options) {
 // Status is the newest that the protocol loop has published, with what the
 // services do now.
 func (d *daemon) Status() *control.Status {
-	s := *d.published.status()
 	clock, now := d.loop.poller.Now(), time.Now()
+	s := d.published.snapshot().read(clock, now)
 	s.Upgraded = d.upgraded
 	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
-	s.Routers = slices.Clone(s.Routers)
 	for i, r := range s.Routers {
 		s.Routers[i].Services = statesOf(d.sequences[r.Name])
-		s.Routers[i].Parts = slices.Clone(r.Parts)
-		for j, p := range r.Parts {
-			s.Routers[i].Parts[j] = d.loop.node.refresh(p, clock, now)
-		}
 	}
 	s.Services = statesOf(d.everywhere)
-	s.Problems = append(d.problems(), problemsOf(&s, d.Checks(), now)...)
-	return &s
+	if p := d.standbyFile.problem(); p != nil {
+		s.Problems = append(s.Problems, *p)
+	}
+	s.Problems = append(append(s.Problems, d.problems()...), problemsOf(s, d.Checks(), now)...)
+	return s
 }
 
 // problems are those of the daemon itself.
@@ -71,9 +69,9 @@ func (d *daemon) problems() []control.Problem {
 // Changed is closed when the protocol loop has published something newer.
 func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 
-// Events are those that are kept and have a greater number, and what is closed when
-// there are more.
-func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) {
+// Events are those that are kept and have a greater number, all of them where no
+// number is as great, and what is closed when there are more.
+func (d *daemon) Events(after uint64) (control.Events, <-chan struct{}) {
 	return d.events.after(after)
 }
 

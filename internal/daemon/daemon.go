@@ -16,6 +16,7 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"baton/health"
+	"baton/internal/command"
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
@@ -30,6 +31,7 @@ import (
 type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
+	StateDir   string // for what outlives a restart of the host; made where it does not exist
 	RuntimeDir string // for the lock file; made where it does not exist
 	// SocketGroup may read on the control socket, and AdminGroup change something as
 	// well: see control.FindAccess.
@@ -70,7 +72,7 @@ const (
 // nothing started, where the configuration has mistakes, and a *RunningError
 // where another daemon is there already.
 func Run(o Options) error {
-	cfg, report := config.Load(o.Config, config.Options{Node: o.Node})
+	cfg, report := config.Load(o.Config, config.Options{Node: o.Node, Exposed: Host{}.Exposed})
 	var mistakes *ConfigError // that the file has; it is run with what was kept of it
 	if cfg == nil {
 		mistakes = &ConfigError{report}
@@ -112,7 +114,7 @@ func Run(o Options) error {
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, o.RuntimeDir, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, log)
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
@@ -121,6 +123,7 @@ func Run(o Options) error {
 		d.started, d.upgraded = before.Started, time.Now()
 	}
 	d.serveControl(o)
+	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	err = d.run(signals)
 	if next := (*successor)(nil); errors.As(err, &next) {
@@ -153,6 +156,8 @@ type daemon struct {
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
 	before    *record.Record // of the process before; nil: there was none, or it counts no more
 
+	standbyFile *standbyFile
+
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
 
@@ -172,11 +177,12 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, runtimeDir string, log *slog.Logger) (_ *daemon, err error) {
+func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
-	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
+	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.sidesCtx, d.endSides = context.WithCancel(d.ctx)
 	defer func() {
@@ -210,12 +216,14 @@ func newDaemon(cfg *config.Config, runtimeDir string, log *slog.Logger) (_ *daem
 		publish:   d.published.publish,
 		announce:  d.webhooks.Tell,
 		event:     d.events.add,
+		keep:      d.standbyFile.keep,
 		record:    d.record.SetState,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d.loop.node.restore(poller.Now(), d.standbyFile.read())
 	d.everywhere = d.sequenceEverywhere()
 	d.published.publish(d.loop.node.status(poller.Now()))
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
@@ -254,7 +262,10 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q.Ended = func(list string, argv []string, res command.Result) {
+		d.events.noteHook(r.Name, list, argv, res)
+	}
 	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q
@@ -268,6 +279,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "baton "+Version()+", configuration "+d.cfg.Hash)
 	d.resume(now)
 	l.node.start(now) // before the worker, which removes what nobody holds
 	d.beginRecord(l.poller.Now())
@@ -290,7 +302,6 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	defer unwatch()
 	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
-	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	unwatch() // it takes no turns any more
 	if l.successor != nil && err == nil {

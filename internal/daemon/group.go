@@ -55,6 +55,10 @@ type group struct {
 	place   int              // among those that are published, by name
 	stale   bool             // what was published of it is not all true any more
 	history []control.Change // newest first
+	how     how              // it came by its role
+
+	standby *standby // an operator holds it out of the election; nil: none does
+	order   *order   // of an operator, that is carried out; nil: none
 
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
@@ -78,6 +82,7 @@ func (n *node) group(c config.Router) *group {
 	}
 	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
 	g.out.Priority = int(c.Priority)
+	g.standby = n.standby
 	retryAfter := c.RetryAfter
 	if c.Priority == 255 {
 		retryAfter = max(retryAfter, ownerRetryAfter)
@@ -138,10 +143,15 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 	g.role, g.pending = a.To, nil
 	if cmp.Or(a.Of, a.Cause) == vrrp.CauseAdopted {
-		g.adopted(by.reason(a))
+		reason := by.reason(a)
+		g.noteChange(how{"adopted", reason}, role.Transition{To: state(a.To), From: state(from), Reason: reason})
+		g.adopted(reason)
 		return
 	}
 	g.resumed.adopt = false
+	if g.order != nil {
+		g.orderChanged(now, g.heardBy(by, a), a)
+	}
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince, g.failed = now, false
 		if g.bound != nil {
@@ -151,12 +161,9 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
 		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
 	}
-	heard := by // on whose link the rival was
-	if a.Cause == vrrp.CauseGroup {
-		heard = g.node.routers[a.Member]
-	}
+	heard := g.heardBy(by, a)
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
-	g.remember(t)
+	g.remember(heard, a, t)
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))

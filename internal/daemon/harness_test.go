@@ -77,6 +77,7 @@ type stage struct {
 	kept     []control.Event // the events that those who ask are told of
 	recorded map[string]record.State
 	status   *control.Status // newest that was published
+	saved    savedStandby    // that outlives the process
 	order    uint64          // of the newest wish to services
 	asked    role.Transition // that came with it
 }
@@ -102,8 +103,9 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		event: func(kind control.EventKind, name, what, text string) {
 			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
 		},
+		keep:    func(saved savedStandby) { s.saved = saved },
 		record:  func(election string, st record.State) { s.recorded[election] = st },
-		publish: func(st *control.Status) { s.status = st },
+		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
@@ -145,6 +147,8 @@ type stageAddresses struct {
 	s    *stage
 	name string
 }
+
+func (a stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
 
 func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
 

@@ -140,11 +140,14 @@ func (g *group) stopServices() {
 		t = role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"}
 	case g.isMaster():
 		t = role.Transition{To: role.Fault, From: role.Master, Reason: strings.Join(g.common, "; ")}
+		if g.order.leaves() {
+			t.To, t.Reason = state(g.order.target()), g.orderReason()
+		}
 	}
 	if b.wish == run {
 		g.log.Info("services stop", "reason", t.Reason)
 	}
-	b.become(stop, g.leaving)
+	b.become(stop, g.leaving || g.order.leaves() && g.isMaster())
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
 
@@ -232,7 +235,11 @@ func (g *group) wordless() bool {
 func (g *group) stopFailed(now time.Duration, rep role.Report) {
 	b := g.bound
 	log := g.log.With("service", rep.Service, "err", rep.Text)
-	switch policy := g.routers[0].cfg.OnStopFailure; {
+	policy := g.routers[0].cfg.OnStopFailure
+	if g.stopFailedInOrder(policy, rep.Text) {
+		return
+	}
+	switch {
 	case policy == config.StopFailureReboot:
 		log.Error("service did not stop: this host is rebooted (on_stop_failure)")
 		g.node.out.reboot(g.name)
@@ -307,6 +314,7 @@ func (g *group) stopTime() time.Duration {
 // leave takes the group out of the election for good, a master once its services
 // are stopped.
 func (g *group) leave(now time.Duration) {
+	g.abort("baton stops")
 	g.leaving, g.pending = true, nil
 	from := state(g.role)
 	var bound time.Duration

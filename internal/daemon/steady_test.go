@@ -23,6 +23,8 @@ type noAddresses struct{}
 func (noAddresses) Hold(uint64)           {}
 func (noAddresses) Release(...netip.Addr) {}
 
+func (noAddresses) Announced(netip.Addr) (int, time.Duration) { return 0, 0 }
+
 type noHooks struct{}
 
 func (noHooks) Tell(role.Transition) {}
@@ -54,7 +56,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 		send:   l.send, flush: l.flush, wall: wall,
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
-		publish:   func(*control.Status) {},
+		publish:   func(*snapshot) {},
 		announce:  func(webhook.Event) {},
 		event:     func(control.EventKind, string, string, string) {},
 	})

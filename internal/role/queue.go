@@ -39,6 +39,10 @@ const reapTime = time.Second
 //
 // So the hooks of the router's newest state are always the last that were run, all of them, in order.
 type Queue struct {
+	// Ended, where it is set before the first Tell, is called at the end of each hook with the list that it stands in and
+	// its command, which of an `any` hook ends with keepalived's four arguments.
+	Ended func(list string, argv []string, r command.Result)
+
 	words words
 	run   RunFunc
 	log   *slog.Logger
@@ -205,6 +209,9 @@ func (q *Queue) perform(j job, t Transition) {
 	pause := retryFirst
 	for try := 0; ; try++ {
 		r := q.run(q.ctx, hook, argv, env)
+		if q.Ended != nil {
+			q.Ended(j.list, argv, r)
+		}
 		if r.OK() || try >= hook.Retries || q.outdated() {
 			q.report(j, t, r)
 			return
