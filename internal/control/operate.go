@@ -15,7 +15,7 @@ import (
 // The bounds of a standby that ends by itself.
 const (
 	ShortestStandby = time.Second
-	LongestStandby  = 366 * 24 * time.Hour
+	LongestStandby  = 365 * 24 * time.Hour
 )
 
 // OrderKind is what is ordered.

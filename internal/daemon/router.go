@@ -135,13 +135,16 @@ const mostKept = 20 * time.Millisecond
 // were lost at a planned move while the old master still answered. The second
 // one waits with it, which may be due a moment later, as the routers of a link
 // share a phase. A last word goes at once.
+//
+// So it is where an operator has this node take over: a keepalived lets go at the
+// first advertisement of a better node, and lost 2 questions when it was faster.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
 	if r.keptTill != vrrp.Never && a.Priority > 0 {
 		r.kept = a
 		return true
 	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) || r.group.unplaced() {
+	if r.mac == (link.MAC{}) && !r.group.takes() || r.group.unplaced() {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -157,6 +160,9 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // master: half of the time by which its skew is longer than ours. With two
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
+	if r.group.takes() { // no other backup waits: the old master advertises still
+		return min(5*mostKept, r.cfg.Interval/2)
+	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)
 	}
@@ -174,14 +180,15 @@ func (r *router) mayKeep() time.Duration {
 }
 
 // sendKept sends what was kept back, if anything.
-func (r *router) sendKept() {
+func (r *router) sendKept() (sent bool) {
 	if r.keptTill == vrrp.Never {
-		return
+		return false
 	}
 	r.keptTill = vrrp.Never
 	if r.node.send(r.kept) {
 		r.node.out.flush()
 	}
+	return true
 }
 
 // do carries out one action; advertisements have been sent before.
@@ -269,7 +276,10 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.on = true // also again: an interface that was made anew had taken them away
 		r.inPlace = true
 		clear(r.broken)
-		r.sendKept()
+		if r.sendKept() && r.mac == (link.MAC{}) {
+			r.hold() // the old master lets an address go when it is announced after our first word
+			return
+		}
 		r.group.placed()
 		r.group.awaited()
 	case vip.Off:

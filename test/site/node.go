@@ -73,7 +73,7 @@ func (s *Site) Add(name string, kind Kind, binary string, c Config) (*Node, erro
 	file := filepath.Join(n.Dir, files[kind])
 	switch kind {
 	case Baton:
-		n.argv = []string{binary, "run", "-c", file, "--node", name, "--runtime-dir", filepath.Join(n.Dir, "run")}
+		n.argv = []string{binary, "run", "-c", file, "--node", name, "--runtime-dir", filepath.Join(n.Dir, "run"), "--state-dir", filepath.Join(n.Dir, "state")}
 	case Keepalived:
 		n.env = []string{"TMPDIR=" + n.Dir} // where it writes its statistics
 		n.argv = []string{
