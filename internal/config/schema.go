@@ -263,6 +263,10 @@ func structuredIn(key string) *schema {
 		return s
 	case ".defaults":
 		return tableSchema("defaults", defaultsKeys)
+	case ".listen":
+		return tableSchema("listen", listenKeys)
+	case "listen.tls":
+		return tableSchema("listen tls", listenTLSKeys)
 	case ".log":
 		return tableSchema("log", logKeys)
 	case ".checks", ".groups", ".webhooks", ".virtual_routers":

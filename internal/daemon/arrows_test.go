@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"internal/role":                {"internal/command", "internal/service"},
 	"internal/service":             {"internal/command"},
 	"internal/service/servicetest": {},
-	"internal/control":             {},
+	"internal/control":             {"internal/regular"},
 	"internal/demo":                {"internal/lab"},
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},

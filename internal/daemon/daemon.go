@@ -103,6 +103,8 @@ func Run(o Options) error {
 	} else {
 		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
 	}
+	d.listener.Set(listenerOf(cfg.Listen))
+	d.aside("HTTP listener", d.listener.Run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
 	return d.run(signals)
 }
@@ -125,6 +127,8 @@ type daemon struct {
 	loaded    time.Time // when the configuration was
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
+	listener  *control.Listener
+	pulse     pulse
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
@@ -141,6 +145,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.listener = control.NewListener(d, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
 	d.ctx, d.cancel = context.WithCancel(context.Background())

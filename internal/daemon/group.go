@@ -55,6 +55,8 @@ type group struct {
 	stale   bool             // what was published of it is not all true any more
 	history []control.Change // newest first
 
+	transitions uint64 // changes of role so far
+
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
@@ -132,6 +134,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		return // some of them were elsewhere and are back
 	}
 	g.role, g.pending = a.To, nil
+	g.transitions++
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince, g.failed = now, false
 		if g.bound != nil {

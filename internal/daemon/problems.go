@@ -17,6 +17,7 @@ import (
 func (d *daemon) noted(router string, run role.RunFunc) role.RunFunc {
 	return func(ctx context.Context, h role.Hook, argv, env []string) command.Result {
 		r := run(ctx, h, argv, env)
+		d.loop.node.counters.hook(r)
 		text := filepath.Base(argv[0])
 		if line := r.FirstLine(); line != "" {
 			text += ": " + line

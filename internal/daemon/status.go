@@ -56,6 +56,8 @@ func (g *group) status(now time.Duration) control.Router {
 		Faults:   slices.Clone(g.common),
 		Tracks:   tracksShown(g.tracks),
 		History:  g.history,
+
+		Transitions: g.transitions,
 	}
 	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
 		r.MasterPriority = int(m.Priority)
