@@ -64,6 +64,11 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/baton.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in packaging/*.service packaging/*.socket; do sed 's,/usr/sbin/,$(PREFIX)/sbin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#*/} || exit 1; done
+	install -D -m 644 packaging/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/systemd packaging/drop-ins/*.conf packaging/60-baton.rules
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/network-managers packaging/network-managers/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml

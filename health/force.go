@@ -36,6 +36,28 @@ func (s *Scheduler) Force(check string, f Force) error {
 	return nil
 }
 
+// Resume makes a check begin with what another process knew of it: a verdict, with
+// its words, since a moment. It holds until as many answers as Rise or Fall ask
+// for say otherwise. A verdict that was forced is forced again, for what is left
+// of its time. It is called before Run, which reports nothing of it. A check
+// that does not exist any more is passed over.
+func (s *Scheduler) Resume(check string, r Reading, text, hint string, since time.Time, f Force) {
+	c := s.byName[check]
+	if c == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	res := &c.result
+	res.Verdict, res.Number, res.Numbered, res.Since, res.Text, res.Hint = r.Verdict, r.Number, r.Numbered, since, text, hint
+	res.OK = r.Verdict == Pass
+	if now := time.Now(); f.Verdict != Unknown && f.Until.After(now) {
+		res.Forced, c.until = f, now.Add(f.Until.Sub(now))
+		return // its own verdict is not known
+	}
+	c.own = r
+}
+
 func (c *checkState) forced() bool { return c.result.Forced.Verdict != Unknown }
 
 // force sets a verdict. It is told of even where it is none new: the reason is.

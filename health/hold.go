@@ -102,5 +102,22 @@ func (h *Hold) forget(now time.Duration) {
 	}
 }
 
+// HoldState is what a Hold remembers, as another process can go on with it.
+type HoldState struct {
+	FailedAt, Wait time.Duration
+	Early          int
+	Vacant, Used   bool
+}
+
+// State is what the hold remembers.
+func (h *Hold) State() HoldState {
+	return HoldState{FailedAt: h.failedAt, Wait: h.wait, Early: h.early, Vacant: h.vacant, Used: h.used}
+}
+
+// Resume makes the hold remember what another one did, on the same clock.
+func (h *Hold) Resume(s HoldState) {
+	h.failedAt, h.wait, h.early, h.vacant, h.used = s.FailedAt, min(s.Wait, h.most), max(s.Early, 0), s.Vacant, s.Used
+}
+
 // Clear ends the hold and forgets all, on an operator's word.
 func (h *Hold) Clear() { *h = NewHold(h.first, h.most) }

@@ -31,6 +31,7 @@ type watched struct {
 	log    bytes.Buffer
 	cancel context.CancelFunc
 	ended  chan error
+	resume func(*Scheduler) // before it runs; nil: nothing
 }
 
 // watch runs checks within a synctest bubble; the bubble must call end.
@@ -48,6 +49,9 @@ func (w *watched) run(t *testing.T, checks ...Check) {
 		w.note("%s %v to %v after %d: %s", c.Check, c.From, c.To, c.Runs, c.Text)
 		w.told = append(w.told, c)
 	})
+	if w.resume != nil {
+		w.resume(w.Scheduler)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel
 	go func() { w.ended <- w.Run(ctx) }()

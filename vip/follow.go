@@ -20,11 +20,13 @@ type routing struct {
 	tables    map[uint32]bool // that followers name
 	lengths   [2][129]bool    // destination lengths of the routes, of IPv4 and of IPv6
 	seen      map[key][]object
-	port      uint32        // netlink port of the requests, whose echo is no news
-	swept     bool          // what earlier configurations left has been removed
-	stale     bool          // to be read again
-	again     bool          // and then once more
-	readAt    time.Duration // but not before
+	port      uint32 // netlink port of the requests, whose echo is no news
+	// everywhere has what is left in any table removed, not only in those of followers.
+	everywhere bool
+	swept      bool          // what earlier configurations left has been removed
+	stale      bool          // to be read again
+	again      bool          // and then once more
+	readAt     time.Duration // but not before
 }
 
 // follower is a Route or Rule of a router with what has been wished and done of it.
@@ -134,7 +136,7 @@ func (t *table) read(objects []object) {
 			if o.rule || o.proto == Protocol {
 				k.seen[o.key] = append(k.seen[o.key], o)
 			}
-		case !k.swept && o.proto == Protocol && k.tables[o.table]:
+		case !k.swept && o.proto == Protocol && (k.tables[o.table] || k.everywhere):
 			t.strays = append(t.strays, request{kind: remove, object: &o})
 		}
 	}

@@ -3,6 +3,7 @@ package vip
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // Handle carries the wishes for one router to the worker. Its methods do not
@@ -12,6 +13,14 @@ type Handle struct {
 	poke   func()
 	index  map[netip.Addr]int // position in Router.Addresses; never changed
 	newest atomic.Pointer[wish]
+
+	announced []announcements // by position
+}
+
+// announcements are what has been announced of one address, for those who ask.
+type announcements struct {
+	times atomic.Int64
+	last  atomic.Int64 // CLOCK_BOOTTIME, nanoseconds
 }
 
 // wish is one immutable wish: all addresses, less those released.
@@ -27,7 +36,7 @@ func (w *wish) wants(i int) bool {
 }
 
 func newHandle(r Router, poke func()) *Handle {
-	h := &Handle{poke: poke, index: make(map[netip.Addr]int, len(r.Addresses))}
+	h := &Handle{poke: poke, index: make(map[netip.Addr]int, len(r.Addresses)), announced: make([]announcements, len(r.Addresses))}
 	for i, a := range r.Addresses {
 		h.index[a.Prefix.Addr()] = i
 	}
@@ -62,6 +71,25 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 		}
 	}
 	h.set(next)
+}
+
+// Announced is how often an address has been announced since it was put on last,
+// or since that was begun anew, and when the last time was, on CLOCK_BOOTTIME; 0
+// where it has not been. It may be called from any goroutine.
+func (h *Handle) Announced(addr netip.Addr) (times int, last time.Duration) {
+	i, ok := h.index[addr]
+	if !ok {
+		return 0, 0
+	}
+	return int(h.announced[i].times.Load()), time.Duration(h.announced[i].last.Load())
+}
+
+// note keeps that an address has been announced.
+func (h *Handle) note(addr netip.Addr, times int, at time.Duration) {
+	if i, ok := h.index[addr]; ok {
+		h.announced[i].times.Store(int64(times))
+		h.announced[i].last.Store(int64(at))
+	}
 }
 
 func (h *Handle) set(w *wish) {

@@ -134,7 +134,7 @@ func (w *Worker) listenRoutes() {
 // readRoutes reads this program's routes, and all rules, into the table.
 func (w *Worker) readRoutes() error {
 	k := &w.table.routing
-	if len(k.followers) == 0 {
+	if len(k.followers) == 0 && !k.everywhere {
 		return nil
 	}
 	start := now()
@@ -142,12 +142,12 @@ func (w *Worker) readRoutes() error {
 	defer w.stuck.Stop()
 	var objects []object
 	for _, six := range []bool{false, true} {
-		if k.has(false, six) {
+		if k.has(false, six) || k.everywhere {
 			if err := w.requests.routes(six, Protocol, func(o object) { objects = append(objects, o) }); err != nil {
 				return fmt.Errorf("read routes: %w", err)
 			}
 		}
-		if k.has(true, six) {
+		if k.has(true, six) || k.everywhere {
 			if err := w.requests.rules(six, func(o object) { objects = append(objects, o) }); err != nil {
 				return fmt.Errorf("read rules: %w", err)
 			}

@@ -415,6 +415,7 @@ func (a *address) recovered() {
 // announced notes that an announcement of a was sent.
 func (t *table) announced(a *address, now time.Duration) {
 	a.iface.queue.sent(a, now)
+	a.router.handle.note(a.Prefix.Addr(), a.sent, now)
 	a.announced = true
 	if a.retryAt == 0 { // else the error is another one
 		a.recovered()

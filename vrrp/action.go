@@ -56,12 +56,15 @@ const (
 	CauseRecovered         // no reason for FAULT is left
 	CauseShutdown          // this node leaves
 	CauseUnelectable       // Rival holds our addresses but cannot be elected with: Reason
+	CauseAdopted           // an earlier process of this host was master until just now
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
+	CauseHandover          // HandOver, Elapsed ago, and Rival was heard; Reason is the event's
+	CauseTakeover          // TakeOver from Rival; Reason is the event's
 )
 
 var causeNames = [...]string{
 	"none", "startup", "owner", "silence", "left", "preempt", "better", "tie", "stalled",
-	"fault", "recovered", "shutdown", "unelectable", "group",
+	"fault", "recovered", "shutdown", "unelectable", "adopted", "group", "handover", "takeover",
 }
 
 // String returns the cause in one word.
@@ -98,10 +101,13 @@ const (
 	Yielded
 	// Notice: something worth a line in the log: Note, Rival.
 	Notice
+	// Unheard: after HandOver nobody took over within Elapsed, and this router
+	// goes on as master.
+	Unheard
 )
 
 var kindNames = [...]string{
-	"none", "send", "hold", "announce", "release", "change", "reassert", "vacant", "yielded", "notice",
+	"none", "send", "hold", "announce", "release", "change", "reassert", "vacant", "yielded", "notice", "unheard",
 }
 
 // String returns the kind in one word.
@@ -207,7 +213,10 @@ type EventKind uint8
 // The events of [Set.Step], with the fields of Event each of them uses.
 const (
 	NoEvent EventKind = iota
-	// Startup: nothing holds the router in INIT any more (section 6.4.1).
+	// Startup: nothing holds the router in INIT any more (section 6.4.1). Adopt
+	// says that this host was master until just now and still has the addresses:
+	// another process of it ended without a word, and no backup can have missed it
+	// yet. The router is then master at once, as it has been since Since.
 	Startup
 	// Shutdown: the router leaves the election for good; Alone: without a word,
 	// and its addresses go at once.
@@ -228,9 +237,21 @@ const (
 	// Announced: another host announced Addr by gratuitous ARP or unsolicited
 	// neighbour advertisement.
 	Announced
+	// Succeeded: this process ends, and another one of this host is about to adopt
+	// what it has: a master advertises once more, so that it has a whole interval
+	// for that.
+	Succeeded
 	// Unelectable: a packet of Rival showed that it holds addresses of ours,
 	// and Reason says why it cannot be elected with. It repeats each Interval.
 	Unelectable
+	// HandOver: an operator has a master, and its group, give the role away. It is
+	// To, BACKUP or FAULT, once somebody else was heard as master, in FAULT with
+	// that Reason; where nobody is within the HandoverBound, it stays master. Such a
+	// BACKUP does not preempt until it has been master again.
+	HandOver
+	// TakeOver: an operator has a backup, and its group, take the role once from a
+	// master that loses to it, whether or not it preempts. Reason is for the log.
+	TakeOver
 )
 
 // Event is one thing that happened to a router on this host.
@@ -240,6 +261,9 @@ type Event struct {
 	Deaf     bool
 	Mute     bool
 	Alone    bool
+	Adopt    bool
+	Since    time.Duration
+	To       Role
 	Addr     netip.Addr
 	Interval time.Duration
 	Rival    Rival

@@ -38,7 +38,7 @@ func (r *router) becomeMaster(now time.Duration, why Action) {
 	r.grip = held
 	r.act(Action{Kind: Hold})
 	r.leave(now, Master, why)
-	r.settled = true
+	r.settled, r.waived = true, false
 	r.timer = r.nextAdvertisement(now)
 }
 

@@ -14,6 +14,9 @@ import (
 // shut down is in INIT, and the others are still what they were.
 type group struct {
 	members []*router // by ID
+	// to is what a hand-over leads to, for that reason.
+	to     Role
+	reason string
 }
 
 // gather puts a new router into its group.
@@ -38,20 +41,28 @@ func because(by *router, why Action) Action {
 // enter lets the group leave INIT or FAULT (section 6.4.1), once all members
 // have started and none has a reason for FAULT. by is the member that had kept
 // the others. One that an unelectable rival holds in INIT stays there, and
-// comes after the others. Owners are master at once.
+// comes after the others. Owners are master at once, and so are those that adopt
+// what an earlier process of this host had; all of them, or none.
 func (g *group) enter(now time.Duration, by *router, cause Cause) {
-	owners := true
+	owners, adopted := true, cause == CauseStartup
 	for _, m := range g.members {
 		if !m.stopped && (!m.started || m.faulted) {
 			return
 		}
 		owners = owners && m.priority == 255 && m.enters()
+		adopted = adopted && m.adopts && m.role == Init && m.enters()
 	}
 	become, why := (*router).becomeBackup, Action{Cause: cause}
-	if owners {
+	switch {
+	case adopted:
+		become, why = (*router).becomeMaster, Action{Cause: CauseAdopted}
+	case owners:
 		become, why = (*router).becomeMaster, Action{Cause: CauseOwner}
 	}
 	for _, m := range g.members {
+		if adopted {
+			m.grip = held // by the process before
+		}
 		switch {
 		case !m.enters():
 		case m == by:
@@ -59,6 +70,10 @@ func (g *group) enter(now time.Duration, by *router, cause Cause) {
 		default:
 			become(m, now, because(by, why))
 		}
+		if adopted {
+			m.since = min(m.adopted, now)
+		}
+		m.adopts = false
 	}
 }
 

@@ -55,7 +55,9 @@ func (r *router) announced(now time.Duration, addr netip.Addr) {
 		r.release()
 		return
 	}
-	r.heard(now)
+	if r.quiet != handing { // with a way back, only an advertisement is proof
+		r.heard(now)
+	}
 	r.gone[i] = true
 	r.goneN++
 	r.act(Action{Kind: Release, Addr: addr})

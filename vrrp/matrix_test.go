@@ -70,6 +70,25 @@ var situations = []struct {
 		n.now += 10 * second
 		return n
 	}},
+	{"MASTER, handing over to be BACKUP", func(t *testing.T) *node {
+		n := newMaster(t)
+		n.step(vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Backup})
+		return n
+	}},
+	{"MASTER in a group, handing over to be in FAULT", func(t *testing.T) *node {
+		n := newGrouped(t)
+		for n.now < epoch+5*second {
+			n.expire()
+		}
+		n.step(vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Fault, Reason: "standby"})
+		return n
+	}},
+	{"BACKUP after it handed over", func(t *testing.T) *node {
+		n := newMaster(t)
+		n.step(vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Backup})
+		n.hear(upper, 90)
+		return n
+	}},
 	{"MASTER beside a worse one", func(t *testing.T) *node {
 		n := newMaster(t)
 		n.after(200*ms).hear(lower, 50)
@@ -143,6 +162,8 @@ var occasions = []struct {
 }{
 	{"nothing", step(vrrp.Event{})},
 	{"startup", step(vrrp.Event{Kind: vrrp.Startup})},
+	{"startup that adopts", step(vrrp.Event{Kind: vrrp.Startup, Adopt: true})},
+	{"succeeded", step(vrrp.Event{Kind: vrrp.Succeeded})},
 	{"shutdown", step(vrrp.Event{Kind: vrrp.Shutdown})},
 	{"fault", step(vrrp.Event{Kind: vrrp.Faulty, Reason: "check fails"})},
 	{"fault of the link", step(vrrp.Event{Kind: vrrp.Faulty, Reason: "link down", Deaf: true})},
@@ -155,6 +176,9 @@ var occasions = []struct {
 	{"address announced", step(vrrp.Event{Kind: vrrp.Announced, Addr: vip})},
 	{"another address announced", step(vrrp.Event{Kind: vrrp.Announced, Addr: vip2})},
 	{"unelectable peer", step(unelectable)},
+	{"hand over, to BACKUP", step(vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Backup})},
+	{"hand over, to FAULT", step(vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Fault, Reason: "standby"})},
+	{"take over", step(vrrp.Event{Kind: vrrp.TakeOver})},
 	{"advertisement 0", func(n *node) []string { return n.hear(upper, 0) }},
 	{"advertisement 99", func(n *node) []string { return n.hear(upper, 99) }},
 	{"advertisement 100 of a lower address", func(n *node) []string { return n.hear(lower, 100) }},

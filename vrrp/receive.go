@@ -99,7 +99,7 @@ func (r *router) delays(now time.Duration) bool {
 	return now < r.preemptAt
 }
 
-func (r *router) preempts() bool { return r.cfg.Preempt || r.priority == 255 }
+func (r *router) preempts() bool { return r.cfg.Preempt && !r.waived || r.priority == 255 }
 
 // receiveMaster is the Active part of section 6.4.3. Preempt_Mode is not
 // consulted there.
@@ -108,6 +108,10 @@ func (r *router) receiveMaster(now time.Duration, a *Advertisement, rival Rival)
 		r.relisten(now) // what waited in the socket while we stood still is read first
 	}
 	switch {
+	case r.quiet == handing:
+		if a.Priority > 0 {
+			r.group.succeeded(now, r, a, rival)
+		}
 	case a.Priority == 0:
 		if r.quiet == speaking && r.answer(now) {
 			r.timer = r.nextAdvertisement(now)

@@ -134,10 +134,13 @@ type router struct {
 	// has been master, and stays so: from then on an unelectable rival does not
 	// hold it, or a packet could switch it off after each FAULT.
 	settled bool
-	started bool // nothing of its own holds the router in INIT any more
-	stopped bool // Shutdown has been seen
-	faulted bool // there is a reason of its own for FAULT
-	deaf    bool // the reason is the own link
+	waived  bool          // handed over to a backup: no preemption until it has been master again
+	started bool          // nothing of its own holds the router in INIT any more
+	adopts  bool          // and then it is master: this host was until just now
+	adopted time.Duration // and has been since then
+	stopped bool          // Shutdown has been seen
+	faulted bool          // there is a reason of its own for FAULT
+	deaf    bool          // the reason is the own link
 
 	// masterInterval is Active_Adver_Interval (section 6.1).
 	masterInterval time.Duration
@@ -186,6 +189,7 @@ const (
 	speaking    quiet = iota
 	yielding          // our priority fell: whoever is best now may speak first
 	relistening       // we were late by more than the peers' patience
+	handing           // we hand over: whoever takes over is heard
 )
 
 // skew is Skew_Time (section 6.1), exact: the RFC's centiseconds would make
@@ -220,7 +224,7 @@ func (r *router) yieldTime() time.Duration {
 func (r *router) step(now time.Duration, e Event) {
 	switch e.Kind {
 	case Startup:
-		r.started = true
+		r.started, r.adopts, r.adopted = true, e.Adopt, e.Since
 		r.group.enter(now, r, CauseStartup)
 	case Shutdown:
 		r.shutdown(now, e)
@@ -234,8 +238,16 @@ func (r *router) step(now time.Duration, e Event) {
 		r.local = e.Addr.WithZone("")
 	case Announced:
 		r.announced(now, e.Addr)
+	case Succeeded:
+		if r.role == Master && r.quiet == speaking && !r.stalled(now) {
+			r.send(now, r.priority)
+		}
 	case Unelectable:
 		r.unelectable(now, e)
+	case HandOver:
+		r.group.handOver(now, e.To, e.Reason)
+	case TakeOver:
+		r.group.takeOnce(now, r, e.Reason)
 	}
 }
 
@@ -407,6 +419,8 @@ func (r *router) expireMaster(now time.Duration) {
 		return
 	case r.quiet == yielding:
 		r.act(Action{Kind: Yielded, Elapsed: now - r.quietSince})
+	case r.quiet == handing:
+		r.unheard(now)
 	}
 	r.quiet = speaking
 	r.send(now, r.priority)

@@ -297,6 +297,9 @@ type State struct {
 	Since    time.Duration // when the role began
 	Priority uint8         // effective
 	Local    netip.Addr    // where its advertisements come from
+	// Phase is when a master's advertisements are due: whenever the time less Phase
+	// is a multiple of the interval. It may advertise in between, too.
+	Phase time.Duration
 	// Master is who holds the role, as far as was heard; zero where that is
 	// this node or not known.
 	Master    Rival
@@ -308,6 +311,9 @@ type State struct {
 	// its PreemptDelay; Never where it follows none. It may be in the past: its
 	// timer has to run out as well.
 	PreemptAt time.Duration
+	// Waived says that the router handed over and does not preempt until it has
+	// been master again; see HandOver.
+	Waived bool
 }
 
 // AddressState is how a router holds its virtual addresses.
@@ -326,13 +332,25 @@ func (s *Set) State(id ID) State {
 	r := s.routers[id]
 	return State{
 		Role: r.role, Since: r.since, Priority: r.priority, Local: r.local, Master: r.master,
-		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt,
+		Addresses: AddressState(r.grip), Ready: r.ready, PreemptAt: r.preemptAt, Phase: r.phase,
+		Waived: r.waived,
 	}
 }
 
 // HandoverBound is how long the router, when it leaves as master or is shut down,
 // keeps its addresses at most while no successor is heard.
 func (s *Set) HandoverBound(id ID) time.Duration { return s.routers[id].handoverBound() }
+
+// Patience is how long the first backup that may take over bears the silence of
+// this router as a master.
+func (s *Set) Patience(id ID) time.Duration {
+	r := s.routers[id]
+	best := r.cfg.BestRival
+	if best == 0 {
+		best = 255
+	}
+	return r.missed()*r.cfg.Interval + r.skew(best, r.cfg.Interval)
+}
 
 // Peers returns the nodes that have advertised the router, at most the last
 // eight.

@@ -266,7 +266,7 @@ func TestStrings(t *testing.T) {
 	for r := vrrp.Accepted; int(r) < vrrp.Refusals; r++ {
 		seen["refusal "+r.String()] = true
 	}
-	if want := 14 + 10 + 11 + vrrp.Refusals; len(seen) != want {
+	if want := 15 + 10 + 11 + vrrp.Refusals; len(seen) != want {
 		t.Errorf("%d words for %d values", len(seen), want)
 	}
 }

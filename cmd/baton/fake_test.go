@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,7 +21,9 @@ type scripted struct {
 	changed chan struct{}
 	checks  []control.Check
 	level   control.LogLevel
-	events  []control.Event
+
+	upgraded time.Time
+	events   []control.Event
 }
 
 // fakeDaemon DIR serves the control socket of a scripted daemon until SIGINT.
@@ -30,11 +33,11 @@ func fakeDaemon() {
 	if err := os.MkdirAll(os.Args[1], 0o755); err != nil {
 		fail(err)
 	}
-	l, err := control.Listen(control.SocketPath(os.Args[1]))
+	l, err := control.Listen(control.SocketPath(os.Args[1]), control.Access{})
 	if err != nil {
 		fail(err)
 	}
-	if err := control.NewServer(newScripted(), slog.Default()).Serve(ctx, l); err != nil {
+	if err := control.NewServer(newScripted(), control.Access{}, slog.Default()).Serve(ctx, l); err != nil {
 		fail(err)
 	}
 }
@@ -65,7 +68,7 @@ func (s *scripted) Status() *control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
-	return &control.Status{Node: "lb1", Routers: []control.Router{edge, s.router}}
+	return &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
 }
 
 func (s *scripted) Changed() <-chan struct{} {
@@ -107,6 +110,18 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 	return *c, nil
 }
 
+// Upgrade is to a binary whose name is its version; to old it is refused.
+func (s *scripted) Upgrade(_ context.Context, binary string) (control.Upgrade, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if filepath.Base(binary) == "old" {
+		return control.Upgrade{}, control.Errorf(control.Refused, "%s validate: exit 3", binary)
+	}
+	before := s.upgraded
+	s.upgraded = time.Now()
+	return control.Upgrade{From: "1.0.0", To: "1.1.0", PID: 4338, Binary: binary, Before: before}, nil
+}
+
 func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,6 +134,48 @@ func (s *scripted) ForceCheck(name string, f control.Forced) (control.Check, err
 		c.Forced = nil
 	}
 	return *c, nil
+}
+
+// Order does what the name of the router asks for.
+func (s *scripted) Order(ctx context.Context, o control.Order) (control.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	web := control.Outcome{Router: "web", From: "MASTER", To: "FAULT", OK: true, Text: "lb2 was heard after 258ms; the address was held for 271ms"}
+	stays := control.Outcome{Router: "edge", From: "MASTER", To: "MASTER", Text: "nobody took over within 3.26s, the address never left: does eth0 work on lb2?"}
+	r := control.Result{Node: "lb1"}
+	switch o.Kind {
+	case control.StandbyOrder:
+		r.Standby = &control.Standby{Since: time.Now(), By: o.By}
+		if o.For > 0 {
+			r.Standby.Until = time.Now().Add(o.For)
+		}
+		r.Outcomes = []control.Outcome{stays, web}
+		if len(o.Routers) == 1 {
+			r.Outcomes = map[string][]control.Outcome{"web": {web}, "edge": {stays}}[o.Routers[0]]
+		}
+		for _, name := range []string{"admin", "redis"} {
+			if len(o.Routers) == 0 {
+				r.Outcomes = append(r.Outcomes, control.Outcome{Router: name, From: "BACKUP", To: "FAULT", OK: true, Text: "held out"})
+			}
+		}
+		if o.Reason == "full disk" {
+			r.Unsaved = "write the standby file: no space left on device"
+		}
+		if o.Reason == "hang" {
+			s.router.Role = "FAULT"
+			close(s.changed)
+			s.changed = make(chan struct{})
+			s.mu.Unlock()
+			<-ctx.Done()
+			s.mu.Lock()
+		}
+	case control.TakeoverOrder:
+		return r, control.Errorf(control.Refused, "lb2 has priority 200, which is above 190 here: it would take the role back at once")
+	default:
+		web.Text = string(o.Kind) + " is done"
+		r.Outcomes = []control.Outcome{web}
+	}
+	return r, nil
 }
 
 func (s *scripted) LogLevel() control.LogLevel {
@@ -137,8 +194,13 @@ func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (
 	return s.level, nil
 }
 
-func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+func (s *scripted) Events(after uint64) (control.Events, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.events[min(after, uint64(len(s.events))):], s.changed
+	newest := uint64(len(s.events))
+	return control.Events{Newest: newest, Events: s.events[min(after, newest):]}, s.changed
+}
+
+func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {
+	return nil, control.Errorf(control.Refused, "the configuration names no other node")
 }

@@ -128,8 +128,9 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
-		newChecksCommand(), newWaitCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
-		newStatusCommand(), newWatchCommand(), newEventsCommand())
+		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
+		newStatusCommand(), newWatchCommand(), newDoctorCommand(), newEventsCommand(),
+		newStandbyCommand(), newResumeCommand(), newFailoverCommand(), newTakeoverCommand(), newClearCommand(), newAnnounceCommand())
 	strictDefaults(root)
 	completeNames(root)
 	return root

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -19,6 +21,12 @@ const (
 	defaultRuntimeDir = "/run/baton"
 )
 
+// stateDir is where the service manager says that state is kept, or else the package.
+func stateDir() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // it may name several
+	return cmp.Or(dir, "/var/lib/baton")
+}
+
 func newRunCommand() *cobra.Command {
 	o := daemon.Options{Log: os.Stderr}
 	cmd := &cobra.Command{
@@ -27,7 +35,11 @@ func newRunCommand() *cobra.Command {
 		Long: `Run the daemon in the foreground until SIGTERM or SIGINT.
 
 Leaving as master, it keeps each virtual address until another node has it. A
-second signal lets the addresses go at once.`,
+second signal lets the addresses go at once.
+
+The control socket may be read by the members of --socket-group: status, events,
+checks. What changes something is for root, for the user who runs baton, and for
+the members of --admin-group, who are in --socket-group as well.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			if o.LogFormat != "" && o.LogFormat != "text" && o.LogFormat != "json" {
@@ -51,6 +63,9 @@ second signal lets the addresses go at once.`,
 	cmd.Flags().StringVarP(&o.Config, "config", "c", defaultConfig, "configuration file")
 	cmd.Flags().StringVar(&o.Node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
 	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", defaultRuntimeDir, "directory for the lock, the control socket and the state files")
+	cmd.Flags().StringVar(&o.StateDir, "state-dir", stateDir(), "directory for what outlives a restart: which routers are in standby")
+	cmd.Flags().StringVar(&o.SocketGroup, "socket-group", "", "group that may read on the control socket (default: baton, where it exists)")
+	cmd.Flags().StringVar(&o.AdminGroup, "admin-group", "", "group that may change something there as well, as root may")
 	cmd.Flags().StringVar(&o.LogFormat, "log-format", "", "text or json, in place of the configuration's log.format")
 	return cmd
 }

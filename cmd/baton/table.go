@@ -8,11 +8,19 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"baton/internal/control"
 )
 
 // printTable writes rows with two spaces between the columns, the head first.
 // A column whose head begins with a space stands to the right.
 func printTable(out io.Writer, rows [][]string) error {
+	return paintTable(out, rows, func(_ int, cell string) string { return cell })
+}
+
+// paintTable is printTable with the cells below the head as paint gives them, which
+// takes no more room on the screen.
+func paintTable(out io.Writer, rows [][]string, paint func(column int, cell string) string) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -27,10 +35,13 @@ func printTable(out io.Writer, rows [][]string) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range rows {
+	for n, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
 			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if n > 0 {
+				cell = paint(i, cell)
+			}
 			if right[i] {
 				line.WriteString(space + cell + "  ")
 			} else {
@@ -50,20 +61,8 @@ func printJSON(out io.Writer, value any) error {
 	return e.Encode(value)
 }
 
-// age writes how long ago something began, in its largest unit: 14s, 5m, 12d.
-func age(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s" // a clock that was set
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
+// age writes how long ago something began: 14s, 5m, 12d.
+func age(d time.Duration) string { return control.Age(d) }
 
 // took writes how long something lasted: 0.6ms, 18ms, 1.2s.
 func took(d time.Duration) string {

@@ -20,7 +20,8 @@ func newValidateCommand() *cobra.Command {
 nodes would read it. It needs no privilege, and nothing is started.
 
 With --here it also asks this host: whether its interfaces, commands, users and
-sockets are what the configuration says.`,
+sockets are what the configuration says, and whether others than root and you
+could change the files.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := defaultConfig
@@ -42,7 +43,7 @@ func validate(cmd *cobra.Command, path string, here bool, node string) error {
 	report := config.Validate(path)
 	if here && report.Errors() == 0 {
 		var cfg *config.Config
-		cfg, report = config.Load(path, config.Options{Node: node})
+		cfg, report = config.Load(path, config.Options{Node: node, Exposed: daemon.Host{}.Exposed})
 		if cfg != nil {
 			report.Add(cfg.CheckHost(daemon.Host{})...)
 		}

@@ -14,6 +14,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -59,6 +60,8 @@ type Runner struct {
 	quit chan struct{}
 	done chan struct{}
 
+	precious bool // this process is the last that the kernel ends for memory
+
 	leftOpen atomic.Int32
 	kill     func(pid int, sig syscall.Signal) error // a test's unkillable process
 }
@@ -73,6 +76,8 @@ func NewRunner(log *slog.Logger) *Runner {
 		quit: make(chan struct{}),
 		done: make(chan struct{}),
 		kill: syscall.Kill,
+
+		precious: isPrecious(),
 	}
 	// Go's own descriptors are all closed on exec; what the daemon inherited from
 	// whoever started it need not be, and a command must not get it.
@@ -187,6 +192,9 @@ func (r *Runner) start(ctx context.Context, path string, argv []string, attr *os
 		if e := ordinaryScheduling(proc.Pid); e != nil {
 			r.log.Warn("command keeps the daemon's real-time priority", "command", path, "err", e)
 		}
+		if r.precious {
+			ordinaryOOM(proc.Pid)
+		}
 	}
 	select {
 	case r.jobs <- job:
@@ -209,4 +217,17 @@ func ordinaryScheduling(pid int) error {
 		return err
 	}
 	return unix.SchedSetAttr(pid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}, 0)
+}
+
+// isPrecious tells whether the kernel, short of memory, ends others before this
+// process (OOMScoreAdjust= of a unit).
+func isPrecious() bool {
+	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	return err == nil && len(b) > 0 && b[0] == '-'
+}
+
+// ordinaryOOM takes that from a child: one that eats the memory is to be ended
+// first. It has no error, since a child may have ended already.
+func ordinaryOOM(pid int) {
+	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", []byte("0"), 0)
 }

@@ -57,6 +57,28 @@ func TestRun_NiceIsInherited(t *testing.T) {
 	}
 }
 
+// Where the unit lets the kernel take others first when memory is short, that is
+// the daemon's and not its children's. (A negative value takes a right that even
+// root may not have, so another one stands for it.)
+func TestRun_OOMScore(t *testing.T) {
+	const own = "/proc/self/oom_score_adj"
+	before, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, []byte("300"), 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.WriteFile(own, before, 0)
+	for precious, want := range map[bool]string{true: "0", false: "300"} {
+		r, _ := newRunner(t)
+		r.precious = precious
+		if res := r.Run(t.Context(), sh("sleep 0.05; cat "+own)); res.FirstLine() != want {
+			t.Errorf("precious %t: the child has %q, want %s", precious, res.FirstLine(), want)
+		}
+	}
+}
+
 // TestRun_AmbientCapabilities runs itself in a process that has an ambient
 // capability, as systemd's AmbientCapabilities= gives one.
 func TestRun_AmbientCapabilities(t *testing.T) {

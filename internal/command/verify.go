@@ -22,6 +22,10 @@ const maxLinks = 40
 // Where baton does not run as root there is nothing to gain, and it passes.
 func Verify(path string) error { return VerifyFor(path, nil) }
 
+// VerifyRoot is Verify whoever runs this process: the program must be one that
+// nobody but root can change.
+func VerifyRoot(path string) error { return verify(path, 0) }
+
 // VerifyFor is Verify for a program that u will run; nil is the daemon itself.
 // What belongs to u passes as well.
 func VerifyFor(path string, u *User) error {
@@ -51,14 +55,31 @@ func privileged() bool {
 }
 
 func verify(path string, uid uint32) error {
+	return onTheWay(path, func(at string, link bool) error {
+		if link {
+			// It cannot be changed, only replaced, and the folder it is in has been
+			// looked at: what counts is where it leads.
+			return nil
+		}
+		if err := onlyBy(at, uid); err != nil {
+			return refused(path, err)
+		}
+		return nil
+	})
+}
+
+// onTheWay has a look at each folder on the way to path and on the way of each
+// symbolic link it passes, at each such link, and at what path names at last.
+// The first error ends it.
+func onTheWay(path string, look func(at string, link bool) error) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%s: not an absolute path", path)
 	}
 	// todo is what is still to be walked from at, which holds no link.
 	at, links := "/", 0
 	todo := strings.Split(path, "/")
-	if err := onlyBy(at, uid); err != nil {
-		return refused(path, err)
+	if err := look(at, false); err != nil {
+		return err
 	}
 	for len(todo) > 0 {
 		name := todo[0]
@@ -75,15 +96,14 @@ func verify(path string, uid uint32) error {
 		if err != nil {
 			return err
 		}
-		if fi.Mode()&fs.ModeSymlink == 0 {
-			if err := onlyBy(next, uid); err != nil {
-				return refused(path, err)
-			}
+		link := fi.Mode()&fs.ModeSymlink != 0
+		if err := look(next, link); err != nil {
+			return err
+		}
+		if !link {
 			at = next
 			continue
 		}
-		// A link cannot be changed, only replaced, and the folder it is in has
-		// been looked at: what counts is where it leads.
 		if links++; links > maxLinks {
 			return fmt.Errorf("%s: %w", path, syscall.ELOOP)
 		}

@@ -6,8 +6,10 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"slices"
 )
 
@@ -17,6 +19,9 @@ type Options struct {
 	Getenv    func(string) string          // nil: os.Getenv
 	Hostname  func() (string, error)       // nil: os.Hostname
 	HostAddrs func() ([]netip.Addr, error) // nil: net.InterfaceAddrs
+	// Exposed tells who else could change a file that was read, which is a mistake, and
+	// the command that mends it; no problem is empty. nil: nobody asks.
+	Exposed func(path string) (problem, mend string)
 }
 
 // Config is a configuration as one node reads it.
@@ -35,7 +40,11 @@ type Config struct {
 	Listen   *Listen   // nil: the file has no listener
 
 	questions []question
+	sources   []SourceFile
 }
+
+// Files are those that the configuration was read from, the main one first.
+func (c *Config) Files() []SourceFile { return c.sources }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -46,7 +55,34 @@ type Log struct {
 // Load reads a configuration for this node. The report is never nil and also has what the other nodes would find; the
 // configuration is nil where the report has errors.
 func Load(path string, o Options) (*Config, *Report) {
-	return load(path, o.withDefaults(), realDisk())
+	d := realDisk()
+	d.exposed = o.Exposed
+	return load(path, o.withDefaults(), d)
+}
+
+// LoadFiles is Load where the text of the files, those of another Load, is kept
+// elsewhere; the first one is the main one. Secrets are read where they always are.
+func LoadFiles(kept []SourceFile, o Options) (*Config, *Report) {
+	d := realDisk()
+	d.read = func(name string) ([]byte, error) {
+		for _, f := range kept {
+			if f.Name == name {
+				return f.Text, nil
+			}
+		}
+		return nil, fmt.Errorf("read %s: it was not kept", name)
+	}
+	d.glob = func(pattern string) (names []string, err error) {
+		for _, f := range kept[1:] {
+			if ok, err := filepath.Match(pattern, f.Name); err != nil {
+				return nil, err
+			} else if ok {
+				names = append(names, f.Name)
+			}
+		}
+		return names, nil
+	}
+	return load(kept[0].Name, o.withDefaults(), d)
 }
 
 // Validate reads a configuration as every node would read it. It asks the host for nothing but the files.
@@ -141,7 +177,7 @@ func (r *reader) as(me Node, s secrets) *Config {
 	w := &walk{
 		collector: r.collector, files: r.files, nodes: r.nodes, noNodes: r.noNodes, shared: r.shared, me: me, secrets: s,
 		checkNode: map[string]*node{}, trackedBy: map[string]bool{}, wanted: map[string]bool{}, bound: map[string]boundService{},
-		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes},
+		config: &Config{Path: r.files.path, Dir: r.files.dir, Hash: r.files.hash, Node: me.Name, Nodes: r.nodes, sources: r.files.texts},
 	}
 	root := r.files.root
 	top := w.fields(root, root.place, topKeys, "top")

@@ -49,6 +49,7 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 	case mode.Perm()&0o007 != 0:
 		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
 	default:
+		w.ownSecret(n, path)
 		return path, text, true
 	}
 	return path, nil, false
@@ -60,7 +61,17 @@ func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
 	if err != nil && w.secrets.needed {
 		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	}
+	if err == nil {
+		w.ownSecret(n, path)
+	}
 	return path, text, err == nil
+}
+
+// ownSecret makes a mistake of a file that others could change, for the node that uses it.
+func (w *walk) ownSecret(n *node, path string) {
+	if w.secrets.needed {
+		w.files.ownOnly(path, n.place, n.path, w.collector)
+	}
 }
 
 // lookedUp is the hint of a file that is not there: where else it was looked for.

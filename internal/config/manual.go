@@ -49,5 +49,7 @@ func Tables() []Table {
 	add("dialogue, each", stepKeys)
 	add("tls", tlsKeys)
 	add("webhooks.NAME", webhookKeys)
+	add("listen", listenKeys)
+	add("tls of listen", listenTLSKeys)
 	return all
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -27,6 +28,8 @@ type disk struct {
 	glob func(pattern string) ([]string, error)
 	// secret reads a file that must not be open to everyone, and returns its permissions.
 	secret func(name string) ([]byte, fs.FileMode, error)
+	// exposed is that of Options; nil: nobody asks.
+	exposed func(name string) (problem, mend string)
 }
 
 func realDisk() disk {
@@ -53,6 +56,13 @@ type files struct {
 	root      *node // a mapping of the top-level keys
 	readable  bool  // every file could be read and is YAML: what is missing is really missing
 	hash      string
+	texts     []SourceFile
+}
+
+// SourceFile is one file of a configuration as it was read. Files with secrets are none.
+type SourceFile struct {
+	Name string `json:"name"` // as it was opened
+	Text []byte `json:"text"`
 }
 
 func readFiles(path string, d disk, c *collector) *files {
@@ -80,9 +90,11 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 		c.errorAt(by, "", "", "%s", cause(err, name))
 		return nil
 	}
+	f.ownOnly(name, cmp.Or(by, place{file: src}), "", c)
 	// The length before the text: moving a line from one file to the next is a change.
 	binary.Write(sum, binary.BigEndian, uint64(len(text)))
 	sum.Write(text)
+	f.texts = append(f.texts, SourceFile{name, text})
 	src.lines = strings.Split(strings.TrimSuffix(strings.ReplaceAll(string(text), "\r\n", "\n"), "\n"), "\n")
 	if at, ok := src.notUTF8(); !ok {
 		f.readable = false
@@ -122,6 +134,16 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 	}
 	f.readable = false
 	return nil
+}
+
+// ownOnly makes a mistake of a file that others could change, at the place that names it.
+func (f *files) ownOnly(name string, at place, path string, c *collector) {
+	if f.disk.exposed == nil {
+		return
+	}
+	if problem, mend := f.disk.exposed(name); problem != "" {
+		c.errorAt(at, path, mend, "%s", problem)
+	}
 }
 
 // cause gives an error that names the file, whatever the disk returned.

@@ -164,7 +164,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("ask on %s: %w", c.path, context.Cause(ctx))
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("connect %s: %w: only root and the user who runs baton may", c.path, err)
+		return fmt.Errorf("connect %s: %w: %s", c.path, err, whoMay(c.path))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Errorf(Unavailable, "the daemon broke off: it ended, or its log says why")
 	}

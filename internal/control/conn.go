@@ -3,39 +3,72 @@ package control
 import (
 	"context"
 	"net"
-	"os/user"
-	"strconv"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // bounded is a listener with at most as many connections at a time as it has
 // slots. Others wait in the kernel's queue. (That of golang.org/x/net hides the
-// connection, which would have to be asked for the peer.)
+// connection, which would have to be asked for the peer.) One user who only may
+// read has at most maxOfUser of them, so that root always finds room; more of his
+// are closed.
 type bounded struct {
 	net.Listener
 	slots chan struct{}
 	done  chan struct{}
 	once  sync.Once
+
+	mu     sync.Mutex
+	ofUser map[uint32]int // by uid
 }
 
 func newBounded(l net.Listener, most int) *bounded {
-	return &bounded{Listener: l, slots: make(chan struct{}, most), done: make(chan struct{})}
+	return &bounded{Listener: l, slots: make(chan struct{}, most), done: make(chan struct{}), ofUser: make(map[uint32]int)}
 }
 
 func (b *bounded) Accept() (net.Conn, error) {
-	select {
-	case b.slots <- struct{}{}:
-	case <-b.done:
-		return nil, net.ErrClosed
-	}
-	c, err := b.Listener.Accept()
-	if err != nil {
+	for {
+		select {
+		case b.slots <- struct{}{}:
+		case <-b.done:
+			return nil, net.ErrClosed
+		}
+		c, err := b.Listener.Accept()
+		if err != nil {
+			<-b.slots
+			return nil, err
+		}
+		p, err := peerOf(c)
+		if b.enter(p) {
+			return &conn{Conn: c, known: known{p, err}, release: sync.OnceFunc(func() { b.exit(p); <-b.slots })}, nil
+		}
+		_ = c.Close()
 		<-b.slots
-		return nil, err
 	}
-	return &conn{Conn: c, release: sync.OnceFunc(func() { <-b.slots })}, nil
+}
+
+// enter counts a connection of a user, unless he has too many.
+func (b *bounded) enter(p peer) bool {
+	if p.own {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ofUser[p.uid] == maxOfUser {
+		return false
+	}
+	b.ofUser[p.uid]++
+	return true
+}
+
+func (b *bounded) exit(p peer) {
+	if p.own {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ofUser[p.uid]--; b.ofUser[p.uid] == 0 {
+		delete(b.ofUser, p.uid)
+	}
 }
 
 func (b *bounded) Close() error {
@@ -46,6 +79,7 @@ func (b *bounded) Close() error {
 // conn is a connection that has a slot.
 type conn struct {
 	net.Conn
+	known   known
 	release func()
 }
 
@@ -54,39 +88,39 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// peerKey finds the uid of the client in the context of a request.
+// peerKey finds who has connected in the context of a request.
 type peerKey struct{}
 
-// withPeer asks the kernel who has connected: what a client says of itself
-// counts nothing.
+// known is who has connected, or why that is not known.
+type known struct {
+	peer peer
+	err  error
+}
+
+// withPeer keeps who has connected for the requests of the connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if wrapped, ok := c.(*conn); ok {
-		c = wrapped.Conn
+		return context.WithValue(ctx, peerKey{}, wrapped.known)
 	}
-	socket, ok := c.(*net.UnixConn)
-	if !ok {
-		return ctx
+	return ctx
+}
+
+func peerIn(ctx context.Context) peer {
+	k, _ := ctx.Value(peerKey{}).(known)
+	return k.peer
+}
+
+// peerError says why it is not known who has sent a request.
+func peerError(ctx context.Context) error {
+	k, ok := ctx.Value(peerKey{}).(known)
+	switch {
+	case !ok:
+		return Errorf(Forbidden, "it is not known who asks")
+	case k.err != nil:
+		return Errorf(Forbidden, "it is not known who asks: %v", k.err)
 	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var cred *unix.Ucred
-	if e := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); e != nil || err != nil {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, cred.Uid)
+	return nil
 }
 
 // userOf is the name of the user who has sent the request.
-func userOf(ctx context.Context) string {
-	uid, known := ctx.Value(peerKey{}).(uint32)
-	if !known {
-		return "an unknown user"
-	}
-	number := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(number); err == nil && u.Username != "" {
-		return u.Username
-	}
-	return "user " + number
-}
+func userOf(ctx context.Context) string { return peerIn(ctx).name() }

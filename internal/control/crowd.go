@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// What strangers may do to the HTTP listener. The protocol loop shares the
+// What visitors may do to the HTTP listener. The protocol loop shares the
 // processors with whoever answers them, so all of it together is bounded: a
 // connection has one request, and so many of them begin in a second.
 const (
-	// maxStrangers is how many connections there are at a time. One more takes the
+	// maxVisitors is how many connections there are at a time. One more takes the
 	// place of the oldest whose request has not come.
-	maxStrangers = 64
-	// strangerRate is how many connections of one source are answered in a second,
-	// and strangerBurst how many at once; more are closed unread.
-	strangerRate  = 20
-	strangerBurst = 40
+	maxVisitors = 64
+	// visitorRate is how many connections of one source are answered in a second,
+	// and visitorBurst how many at once; more are closed unread.
+	visitorRate  = 20
+	visitorBurst = 40
 	// crowdRate is how many are accepted in a second, of all sources; the others
 	// wait in the kernel. Accepting and closing one costs some 20 µs.
 	crowdRate = 500
@@ -26,13 +26,13 @@ const (
 	maxSources = 1024
 )
 
-// crowd is a listener that does not let strangers wear it down.
+// crowd is a listener that does not let visitors wear it down.
 type crowd struct {
 	net.Listener
 	now func() time.Time
 
 	mu      sync.Mutex
-	all     []*stranger // oldest first
+	all     []*visitor // oldest first
 	sources map[netip.Addr]*allowance
 	swept   time.Time // when sources were forgotten last
 	next    time.Time // when another one may be accepted
@@ -46,7 +46,7 @@ type allowance struct {
 
 // take tells whether there is one more.
 func (a *allowance) take(now time.Time) bool {
-	a.left = min(strangerBurst, a.left+max(0, now.Sub(a.at).Seconds())*strangerRate)
+	a.left = min(visitorBurst, a.left+max(0, now.Sub(a.at).Seconds())*visitorRate)
 	a.at = now
 	if a.left < 1 {
 		return false
@@ -86,16 +86,16 @@ func (c *crowd) pace() time.Duration {
 }
 
 // enter lets one in, unless its source has had enough or nobody can go for it.
-func (c *crowd) enter(conn net.Conn) *stranger {
+func (c *crowd) enter(conn net.Conn) *visitor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.allowanceOf(sourceOf(conn)).take(c.now()) {
 		return nil
 	}
-	if len(c.all) >= maxStrangers && !c.evict() {
+	if len(c.all) >= maxVisitors && !c.evict() {
 		return nil
 	}
-	s := &stranger{Conn: conn, crowd: c}
+	s := &visitor{Conn: conn, crowd: c}
 	c.all = append(c.all, s)
 	return s
 }
@@ -122,7 +122,7 @@ func (c *crowd) allowanceOf(source netip.Addr) *allowance {
 	if len(c.sources) >= maxSources && now.Sub(c.swept) >= time.Second {
 		c.swept = now
 		for s, a := range c.sources { // one that is full again is as if it had not been here
-			if now.Sub(a.at).Seconds()*strangerRate >= strangerBurst {
+			if now.Sub(a.at).Seconds()*visitorRate >= visitorBurst {
 				delete(c.sources, s)
 			}
 		}
@@ -133,12 +133,12 @@ func (c *crowd) allowanceOf(source netip.Addr) *allowance {
 			return a
 		}
 	}
-	a := &allowance{left: strangerBurst, at: now}
+	a := &allowance{left: visitorBurst, at: now}
 	c.sources[source] = a
 	return a
 }
 
-func (c *crowd) leave(s *stranger) {
+func (c *crowd) leave(s *visitor) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, o := range c.all {
@@ -149,21 +149,21 @@ func (c *crowd) leave(s *stranger) {
 	}
 }
 
-// stranger is a connection of the crowd.
-type stranger struct {
+// visitor is a connection of the crowd.
+type visitor struct {
 	net.Conn
 	crowd    *crowd
 	answered bool // its request has come; guarded by crowd.mu
 }
 
 // Close makes room for another one.
-func (s *stranger) Close() error {
+func (s *visitor) Close() error {
 	s.crowd.leave(s)
 	return s.Conn.Close()
 }
 
 // answer keeps its place until it is closed.
-func (s *stranger) answer() {
+func (s *visitor) answer() {
 	s.crowd.mu.Lock()
 	defer s.crowd.mu.Unlock()
 	s.answered = true

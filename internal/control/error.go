@@ -28,6 +28,7 @@ const (
 	NotFound    Kind = "not found"   // there is nothing of that name
 	BadRequest  Kind = "bad request" // it cannot be understood
 	Refused     Kind = "refused"     // it is understood, and must not be done now
+	Forbidden   Kind = "forbidden"   // who asks may not
 	Unavailable Kind = "unavailable" // the daemon starts, ends or is busy: a later request can succeed
 	Failed      Kind = "failed"      // it was tried
 )
@@ -46,6 +47,8 @@ func (k Kind) status() int {
 		return http.StatusBadRequest
 	case Refused:
 		return http.StatusConflict
+	case Forbidden:
+		return http.StatusForbidden
 	case Unavailable:
 		return http.StatusServiceUnavailable
 	}

@@ -22,8 +22,8 @@ const (
 	// all of it with the answer.
 	requestLimit = 5 * time.Second
 	replyLimit   = 15 * time.Second
-	// maxStrangerHeader bounds a request's head, in bytes; net/http adds 4 KiB.
-	maxStrangerHeader = 4 << 10
+	// maxVisitorHeader bounds a request's head, in bytes; net/http adds 4 KiB.
+	maxVisitorHeader = 4 << 10
 )
 
 // ListenOptions say where the HTTP listener is, and who may ask it.
@@ -176,9 +176,9 @@ func (l *Listener) serve(ctx context.Context, socket net.Listener, o ListenOptio
 		ReadHeaderTimeout: requestLimit,
 		ReadTimeout:       requestLimit,
 		WriteTimeout:      replyLimit,
-		MaxHeaderBytes:    maxStrangerHeader,
-		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelDebug), // strangers must not fill the log
-		ConnContext:       withStranger,
+		MaxHeaderBytes:    maxVisitorHeader,
+		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelDebug), // visitors must not fill the log
+		ConnContext:       withVisitor,
 	}
 	server.SetKeepAlivesEnabled(false)
 	served := make(chan error, 1)

@@ -53,7 +53,7 @@ func (l *Listener) handler() http.Handler {
 // bodiless refuses what has a body, or a query of a length that nobody needs.
 func bodiless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s, ok := r.Context().Value(strangerKey{}).(*stranger); ok {
+		if s, ok := r.Context().Value(visitorKey{}).(*visitor); ok {
 			s.answer()
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -194,14 +194,14 @@ func say(w http.ResponseWriter, status int, line string) {
 	_, _ = w.Write([]byte(strings.ReplaceAll(line, "\n", " ") + "\n")) // whom would one tell
 }
 
-// strangerKey finds the connection in the context of its request.
-type strangerKey struct{}
+// visitorKey finds the connection in the context of its request.
+type visitorKey struct{}
 
-func withStranger(ctx context.Context, c net.Conn) context.Context {
+func withVisitor(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	return context.WithValue(ctx, strangerKey{}, c)
+	return context.WithValue(ctx, visitorKey{}, c)
 }
 
 // cause is what the kernel says, without what stands around it.

@@ -27,9 +27,17 @@ type Daemon interface {
 	// ForceCheck sets the verdict of a check. Where f.Verdict is empty it ends
 	// that, and f has nothing but By.
 	ForceCheck(name string, f Forced) (Check, error)
-	// Events are those that are kept and have a greater number, the oldest first, and
-	// what is closed when there are more.
-	Events(after uint64) ([]Event, <-chan struct{})
+	// Cluster is what the nodes of the configuration say of themselves. Its error is a
+	// Refused where the others cannot be asked.
+	Cluster(ctx context.Context) (*Cluster, error)
+	// Upgrade has the daemon replaced by a binary, and returns shortly before.
+	Upgrade(ctx context.Context, binary string) (Upgrade, error)
+	// Events are those that are kept and have a greater number, all of them where no
+	// number is as great, and what is closed when there are more.
+	Events(after uint64) (Events, <-chan struct{})
+	// Order carries out an order of routers that there are, and returns when that is
+	// done. It goes on when ctx ends.
+	Order(ctx context.Context, o Order) (Result, error)
 	// LogLevel is what is logged.
 	LogLevel() LogLevel
 	// SetLogLevel sets what is logged for a while; without a level it ends that.
@@ -41,6 +49,9 @@ const (
 	// many of them can wait, so that the others always find room.
 	maxConnections = 64
 	maxWaits       = 48
+	// maxOfUser is how many connections one user has who is neither root nor runs
+	// the daemon.
+	maxOfUser = 24
 	// headerLimit bounds the reading of a request's head, bodyLimit that of its
 	// body, idleLimit the silence between two requests, answerLimit the writing of
 	// an answer.
@@ -59,13 +70,14 @@ const (
 // Server answers requests about a Daemon.
 type Server struct {
 	daemon Daemon
+	access Access
 	log    *slog.Logger
 	waits  chan struct{} // one for each that waits
 }
 
 // NewServer returns a server that is not yet serving.
-func NewServer(d Daemon, log *slog.Logger) *Server {
-	return &Server{daemon: d, log: log, waits: make(chan struct{}, maxWaits)}
+func NewServer(d Daemon, access Access, log *slog.Logger) *Server {
+	return &Server{daemon: d, access: access, log: log, waits: make(chan struct{}, maxWaits)}
 }
 
 // Serve answers requests until ctx ends, and closes l. Requests that are under

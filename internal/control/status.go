@@ -5,7 +5,10 @@
 // published, which never enters the protocol loop, and hands on what is asked.
 package control
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Status is what the daemon publishes of itself: a snapshot that nobody changes
 // any more.
@@ -13,6 +16,7 @@ type Status struct {
 	Node          string    `json:"node"`
 	Version       string    `json:"version"`
 	Started       time.Time `json:"started"`            // of this process, or of the one that it has replaced by an upgrade
+	Upgraded      time.Time `json:"upgraded,omitzero"`  // when this process replaced another one by an upgrade
 	Configuration string    `json:"configuration"`      // hash over its files
 	Loaded        time.Time `json:"loaded"`             // of the configuration
 	Problems      []Problem `json:"problems,omitempty"` // why this node is degraded; none: it is well
@@ -23,8 +27,9 @@ type Status struct {
 
 // Problem is something that an operator has to mend.
 type Problem struct {
-	Text string `json:"text"`
-	Hint string `json:"hint,omitempty"` // what to do, or to look at
+	Text    string   `json:"text"`
+	Hint    string   `json:"hint,omitempty"`    // what to do, or to look at
+	Routers []string `json:"routers,omitempty"` // those that it concerns; none: the node as a whole
 }
 
 // Standby says that an operator holds a router, or all of them, out of the election.
@@ -77,7 +82,9 @@ type Router struct {
 	MasterPriority int       `json:"master_priority,omitempty"` // that it advertises
 	Why            string    `json:"why"`                       // the role and the priority, in one sentence
 	Sum            string    `json:"sum"`                       // how the priority comes about
-	Note           string    `json:"note,omitempty"`            // what explains the role, in a few words
+	Reason         string    `json:"reason"`                    // why it has the role, in one sentence
+	Note           string    `json:"note,omitempty"`            // the same in a few words
+	Prefers        string    `json:"prefers,omitempty"`         // the node with the highest base priority; empty: there are several
 	Faults         []string  `json:"faults,omitempty"`          // reasons for FAULT
 	Addresses      []string  `json:"addresses,omitempty"`
 	Services       []Service `json:"services,omitempty"`
@@ -89,8 +96,11 @@ type Router struct {
 
 // Track is a check that counts for a router.
 type Track struct {
-	Check  string `json:"check"`
-	Effect string `json:"effect"` // as in the configuration: fault, -20, report
+	Check  string        `json:"check"`
+	Effect string        `json:"effect"`           // as in the configuration: fault, -20, report
+	When   string        `json:"when"`             // always, master or backup: in which role it counts
+	Grace  time.Duration `json:"grace,omitempty"`  // for how long after it begins it does not count, nanoseconds
+	Counts bool          `json:"counts,omitempty"` // it faults the router, or changes its priority, now
 }
 
 // Change is a change of role.
@@ -112,22 +122,25 @@ type Part struct {
 	Interval  time.Duration `json:"interval"`         // between advertisements, nanoseconds
 	Source    string        `json:"source,omitempty"` // where its advertisements come from; empty: there is no such address
 	Addresses []Address     `json:"addresses,omitempty"`
-	Peers     []Peer        `json:"peers,omitempty"` // the other nodes that run it, and who else was heard
+	Failed    []string      `json:"failed,omitempty"` // routes and rules that cannot be put in place, and why
+	Peers     []Peer        `json:"peers,omitempty"`  // the other nodes that run it, and who else was heard
 }
 
 // Address is a virtual address on this host.
 type Address struct {
-	Address string `json:"address"` // with its prefix length
-	State   string `json:"state"`   // held, lent (kept until the successor has it) or off
-	Error   string `json:"error,omitempty"`
+	Address       string    `json:"address"`             // with its prefix length
+	State         string    `json:"state"`               // held, lent (kept until the successor has it) or off
+	Error         string    `json:"error,omitempty"`     // why it is not in place
+	Announced     int       `json:"announced,omitempty"` // times since it was put on
+	LastAnnounced time.Time `json:"last_announced,omitzero"`
 }
 
 // Peer is another node.
 type Peer struct {
-	Node      string    `json:"node,omitempty"` // its name, where it is known
-	Address   string    `json:"address,omitempty"`
-	Priority  int       `json:"priority,omitempty"` // of its last advertisement; 0 with Address: it left
-	LastHeard time.Time `json:"last_heard,omitzero"`
+	Node      string    `json:"node,omitempty"`      // its name, where it is known
+	Address   string    `json:"address,omitempty"`   // that its advertisements come from, or would
+	Priority  int       `json:"priority"`            // of its last advertisement; 0: it left, or was never heard
+	LastHeard time.Time `json:"last_heard,omitzero"` // zero: never
 }
 
 // Service is something that the daemon starts and stops.
@@ -163,4 +176,19 @@ type Forced struct {
 	Until   time.Time `json:"until"`
 	Reason  string    `json:"reason"`
 	By      string    `json:"by"` // the user
+}
+
+// Age writes how long ago something began, in its largest unit: 14s, 5m, 12d.
+func Age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s" // a clock that was set
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }

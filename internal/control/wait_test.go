@@ -23,7 +23,7 @@ func inBubble(t *testing.T, d Daemon) (p *trial.Pipes, c *Client, end func() err
 	c = newClient("/run/baton/control.sock", p.Dial)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- NewServer(d, slog.New(slog.DiscardHandler)).Serve(ctx, p) }()
+	go func() { done <- NewServer(d, Access{}, slog.New(slog.DiscardHandler)).Serve(ctx, p) }()
 	return p, c, func() error { cancel(); return <-done }
 }
 

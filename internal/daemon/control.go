@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,23 +15,40 @@ import (
 // The daemon as the control socket asks it. Nothing of this is on the protocol
 // loop, nor waits for it.
 
+// serveControl makes the control socket. A daemon that cannot be asked, or not by
+// all who should, does its work all the same.
+func (d *daemon) serveControl(o Options) {
+	access, err := control.FindAccess(o.SocketGroup, o.AdminGroup)
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	socket, err := control.Listen(control.SocketPath(o.RuntimeDir), access)
+	if socket == nil {
+		d.log.Error("nobody can ask this daemon", "err", err)
+		return
+	}
+	if err != nil {
+		d.log.Error("a group cannot use the control socket", "err", err)
+	}
+	d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, access, d.log).Serve(ctx, socket) })
+}
+
 // Status is the newest that the protocol loop has published, with what the
 // services do now.
 func (d *daemon) Status() *control.Status {
-	s := *d.published.status()
 	clock, now := d.loop.poller.Now(), time.Now()
+	s := d.published.snapshot().read(clock, now)
+	s.Upgraded = d.upgraded
 	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
-	s.Routers = slices.Clone(s.Routers)
 	for i, r := range s.Routers {
 		s.Routers[i].Services = statesOf(d.sequences[r.Name])
-		s.Routers[i].Parts = slices.Clone(r.Parts)
-		for j, p := range r.Parts {
-			s.Routers[i].Parts[j] = d.loop.node.refresh(p, clock, now)
-		}
 	}
 	s.Services = statesOf(d.everywhere)
-	s.Problems = append(d.problems(), problemsOf(&s, d.Checks(), now)...)
-	return &s
+	if p := d.standbyFile.problem(); p != nil {
+		s.Problems = append(s.Problems, *p)
+	}
+	s.Problems = append(append(s.Problems, d.problems()...), problemsOf(s, d.Checks(), now)...)
+	return s
 }
 
 // problems are those of the daemon itself.
@@ -41,6 +59,12 @@ func (d *daemon) problems() []control.Problem {
 	}
 	if p := d.listener.Problem(); p != nil {
 		all = append(all, *p)
+	}
+	if d.mistakes != nil {
+		all = append(all, control.Problem{
+			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.cfg.Path, d.mistakes.Report.Errors()),
+			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
+		})
 	}
 	return all
 }
@@ -55,9 +79,9 @@ func (d *daemon) Metrics() control.Metrics {
 // Changed is closed when the protocol loop has published something newer.
 func (d *daemon) Changed() <-chan struct{} { return d.published.changed() }
 
-// Events are those that are kept and have a greater number, and what is closed when
-// there are more.
-func (d *daemon) Events(after uint64) ([]control.Event, <-chan struct{}) {
+// Events are those that are kept and have a greater number, all of them where no
+// number is as great, and what is closed when there are more.
+func (d *daemon) Events(after uint64) (control.Events, <-chan struct{}) {
 	return d.events.after(after)
 }
 

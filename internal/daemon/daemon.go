@@ -16,9 +16,11 @@ import (
 	sd "github.com/coreos/go-systemd/v22/daemon"
 
 	"baton/health"
+	"baton/internal/command"
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/statefile"
 	"baton/internal/webhook"
@@ -29,10 +31,14 @@ import (
 type Options struct {
 	Config     string // path of baton.yaml
 	Node       string // which node of it this host is; empty: find out
+	StateDir   string // for what outlives a restart of the host; made where it does not exist
 	RuntimeDir string // for the lock file; made where it does not exist
-	Log        io.Writer
-	Journal    bool   // Log is the journal's: lines begin with their priority
-	LogFormat  string // text or json, in place of the configuration's; empty: that
+	// SocketGroup may read on the control socket, and AdminGroup change something as
+	// well: see control.FindAccess.
+	SocketGroup, AdminGroup string
+	Log                     io.Writer
+	Journal                 bool   // Log is the journal's: lines begin with their priority
+	LogFormat               string // text or json, in place of the configuration's; empty: that
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -66,14 +72,19 @@ const (
 // nothing started, where the configuration has mistakes, and a *RunningError
 // where another daemon is there already.
 func Run(o Options) error {
-	cfg, report := config.Load(o.Config, config.Options{Node: o.Node})
+	cfg, report := config.Load(o.Config, config.Options{Node: o.Node, Exposed: Host{}.Exposed})
+	var mistakes *ConfigError // that the file has; it is run with what was kept of it
 	if cfg == nil {
-		return &ConfigError{report}
+		mistakes = &ConfigError{report}
+		if cfg, report = lastGood(o); cfg == nil {
+			return errors.Join(mistakes, releaseAfter(o))
+		}
 	}
 	if err := missingCapabilities(); err != nil {
 		return err
 	}
 	realtimeErr := becomeRealtime() // may execute the program again
+	ambientErr := clearAmbient()
 	signals := o.Signals()
 	out := newLogWriter(o.Log)
 	defer out.close(time.Second)
@@ -86,27 +97,42 @@ func Run(o Options) error {
 	defer locks.release()
 	tuneRuntime()
 	lockMemory(log)
+	before, leftErr := readRecord(o.RuntimeDir)
 	log.Info("baton starts", "version", Version(), "node", cfg.Node, "configuration", cfg.Path, "hash", cfg.Hash, "routers", len(cfg.Routers))
+	if leftErr != nil {
+		log.Warn("nothing is adopted from the process before: what it left is removed", "err", leftErr)
+	}
 	if realtimeErr != nil {
 		log.Warn("ordinary scheduling: a busy host may delay advertisements", "err", realtimeErr)
+	}
+	if ambientErr != nil {
+		log.Warn("what baton starts may inherit its capabilities", "err", ambientErr)
+	}
+	if mistakes != nil {
+		log.Error("the configuration has mistakes: baton runs with what was kept of it before the crash", "err", mistakes, "configuration", o.Config)
 	}
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, log)
 	if err != nil {
-		return err
+		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
-	d.logging, d.ordinary = logging, realtimeErr != nil
-	if socket, err := control.Listen(control.SocketPath(o.RuntimeDir)); err != nil {
-		log.Error("nobody can ask this daemon", "err", err)
-	} else {
-		d.aside("control socket", func(ctx context.Context) error { return control.NewServer(d, log).Serve(ctx, socket) })
+	d.logging, d.ordinary, d.before, d.mistakes = logging, realtimeErr != nil, before, mistakes
+	if before != nil && before.Succeeded {
+		d.started, d.upgraded = before.Started, time.Now()
 	}
 	d.listener.Set(listenerOf(cfg.Listen))
 	d.aside("HTTP listener", d.listener.Run)
+	d.serveControl(o)
+	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
-	return d.run(signals)
+	err = d.run(signals)
+	if next := (*successor)(nil); errors.As(err, &next) {
+		out.close(time.Second)
+		return next.execute()
+	}
+	return err
 }
 
 // daemon is the running parts.
@@ -129,6 +155,12 @@ type daemon struct {
 	webhooks  *webhook.Sender
 	listener  *control.Listener
 	pulse     pulse
+	record    *record.Writer
+	mistakes  *ConfigError   // of the file, where what runs was kept from before a crash
+	upgraded  time.Time      // when this process replaced the one before; zero: it has not
+	before    *record.Record // of the process before; nil: there was none, or it counts no more
+
+	standbyFile *standbyFile
 
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
@@ -138,17 +170,26 @@ type daemon struct {
 	parts  sync.WaitGroup
 	failed chan error  // the first part that cannot go on
 	left   atomic.Bool // leave has been called
+
+	// The sides are those parts that end first when the process makes way for
+	// another one: what has children, and who asks.
+	sidesCtx  context.Context
+	endSides  context.CancelFunc
+	sides     sync.WaitGroup
+	upgrading atomic.Bool
 }
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger) (_ *daemon, err error) {
+	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
 	d.listener = control.NewListener(d, log)
+	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
-	d.published = newPublished(&control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash})
+	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.sidesCtx, d.endSides = context.WithCancel(d.ctx)
 	defer func() {
 		if err != nil {
 			d.free()
@@ -180,11 +221,14 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		publish:   d.published.publish,
 		announce:  d.webhooks.Tell,
 		event:     d.events.add,
+		keep:      d.standbyFile.keep,
+		record:    d.record.SetState,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
 		return nil, err
 	}
+	d.loop.node.restore(poller.Now(), d.standbyFile.read())
 	d.everywhere = d.sequenceEverywhere()
 	d.published.publish(d.loop.node.status(poller.Now()))
 	d.links = newLinks(d.monitor, d.loop.node.links, log)
@@ -194,6 +238,7 @@ func newDaemon(cfg *config.Config, log *slog.Logger) (_ *daemon, err error) {
 		return nil, err
 	}
 	d.scheduler = health.NewScheduler(checks, log, func(c health.Change) {
+		d.recordCheck(c.Check)
 		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.verdict(now, c) })
 	})
 	return d, nil
@@ -222,7 +267,12 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, d.noted(r.Name, role.Exec(d.host.runner, d.cfg.Dir)), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q.Ended = func(list string, argv []string, res command.Result) {
+		d.events.noteHook(r.Name, list, argv, res)
+		d.loop.node.counters.hook(res)
+	}
+	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -230,11 +280,15 @@ func (d *daemon) hooks(r role.Router) hooks {
 // run starts the parts, runs the loop on the calling goroutine, and ends the
 // parts when it has ended.
 func (d *daemon) run(signals <-chan os.Signal) error {
-	l := d.loop
+	l, cfg := d.loop, d.cfg
 	now := l.poller.Now()
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "baton "+Version()+", configuration "+d.cfg.Hash)
+	d.resume(now)
+	l.node.start(now) // before the worker, which removes what nobody holds
+	d.beginRecord(l.poller.Now())
 	d.part("address worker", d.worker.Run)
 	d.part("interface monitor", func(ctx context.Context) error { return d.monitor.Run(ctx, d.links.changed) })
 	d.part("sockets", func(ctx context.Context) error {
@@ -243,16 +297,27 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		})
 		return nil
 	})
-	d.part("checks", d.scheduler.Run)
+	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
-	l.node.start(now)
+	d.aside("record", d.keepRecord)
+	d.parts.Go(func() { d.keepConfiguration(cfg) })
+	watching, unwatch := context.WithCancel(d.sidesCtx)
+	defer unwatch()
+	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
-	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
-	if err = errors.Join(err, d.close()); err == nil {
+	unwatch() // it takes no turns any more
+	if l.successor != nil && err == nil {
+		d.closeQuickly()
+		return l.successor
+	}
+	held := len(l.node.holding()) > 0
+	err = errors.Join(err, d.close())
+	d.record.Close(!held)
+	if err == nil {
 		d.log.Info("baton has left", "worst_lateness", round(l.worst))
 	}
 	return err
@@ -261,11 +326,15 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 // part starts one part beside the loop. A part that ends by itself with an
 // error ends the daemon: a supervisor starts it anew.
 func (d *daemon) part(name string, run func(context.Context) error) {
-	d.parts.Add(1)
+	d.start(d.ctx, &d.parts, name, run)
+}
+
+func (d *daemon) start(ctx context.Context, parts *sync.WaitGroup, name string, run func(context.Context) error) {
+	parts.Add(1)
 	go func() {
-		defer d.parts.Done()
-		err := run(d.ctx)
-		if err == nil || d.ctx.Err() != nil {
+		defer parts.Done()
+		err := run(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
 		err = fmt.Errorf("%s: %w", name, err)
@@ -280,7 +349,7 @@ func (d *daemon) part(name string, run func(context.Context) error) {
 
 // aside starts one that the addresses do not depend on: its end is only logged.
 func (d *daemon) aside(name string, run func(context.Context) error) {
-	d.part(name, func(ctx context.Context) error {
+	d.start(d.sidesCtx, &d.sides, name, func(ctx context.Context) error {
 		if err := run(ctx); err != nil {
 			d.log.Error("a part of baton has ended, and the rest goes on without it", "part", name, "err", err)
 		}
@@ -316,7 +385,11 @@ func (d *daemon) leave() {
 		return
 	}
 	d.notify(sd.SdNotifyStopping)
-	d.loop.post(d.ctx, d.loop.node.leave)
+	d.record.Leave(d.loop.poller.Now())
+	d.loop.post(d.ctx, func(now time.Duration) {
+		d.loop.node.leave(now)
+		d.askForTime(d.loop.node.leaveBy - now)
+	})
 }
 
 // close ends the parts after the loop: first the hooks, which have been told
@@ -335,7 +408,7 @@ func (d *daemon) close() error {
 	}
 	d.cancel()
 	ended := make(chan struct{})
-	go func() { d.parts.Wait(); close(ended) }()
+	go func() { d.parts.Wait(); d.sides.Wait(); close(ended) }()
 	select {
 	case <-ended:
 	case <-time.After(closeLimit):

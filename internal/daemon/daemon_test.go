@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -64,7 +65,7 @@ virtual_routers:
 			t.Log(log.String())
 		}
 	})
-	d, err := newDaemon(cfg, slog.New(slog.NewTextHandler(log, nil)))
+	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), slog.New(slog.NewTextHandler(log, nil)))
 	must(t, err)
 	signals := make(chan os.Signal, 2)
 	ended := make(chan error, 1)
@@ -178,5 +179,27 @@ func TestRun_WithMistakesStartsNothing(t *testing.T) {
 	}
 	if log.Len() > 0 {
 		t.Errorf("something was logged: %s", log.String())
+	}
+}
+
+// Whoever can change the file could run commands as the daemon.
+func TestRun_FileThatOthersCanWrite(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "baton.yaml")
+	must(t, os.WriteFile(file, []byte("virtual_routers: {web: {interface: nowhere, vrid: 1, addresses: [10.0.0.1/24]}}\n"), 0o600))
+	must(t, os.Chmod(file, 0o602))
+	err := Run(Options{Config: file, RuntimeDir: filepath.Join(dir, "run"), Log: io.Discard, Signals: func() <-chan os.Signal {
+		signals := make(chan os.Signal, 1)
+		signals <- syscall.SIGTERM // where it should start after all
+		return signals
+	}})
+	var mistakes *ConfigError
+	if !errors.As(err, &mistakes) {
+		t.Fatalf("error %v, want a *ConfigError", err)
+	}
+	var b strings.Builder
+	_, _ = mistakes.Report.WriteTo(&b)
+	if want := file + " is writable by everybody (-rw-----w-)"; !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "chmod o-w "+file) {
+		t.Errorf("got %s, want %q and its mend", b.String(), want)
 	}
 }

@@ -33,12 +33,13 @@ func (g *group) evaluate(now time.Duration) {
 	}
 	g.out = health.Evaluate(int(g.routers[0].cfg.Priority), g.tracks, n.reading, health.State{Master: g.isMaster(), Since: g.serviceSince()}, now)
 	g.evalAt = g.out.Next
+	g.checkStandby(now)
 	alone := slices.ContainsFunc(g.out.Faults, func(check string) bool { return n.quorums[check] })
 	if g.leaving {
 		g.evaluateLeaving(now, alone)
 		return
 	}
-	if !g.started && (len(g.out.Waiting) > 0 || now < g.startAt) {
+	if !g.started && !g.resumed.adopt && (len(g.out.Waiting) > 0 || now < g.startAt) {
 		if now < g.startAt {
 			g.evalAt = min(g.evalAt, g.startAt)
 		}
@@ -54,13 +55,15 @@ func (g *group) evaluate(now time.Duration) {
 	// A master stops its services before it says that it goes, unless it is cut off
 	// from the others: they are already taking over.
 	common := g.common
-	if !g.guide(now, len(common) > 0) && g.isMaster() && !alone {
+	free := g.guide(now, len(common) > 0 || g.order.leaves())
+	if !free && g.isMaster() && !alone {
 		common = nil
 	}
 	unheard := alone || g.wordless()
 	for _, r := range g.routers {
 		r.apply(now, uint8(g.out.Priority), common, unheard, first)
 	}
+	g.carryOut(now, free)
 }
 
 // evaluateLeaving is the same for a group that leaves for good. One that is master
@@ -124,7 +127,7 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, unhea
 		reprioritise()
 	case first:
 		reprioritise()
-		r.step(now, vrrp.Event{Kind: vrrp.Startup})
+		r.step(now, vrrp.Event{Kind: vrrp.Startup, Adopt: r.group.resumed.adopt, Since: r.group.resumed.Since})
 	default:
 		reprioritise()
 		r.step(now, vrrp.Event{Kind: vrrp.Recovered})
@@ -208,9 +211,15 @@ func (g *group) fail(now time.Duration, why string) {
 	g.hold.Failed(now)
 }
 
+// held ends a reason for FAULT that stays for retry_after.
+const held = " (held: it failed as master)"
+
 // reasons lists why all of the group is in FAULT, if it is.
 func (g *group) reasons(now time.Duration) []string {
 	var reasons []string
+	if g.standby != nil {
+		reasons = append(reasons, g.standby.reason(g.node.out.wall()))
+	}
 	for _, check := range g.out.Faults {
 		reasons = append(reasons, g.checkFault(check))
 	}
@@ -220,7 +229,7 @@ func (g *group) reasons(now time.Duration) []string {
 	}
 	if until > now || g.failed {
 		if !slices.Contains(reasons, g.failure) {
-			reasons = append(reasons, g.failure+" (held: it failed as master)")
+			reasons = append(reasons, g.failure+held)
 		}
 	}
 	return reasons
@@ -236,6 +245,7 @@ func (g *group) checkFault(check string) string {
 
 // vacant ends a hold early: a node that failed as master is better than none.
 func (g *group) vacant(now time.Duration, a vrrp.Action) {
+	g.vacantStandby(now)
 	g.touch() // the status may name a master
 	until := g.hold.Until()
 	if until <= now {

@@ -9,6 +9,7 @@ import (
 	"baton/health"
 	"baton/internal/config"
 	"baton/internal/control"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vrrp"
@@ -54,12 +55,20 @@ type group struct {
 	place   int              // among those that are published, by name
 	stale   bool             // what was published of it is not all true any more
 	history []control.Change // newest first
+	how     how              // it came by its role
+
+	standby *standby // an operator holds it out of the election; nil: none does
+	order   *order   // of an operator, that is carried out; nil: none
 
 	transitions uint64 // changes of role so far
 
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
+
+	said    bool         // the others were told with priority 0 that it gives the role away
+	noted   record.State // as the record has it
+	resumed resumed      // from the process before
 }
 
 // group returns the group of a configured router, new where it is its first.
@@ -75,6 +84,7 @@ func (n *node) group(c config.Router) *group {
 	}
 	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
 	g.out.Priority = int(c.Priority)
+	g.standby = n.standby
 	retryAfter := c.RetryAfter
 	if c.Priority == 255 {
 		retryAfter = max(retryAfter, ownerRetryAfter)
@@ -135,6 +145,16 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	}
 	g.role, g.pending = a.To, nil
 	g.transitions++
+	if cmp.Or(a.Of, a.Cause) == vrrp.CauseAdopted {
+		reason := by.reason(a)
+		g.noteChange(how{"adopted", reason}, role.Transition{To: state(a.To), From: state(from), Reason: reason})
+		g.adopted(reason)
+		return
+	}
+	g.resumed.adopt = false
+	if g.order != nil {
+		g.orderChanged(now, g.heardBy(by, a), a)
+	}
 	if from == vrrp.Master || a.To == vrrp.Master {
 		g.masterSince, g.failed = now, false
 		if g.bound != nil {
@@ -144,12 +164,9 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 	if len(g.routers) > 1 && a.Cause != vrrp.CauseGroup { // it speaks for all, whoever is the last
 		a.Of, a.Cause, a.Member = a.Cause, vrrp.CauseGroup, by.id
 	}
-	heard := by // on whose link the rival was
-	if a.Cause == vrrp.CauseGroup {
-		heard = g.node.routers[a.Member]
-	}
+	heard := g.heardBy(by, a)
 	t := role.Transition{To: state(a.To), From: state(from), Reason: by.reason(a)}
-	g.remember(t)
+	g.remember(heard, a, t)
 	switch a.To {
 	case vrrp.Master:
 		t.Takeover = takeover(cmp.Or(a.Of, a.Cause))
@@ -172,7 +189,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		g.placed()
 	case vrrp.Backup, vrrp.Fault:
 		g.last = g.withMasters(t)
-		if !g.leaving { // they have been told of the end
+		if !g.leaving && !g.toldBefore(t) { // of the end, or by the process before
 			g.tell(t)
 		}
 		// What has to follow may have been down, and have forgotten whom.

@@ -15,6 +15,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -72,16 +73,18 @@ type stage struct {
 	waits int // advertisements that wait for flush
 	log   bytes.Buffer
 
-	events []webhook.Event
-	kept   []control.Event // the events that those who ask are told of
-	status *control.Status // newest that was published
-	order  uint64          // of the newest wish to services
-	asked  role.Transition // that came with it
+	events   []webhook.Event
+	kept     []control.Event // the events that those who ask are told of
+	recorded map[string]record.State
+	status   *control.Status // newest that was published
+	saved    savedStandby    // that outlives the process
+	order    uint64          // of the newest wish to services
+	asked    role.Transition // that came with it
 }
 
 func newStage(t *testing.T, cfg *config.Config) *stage {
 	t.Helper()
-	s := &stage{t: t, now: 1000 * time.Second}
+	s := &stage{t: t, now: 1000 * time.Second, recorded: make(map[string]record.State)}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -100,7 +103,9 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		event: func(kind control.EventKind, name, what, text string) {
 			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
 		},
-		publish: func(st *control.Status) { s.status = st },
+		keep:    func(saved savedStandby) { s.saved = saved },
+		record:  func(election string, st record.State) { s.recorded[election] = st },
+		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {
@@ -143,6 +148,8 @@ type stageAddresses struct {
 	name string
 }
 
+func (a stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
+
 func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
 
 func (a stageAddresses) Release(addrs ...netip.Addr) {
@@ -170,6 +177,15 @@ func (h stageHooks) Tell(t role.Transition) {
 type stageServices struct {
 	s    *stage
 	name string
+}
+
+func (h stageHooks) Resume(st role.State) { h.s.note("resume %s %s", h.name, st) }
+
+func (v stageServices) StopLeft() { v.s.note("stop left services of %s", v.name) }
+
+func (v stageServices) Adopt(order uint64, t role.Transition) {
+	v.s.order, v.s.asked = order, t
+	v.s.note("adopt services of %s", v.name)
 }
 
 func (v stageServices) Begin() { v.s.note("begin services of %s", v.name) }

@@ -21,6 +21,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/service"
 	"baton/internal/webhook"
@@ -159,6 +160,8 @@ func (v historyServices) Stop(order uint64, t role.Transition, chosen bool) {
 // historyAddresses is an address worker that takes 3 ms.
 type historyAddresses struct{ h *history }
 
+func (historyAddresses) Announced(netip.Addr) (int, time.Duration) { return 0, 0 }
+
 func (a historyAddresses) Hold(seq uint64) {
 	a.h.seq, a.h.held, a.h.worker = seq, true, a.h.now+3*time.Millisecond
 }
@@ -188,6 +191,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 	}
 	var err error
 	h.n, err = newNode(cfg, log, outlets{
+		record: func(string, record.State) {},
 		send: func(_ *uplink, _ link.MAC, src, dst netip.Addr, message []byte, _ bool) {
 			for _, other := range h.others {
 				other.packets = append(other.packets, link.Packet{Src: src, Dst: dst, TTL: 255, Payload: slices.Clone(message)})
@@ -211,7 +215,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 		},
 		announce: func(webhook.Event) {},
 		event:    func(control.EventKind, string, string, string) {},
-		publish:  func(st *control.Status) { h.status = st },
+		publish:  func(s *snapshot) { h.status = s.read(h.now, time.Unix(0, 0)) },
 		reboot:   func(string) {},
 	})
 	if err != nil {

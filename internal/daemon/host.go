@@ -38,6 +38,10 @@ func (Host) Command(argv []string, user string) error {
 	return command.VerifyFor(path, u)
 }
 
+// Exposed tells who else could change a file that the daemon goes by: a Config
+// must not come from one.
+func (Host) Exposed(path string) (problem, mend string) { return command.Exposed(path) }
+
 // Socket fails where path is no socket.
 func (Host) Socket(path string) error {
 	info, err := os.Stat(path)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"baton/internal/link"
@@ -41,6 +42,15 @@ type loop struct {
 
 	flushAt time.Duration // when messages that the kernel had no room for are tried again
 
+	// beat notes that the loop lives, at least each beatEvery: from a turn of it, so
+	// that one that hangs does not.
+	beat      func(now time.Duration)
+	beatEvery time.Duration
+	beatAt    time.Duration // Never: it is not asked for
+	turns     atomic.Uint64
+
+	successor *successor // makes the loop end; the process goes on as another
+
 	worst time.Duration // the latest that a timer was served
 }
 
@@ -60,7 +70,7 @@ type conn struct {
 const flushAgain = time.Millisecond
 
 func newLoop(poller *link.Poller, log *slog.Logger) *loop {
-	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), flushAt: vrrp.Never}
+	return &loop{poller: poller, log: log, inbox: make(chan func(time.Duration), inboxSize), flushAt: vrrp.Never, beatAt: vrrp.Never}
 }
 
 // post hands f to the loop, which calls it on its next turn. It waits while
@@ -78,7 +88,7 @@ func (l *loop) run() error {
 	var ready []uint64
 	for !l.done() {
 		var err error
-		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.node.leaveBy), ready[:0])
+		ready, err = l.poller.Wait(min(l.node.deadline(), l.socketDeadline(), l.node.leaveBy, l.beatAt), ready[:0])
 		if err != nil {
 			return fmt.Errorf("wait for packets: %w", err)
 		}
@@ -87,10 +97,10 @@ func (l *loop) run() error {
 	return nil
 }
 
-// done tells whether the loop has nothing left to do: it was told to leave, and no
+// done tells whether the loop has nothing left to do: it makes way for a successor, or was told to leave, and no
 // service runs and no address is on any more, or the slowest handover must be over.
 func (l *loop) done() bool {
-	return l.node.leaving && (l.node.gone() || l.poller.Now() >= l.node.leaveBy && !l.node.stuck())
+	return l.successor != nil || l.node.leaving && (l.node.gone() || l.poller.Now() >= l.node.leaveBy && !l.node.stuck())
 }
 
 // close closes the sockets, after run.
@@ -150,6 +160,11 @@ func (l *loop) turn(ready []uint64) {
 		l.node.expire(now)
 	}
 	l.attend(now)
+	l.turns.Add(1)
+	if l.beatAt <= now {
+		l.beat(l.poller.Now())
+		l.beatAt = now + l.beatEvery
+	}
 }
 
 // takeInbox runs what the other goroutines have posted.

@@ -5,13 +5,13 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"baton/health"
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -39,14 +39,15 @@ type node struct {
 	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
 
+	standby *standby // of the whole node; nil: none
+
 	dirty   []*group // to be evaluated before the turn ends
 	buf     []byte   // an advertisement on its way out
 	evalAt  time.Duration
 	leaving bool
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
 	stale   bool          // what was published is not all true any more: of the groups that are stale as well
-	shown   []control.Router
-	peers   sync.Map // of those who ask: partKey to what was heard, []*heardPeer
+	shown   []*shown      // that was published, by name
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -67,11 +68,15 @@ type outlets struct {
 	services func(c config.Router, r role.Router) services
 	// publish takes what the node looks like from outside. It is not changed
 	// any more.
-	publish func(s *control.Status)
+	publish func(s *snapshot)
 	// announce tells the webhooks of an event.
 	announce func(e webhook.Event)
 	// event keeps an event for those who ask what has happened: see events.add.
 	event func(kind control.EventKind, name, what, text string)
+	// keep has written down what is in standby.
+	keep func(s savedStandby)
+	// record keeps what a process has to know that takes over from this one.
+	record func(election string, s record.State)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -81,11 +86,13 @@ type outlets struct {
 type addresses interface {
 	Hold(seq uint64)
 	Release(addrs ...netip.Addr)
+	Announced(addr netip.Addr) (times int, last time.Duration)
 }
 
 // hooks is told what one router has become: see role.Queue.
 type hooks interface {
 	Tell(t role.Transition)
+	Resume(s role.State)
 }
 
 // unsentKey is where an advertisement failed.
@@ -144,6 +151,7 @@ func (u *uplink) heard(now time.Duration, p link.Packet) {
 	if st.Master != r.shown { // also when it is the same as before a change of role, which forgets it
 		r.group.touch()
 	}
+	r.group.awaited()
 	if st.Master == r.follows {
 		return
 	}
@@ -211,9 +219,7 @@ func (n *node) uplink(name string) *uplink {
 func (n *node) start(now time.Duration) {
 	for _, g := range n.groups {
 		g.startAt = now + g.routers[0].cfg.StartDelay
-		if g.bound != nil {
-			g.bound.run.Begin()
-		}
+		g.begin(now)
 	}
 	n.dirty = append(n.dirty, n.groups...)
 	n.settle(now)
@@ -235,7 +241,7 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
 	n.verdicts[c.Check] = c
-	n.out.event(control.CheckEvent, c.Check, c.From.String()+" to "+verdictWord(c.To), runsText(c))
+	n.noteVerdict(c)
 	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
 	n.dirty = append(n.dirty, n.byCheck[c.Check]...)
 	n.settle(now)
@@ -345,6 +351,7 @@ func (n *node) holding() []string {
 // have stopped.
 func (n *node) let(now time.Duration) {
 	for _, g := range n.groups {
+		g.abort("baton stops")
 		if !g.leaving { // it stayed for a service's sake
 			g.leaving = true
 			g.tell(role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"})
@@ -366,10 +373,15 @@ func (n *node) let(now time.Duration) {
 // of other routers: an old master must hear the new one before it sees its
 // announcement.
 func (n *node) do(now time.Duration, actions []vrrp.Action) {
+	n.foretell(actions)
 	sent := false
 	for _, a := range actions {
 		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
-			sent = n.send(a) || sent
+			queued := n.send(a)
+			sent = queued || sent
+			if a.Priority == 0 {
+				n.routers[a.Router].leftWord = queued
+			}
 		}
 	}
 	if sent {
@@ -435,6 +447,9 @@ func (n *node) settle(now time.Duration) {
 	}
 	if n.stale {
 		n.stale = false
+		for _, g := range n.groups {
+			g.note()
+		}
 		n.out.publish(n.status(now))
 	}
 }

@@ -26,7 +26,7 @@ func (r *router) reason(a vrrp.Action) string {
 	a.Cause = a.Of
 	text := by.why(a)
 	switch a.Of {
-	case vrrp.CauseStartup, vrrp.CauseOwner, vrrp.CauseRecovered, vrrp.CauseShutdown:
+	case vrrp.CauseStartup, vrrp.CauseAdopted, vrrp.CauseOwner, vrrp.CauseRecovered, vrrp.CauseShutdown, vrrp.CauseHandover, vrrp.CauseTakeover:
 		return text
 	case vrrp.CauseFault:
 		if a.Reason == strings.Join(r.group.common, "; ") {
@@ -67,6 +67,12 @@ func (r *router) why(a vrrp.Action) string {
 		return "no reason for FAULT is left"
 	case vrrp.CauseShutdown:
 		return "baton stops"
+	case vrrp.CauseHandover:
+		return fmt.Sprintf("%s; %s was heard after %s", a.Reason, rival, round(a.Elapsed))
+	case vrrp.CauseTakeover:
+		return fmt.Sprintf("%d beats %d of %s, and %s ordered to take over", priority, a.Rival.Priority, rival, a.Reason)
+	case vrrp.CauseAdopted:
+		return "adopted: the process before was master, and nobody can have missed it yet"
 	case vrrp.CauseUnelectable:
 		return fmt.Sprintf("%s holds addresses of ours and cannot be elected with: %s", rival, a.Reason)
 	}

@@ -33,6 +33,7 @@ type router struct {
 
 	broken      map[netip.Addr]error // addresses that could not be put in place
 	brokenSince time.Duration
+	failing     map[string]error // routes and rules likewise, by what they are
 
 	kept     vrrp.Action   // the first advertisement as master, while it is kept back
 	keptTill time.Duration // at most; Never where none is
@@ -45,7 +46,9 @@ type router struct {
 	follows vrrp.Rival // who is master elsewhere, as the services know it
 	shown   vrrp.Rival // the same, as the newest status has it
 	heard   []*heardPeer
-	master  vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
+
+	leftWord bool       // it has sent that it leaves, in this mastership
+	master   vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
 }
 
 // newRouter puts a configured router in the set, and in its group.
@@ -58,6 +61,8 @@ func (n *node) newRouter(c config.Router) (*router, error) {
 		link:   n.uplink(c.Interface),
 		group:  n.group(c),
 		broken: make(map[netip.Addr]error),
+
+		failing: make(map[string]error),
 
 		keptTill: vrrp.Never,
 	}
@@ -129,13 +134,16 @@ const mostKept = 20 * time.Millisecond
 // were lost at a planned move while the old master still answered. The second
 // one waits with it, which may be due a moment later, as the routers of a link
 // share a phase. A last word goes at once.
+//
+// So it is where an operator has this node take over: a keepalived lets go at the
+// first advertisement of a better node, and lost 2 questions when it was faster.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
 	if r.keptTill != vrrp.Never && a.Priority > 0 {
 		r.kept = a
 		return true
 	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) || r.group.unplaced() {
+	if r.mac == (link.MAC{}) && !r.group.takes() || r.group.unplaced() {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -151,6 +159,9 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // master: half of the time by which its skew is longer than ours. With two
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
+	if r.group.takes() { // no other backup waits: the old master advertises still
+		return min(5*mostKept, r.cfg.Interval/2)
+	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)
 	}
@@ -168,14 +179,15 @@ func (r *router) mayKeep() time.Duration {
 }
 
 // sendKept sends what was kept back, if anything.
-func (r *router) sendKept() {
+func (r *router) sendKept() (sent bool) {
 	if r.keptTill == vrrp.Never {
-		return
+		return false
 	}
 	r.keptTill = vrrp.Never
 	if r.node.send(r.kept) {
 		r.node.out.flush()
 	}
+	return true
 }
 
 // do carries out one action; advertisements have been sent before.
@@ -204,6 +216,8 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
+	case vrrp.Unheard:
+		r.group.unheard(a)
 	case vrrp.Notice:
 		if r.node.noticed.allow(now, noticeKey{r.id, a.Note, a.Rival.Addr}) {
 			r.notice(a)
@@ -232,6 +246,7 @@ func (r *router) changed(now time.Duration, a vrrp.Action) {
 		r.heldBy = r.nameOf(a.Rival)
 	}
 	clear(r.broken)
+	clear(r.failing)
 	attrs := []any{"from", a.From.String(), "to", a.To.String(), "reason", reason, "priority", r.node.set.State(r.id).Priority}
 	if len(r.group.out.Terms) > 0 { // else the number says it all
 		attrs = append(attrs, "why", r.group.explainPriority())
@@ -251,21 +266,26 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		return
 	}
 	r.node.counters.address(e.Kind)
+	r.noteAddress(e)
+	r.group.touch()
 	if e.Object != "" {
 		r.objectEvent(e)
 		return
 	}
-	r.group.touch()
-	r.noteAddress(e)
 	switch e.Kind {
 	case vip.On:
 		r.on = true // also again: an interface that was made anew had taken them away
 		r.inPlace = true
 		clear(r.broken)
-		r.sendKept()
+		if r.sendKept() && r.mac == (link.MAC{}) {
+			r.hold() // the old master lets an address go when it is announced after our first word
+			return
+		}
 		r.group.placed()
+		r.group.awaited()
 	case vip.Off:
 		r.on, r.inPlace = false, false
+		r.group.awaited()
 	case vip.Failed:
 		switch {
 		case e.Address.IsValid():
@@ -316,8 +336,10 @@ func (r *router) macvlan() string {
 func (r *router) objectEvent(e vip.Event) {
 	switch e.Kind {
 	case vip.Failed:
+		r.failing[e.Object] = e.Err
 		r.log.Error("route or rule could not be put in place", "object", e.Object, "err", e.Err)
 	case vip.Recovered:
+		delete(r.failing, e.Object)
 		r.log.Info("route or rule is in place", "object", e.Object)
 	case vip.Repaired:
 		r.log.Warn("route or rule was removed by others: put back", "object", e.Object, "after", round(e.After))

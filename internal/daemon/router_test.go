@@ -614,7 +614,10 @@ func TestReasons(t *testing.T) {
 		vrrp.CauseFault:       {vrrp.Action{Reason: "haproxy fails"}, "haproxy fails"},
 		vrrp.CauseRecovered:   {vrrp.Action{}, "no reason for FAULT is left"},
 		vrrp.CauseShutdown:    {vrrp.Action{}, "baton stops"},
+		vrrp.CauseAdopted:     {vrrp.Action{}, "adopted: the process before was master, and nobody can have missed it yet"},
 		vrrp.CauseGroup:       {vrrp.Action{Of: vrrp.CauseLeft, Rival: vrrp.Rival{Addr: peerAddr}, Elapsed: time.Second}, "web: b left (priority 0); skew 1s"},
+		vrrp.CauseHandover:    {vrrp.Action{Rival: b, Elapsed: 258 * time.Millisecond, Reason: "failover by root"}, "failover by root; b was heard after 258ms"},
+		vrrp.CauseTakeover:    {vrrp.Action{Rival: b, Reason: "root"}, "200 beats 190 of b, and root ordered to take over"},
 		vrrp.CauseUnelectable: {vrrp.Action{Rival: b, Reason: "it advertises 10.0.0.100 in version 2"}, "b holds addresses of ours and cannot be elected with: it advertises 10.0.0.100 in version 2"},
 	}
 	s := newStage(t, pair())

@@ -60,6 +60,8 @@ const (
 // services is the services of one group: see role.Sequence.
 type services interface {
 	Begin()
+	StopLeft()
+	Adopt(order uint64, t role.Transition)
 	Start(order uint64, t role.Transition, delay time.Duration)
 	Stop(order uint64, t role.Transition, chosen bool)
 	Placed(order uint64)
@@ -118,6 +120,12 @@ func (g *group) startServices(now time.Duration) {
 		delay, t.Takeover = 0, ""
 	}
 	b.become(run, false)
+	if g.resumed.adopt && g.resumed.Services.Served {
+		g.resumed.Services.Served = false // once
+		b.since, b.served = g.masterSince, true
+		b.run.Adopt(b.order, t)
+		return
+	}
 	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
@@ -132,11 +140,14 @@ func (g *group) stopServices() {
 		t = role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"}
 	case g.isMaster():
 		t = role.Transition{To: role.Fault, From: role.Master, Reason: strings.Join(g.common, "; ")}
+		if g.order.leaves() {
+			t.To, t.Reason = state(g.order.target()), g.orderReason()
+		}
 	}
 	if b.wish == run {
 		g.log.Info("services stop", "reason", t.Reason)
 	}
-	b.become(stop, g.leaving)
+	b.become(stop, g.leaving || g.order.leaves() && g.isMaster())
 	b.run.Stop(b.order, g.withMasters(t), b.chosen)
 }
 
@@ -225,7 +236,11 @@ func (g *group) wordless() bool {
 func (g *group) stopFailed(now time.Duration, rep role.Report) {
 	b := g.bound
 	log := g.log.With("service", rep.Service, "err", rep.Text)
-	switch policy := g.routers[0].cfg.OnStopFailure; {
+	policy := g.routers[0].cfg.OnStopFailure
+	if g.stopFailedInOrder(policy, rep.Text) {
+		return
+	}
+	switch {
 	case policy == config.StopFailureReboot:
 		log.Error("service did not stop: this host is rebooted (on_stop_failure)")
 		g.node.out.reboot(g.name)
@@ -300,6 +315,7 @@ func (g *group) stopTime() time.Duration {
 // leave takes the group out of the election for good, a master once its services
 // are stopped.
 func (g *group) leave(now time.Duration) {
+	g.abort("baton stops")
 	g.leaving, g.pending = true, nil
 	from := state(g.role)
 	var bound time.Duration

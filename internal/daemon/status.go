@@ -20,13 +20,13 @@ func (g *group) touch() { g.stale, g.node.stale = true, true }
 
 // status is all that is published of the node. Only what has changed is made anew:
 // a host may have a thousand routers.
-func (n *node) status(now time.Duration) *control.Status {
+func (n *node) status(now time.Duration) *snapshot {
 	all := len(n.shown) != len(n.groups)
 	if all {
 		for i, g := range slices.SortedFunc(slices.Values(n.groups), func(a, b *group) int { return cmp.Compare(a.name, b.name) }) {
 			g.place = i
 		}
-		n.shown = make([]control.Router, len(n.groups))
+		n.shown = make([]*shown, len(n.groups))
 	} else {
 		n.shown = slices.Clone(n.shown) // the one before has been published
 	}
@@ -36,26 +36,29 @@ func (n *node) status(now time.Duration) *control.Status {
 			n.shown[g.place] = g.status(now)
 		}
 	}
-	return &control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Routers: n.shown}
+	status := control.Status{Node: n.cfg.Node, Version: Version(), Configuration: n.cfg.Hash, Standby: shownStandby(n.standby)}
+	return &snapshot{status, n.shown}
 }
 
-func (g *group) status(now time.Duration) control.Router {
+func (g *group) status(now time.Duration) *shown {
 	first := g.routers[0]
 	st := g.node.set.State(first.id)
 	r := control.Router{
 		Name:     g.name,
 		Group:    first.cfg.Group != "",
 		Role:     st.Role.String(),
-		Since:    g.node.onWall(now, st.Since),
 		Priority: int(st.Priority),
 		Ready:    g.ready(),
 		Master:   g.masterName(),
 		Why:      g.explain(now),
-		Sum:      g.explainPriority(),
+		Sum:      g.sum(),
+		Reason:   g.explainLong(now),
 		Note:     g.explainShort(now),
-		Faults:   slices.Clone(g.common),
-		Tracks:   tracksShown(g.tracks),
+		Prefers:  preferred(first.cfg.Priorities),
+		Faults:   g.faults(),
+		Tracks:   g.tracksShown(),
 		History:  g.history,
+		Standby:  shownStandby(g.standby),
 
 		Transitions: g.transitions,
 	}
@@ -64,27 +67,55 @@ func (g *group) status(now time.Duration) control.Router {
 	} else if g.isMaster() {
 		r.MasterPriority = int(st.Priority)
 	}
+	var parts []shownPart
 	for _, m := range g.routers {
 		m.shown = g.node.set.State(m.id).Master
-		r.Parts = append(r.Parts, m.status())
+		part, live := m.status()
+		r.Parts, parts = append(r.Parts, part), append(parts, live)
 		if r.Group && !slices.Contains(r.Members, m.cfg.Name) {
 			r.Members = append(r.Members, m.cfg.Name)
 		}
-		for _, f := range m.faults {
-			if !slices.Contains(r.Faults, f) {
-				r.Faults = append(r.Faults, f)
-			}
-		}
-		for _, a := range m.cfg.Addresses {
-			r.Addresses = append(r.Addresses, a.Prefix.String())
+		for _, a := range part.Addresses {
+			r.Addresses = append(r.Addresses, a.Address)
 		}
 	}
-	return r
+	since := st.Since
+	if since == 0 && g.startAt != vrrp.Never { // INIT from the start
+		since = g.startAt - first.cfg.StartDelay
+	}
+	return &shown{r, since, parts}
+}
+
+// faults are the reasons for FAULT of all of the group and of each of its routers.
+func (g *group) faults() []string {
+	all := slices.Clone(g.common)
+	for _, r := range g.routers {
+		for _, f := range r.faults {
+			if !slices.Contains(all, f) {
+				all = append(all, f)
+			}
+		}
+	}
+	return all
+}
+
+// preferred is the node with the highest base priority, if only one has it.
+func preferred(priorities map[string]uint8) string {
+	best, node := uint8(0), ""
+	for name, p := range priorities {
+		switch {
+		case p > best:
+			best, node = p, name
+		case p == best:
+			node = ""
+		}
+	}
+	return node
 }
 
 // ready tells whether a master has all that belongs to the role.
 func (g *group) ready() bool {
-	return g.isMaster() && !g.leaving && (g.bound == nil || g.bound.ready) &&
+	return g.isMaster() && !g.leaving && !g.order.leaves() && (g.bound == nil || g.bound.ready) &&
 		!slices.ContainsFunc(g.routers, func(r *router) bool { return !r.inPlace || len(r.broken) > 0 })
 }
 
@@ -110,8 +141,12 @@ func (g *group) explainPriority() string {
 	if len(g.out.Terms) == 0 {
 		return fmt.Sprintf("priority %d", g.out.Priority)
 	}
+	return fmt.Sprintf("priority %d = %d%s", g.out.Priority, g.routers[0].cfg.Priority, g.termsText())
+}
+
+// termsText is what checks add to the priority and take off it.
+func (g *group) termsText() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "priority %d = %d", g.out.Priority, g.routers[0].cfg.Priority)
 	for _, t := range g.out.Terms {
 		sign, amount := "+", t.Amount
 		if amount < 0 {
@@ -126,6 +161,13 @@ func (g *group) explainPriority() string {
 	return b.String()
 }
 
+func (g *group) termsSum() (sum int) {
+	for _, t := range g.out.Terms {
+		sum += t.Amount
+	}
+	return sum
+}
+
 func (g *group) explainRole(now time.Duration) string {
 	st := g.node.set.State(g.routers[0].id)
 	switch st.Role {
@@ -135,6 +177,8 @@ func (g *group) explainRole(now time.Duration) string {
 		switch b := g.bound; {
 		case g.leaving:
 			return "master, leaving: its services stop"
+		case g.order.leaves():
+			return "master, leaving: " + g.orderReason()
 		case b != nil && b.wish == stop && len(g.common) > 0:
 			return "master, leaving: " + strings.Join(g.common, "; ")
 		case b != nil && b.stuck != "":
@@ -158,7 +202,11 @@ func (g *group) explainRole(now time.Duration) string {
 	if by == nil {
 		return "backup, and nobody was heard yet"
 	}
-	return fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	text := fmt.Sprintf("backup to %s (%d)", by.nameOf(master), master.Priority)
+	if st.Waived {
+		text += ", to which it was handed over: baton takeover " + g.name + " brings it home"
+	}
+	return text
 }
 
 func (g *group) explainInit(now time.Duration) string {

@@ -18,7 +18,7 @@ import (
 )
 
 // thousand is a node with a thousand virtual routers, on five links.
-func thousand(b *testing.B, publish func(*control.Status)) *node {
+func thousand(b *testing.B, publish func(*snapshot)) *node {
 	b.Helper()
 	cfg := &config.Config{Node: "a"}
 	for i := range 1000 {
@@ -46,7 +46,7 @@ func thousand(b *testing.B, publish func(*control.Status)) *node {
 
 // What a change of one router of a thousand costs the protocol loop.
 func BenchmarkPublish1000(b *testing.B) {
-	n := thousand(b, func(*control.Status) {})
+	n := thousand(b, func(*snapshot) {})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		n.groups[i%len(n.groups)].touch()
@@ -57,7 +57,7 @@ func BenchmarkPublish1000(b *testing.B) {
 // What `baton status` costs with a thousand routers: the daemon's answer over its
 // socket, read by the client. The protocol loop has no part in it.
 func BenchmarkStatus1000(b *testing.B) {
-	p := newPublished(&control.Status{})
+	p := newPublished(&snapshot{})
 	n := thousand(b, p.publish)
 	poller, err := link.NewPoller()
 	if err != nil {
@@ -73,13 +73,13 @@ func BenchmarkStatus1000(b *testing.B) {
 	}
 	n.settle(time.Minute)
 	dir := b.TempDir()
-	socket, err := control.Listen(control.SocketPath(dir))
+	socket, err := control.Listen(control.SocketPath(dir), control.Access{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- control.NewServer(d, quiet).Serve(ctx, socket) }()
+	go func() { done <- control.NewServer(d, control.Access{}, quiet).Serve(ctx, socket) }()
 	client := control.Dial(dir)
 	for b.Loop() {
 		s, err := client.Status(ctx)

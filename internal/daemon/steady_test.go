@@ -11,6 +11,7 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/link"
+	"baton/internal/record"
 	"baton/internal/role"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -22,9 +23,13 @@ type noAddresses struct{}
 func (noAddresses) Hold(uint64)           {}
 func (noAddresses) Release(...netip.Addr) {}
 
+func (noAddresses) Announced(netip.Addr) (int, time.Duration) { return 0, 0 }
+
 type noHooks struct{}
 
 func (noHooks) Tell(role.Transition) {}
+
+func (noHooks) Resume(role.State) {}
 
 // The whole path of a packet, in and out: socket, link, node, vrrp, and back.
 // Of two routers this node is backup of one and master of the other,
@@ -47,10 +52,11 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 	t.Cleanup(func() { _ = poller.Close() })
 	l := newLoop(poller, quiet)
 	l.node, err = newNode(cfg, quiet, outlets{
-		send: l.send, flush: l.flush, wall: wall,
+		record: func(string, record.State) {},
+		send:   l.send, flush: l.flush, wall: wall,
 		addresses: func(vip.Router) addresses { return noAddresses{} },
 		hooks:     func(role.Router) hooks { return noHooks{} },
-		publish:   func(*control.Status) {},
+		publish:   func(*snapshot) {},
 		announce:  func(webhook.Event) {},
 		event:     func(control.EventKind, string, string, string) {},
 	})

@@ -132,7 +132,22 @@ func (s *Sequence) turn(w wish) {
 		if w.start {
 			it.followed = 0
 		}
+		if w.adopts {
+			it.adopt(w)
+		}
 	}
+	s.announced = w.adopts
+}
+
+// adopt takes an item for one that was started, and has it asked at once.
+func (it *item) adopt(w wish) {
+	if it.OnlyAfterSilence {
+		if w.t.Takeover != "silence" {
+			return
+		}
+		it.silenced = w.serial
+	}
+	it.level, it.touched, it.askAt = up, true, time.Now()
 }
 
 // step does one thing that is due. again says that there may be more to do at once; else there is nothing before next
@@ -153,7 +168,7 @@ func (s *Sequence) step(w wish) (next time.Time, again bool) {
 // begin stops what Begin asks for, one item in each call.
 func (s *Sequence) begin(w wish) (again bool) {
 	s.mu.Lock()
-	begun := s.begun
+	begun, left := s.begun, s.left
 	s.mu.Unlock()
 	if !begun {
 		return false
@@ -163,7 +178,8 @@ func (s *Sequence) begin(w wish) (again bool) {
 	}
 	for i := len(s.items) - 1; i >= 0; i-- {
 		it := s.items[i]
-		if it.Addresses || it.AtStart != StopFirst || it.level != untouched || it.cleared {
+		wanted := it.AtStart == StopFirst || left && it.AtStart == Decide
+		if it.Addresses || it.OnlyAfterSilence && left || !wanted || it.level != untouched || it.cleared {
 			continue
 		}
 		if st, ok := s.ask(it, w); !ok || st.State == service.Stopped {

@@ -39,10 +39,18 @@ const reapTime = time.Second
 //
 // So the hooks of the router's newest state are always the last that were run, all of them, in order.
 type Queue struct {
+	// Ended, where it is set before the first Tell, is called at the end of each hook with the list that it stands in and
+	// its command, which of an `any` hook ends with keepalived's four arguments.
+	Ended func(list string, argv []string, r command.Result)
+
 	words words
 	run   RunFunc
 	log   *slog.Logger
 	fifo  *fifo // nil: none
+
+	// Finished, set before the first Tell, is called when the hooks of a state have
+	// run, here or, as Resume has it, elsewhere; nil: nobody cares.
+	Finished func(State)
 
 	ctx    context.Context // of every hook; ends when Close gives up
 	cancel context.CancelFunc
@@ -110,6 +118,23 @@ func (q *Queue) Tell(t Transition) {
 	}
 }
 
+// Resume says that the hooks were told this state last, by another process. It comes before the first Tell.
+func (q *Queue) Resume(s State) {
+	q.mu.Lock()
+	q.newest, q.heard = s, s
+	q.mu.Unlock()
+	if q.Finished != nil {
+		q.Finished(s)
+	}
+}
+
+// Busy says whether a hook runs, or waits to.
+func (q *Queue) Busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.idle != nil
+}
+
 // Close takes no more transitions and waits until the hooks of those already told have run. When ctx ends first, it
 // ends the hook that runs, begins no other and returns an error that wraps ctx's, within a second. Tell STOP
 // before, and leave time for a hook that may be running at that moment. It may be called again.
@@ -168,6 +193,9 @@ func (q *Queue) work(idle chan struct{}) {
 			}
 			q.perform(j, t)
 		}
+		if q.Finished != nil && q.ctx.Err() == nil {
+			q.Finished(t.To)
+		}
 	}
 }
 
@@ -181,6 +209,9 @@ func (q *Queue) perform(j job, t Transition) {
 	pause := retryFirst
 	for try := 0; ; try++ {
 		r := q.run(q.ctx, hook, argv, env)
+		if q.Ended != nil {
+			q.Ended(j.list, argv, r)
+		}
 		if r.OK() || try >= hook.Retries || q.outdated() {
 			q.report(j, t, r)
 			return

@@ -150,6 +150,7 @@ type Sequence struct {
 
 	mu     sync.Mutex
 	begun  bool // Begin was called
+	left   bool // StopLeft was called
 	wish   wish
 	follow *Transition // the newest of Follow since the last Start
 	told   uint64      // how many calls of Follow there were
@@ -169,6 +170,7 @@ type wish struct {
 	from   time.Time // a start does not begin before
 	chosen bool      // of a stop
 
+	adopts    bool // an earlier process has started everything
 	placed    bool // Placed was called
 	abandoned bool // Abandon was called
 }
@@ -194,6 +196,27 @@ func (s *Sequence) Begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun = true
+	s.run()
+}
+
+// StopLeft is Begin where an earlier process was killed that had started the
+// services, and this node has not kept the role: those with Decide are stopped,
+// too, and before a Start begins anything.
+func (s *Sequence) StopLeft() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun, s.left = true, true
+	s.run()
+}
+
+// Adopt is Start where an earlier process of this host had started everything, and
+// this node has kept the role: what runs is watched over from now on and not
+// started again, and what does not has died. Placed is not asked for.
+func (s *Sequence) Adopt(order uint64, t Transition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wish = wish{serial: s.wish.serial + 1, start: true, order: order, t: t, from: time.Now(), placed: true, adopts: true}
+	s.follow = nil
 	s.run()
 }
 
@@ -270,6 +293,16 @@ func (s *Sequence) States() []ItemState {
 		}
 	}
 	return states
+}
+
+// Changing names the service that is being started or stopped; empty: none.
+func (s *Sequence) Changing() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now == nil || s.now.it.shown.State != service.Starting && s.now.it.shown.State != service.Stopping {
+		return ""
+	}
+	return s.now.it.Name
 }
 
 // Close ends the monitoring, and a start that is under way; it stops no service. A

@@ -275,7 +275,9 @@ func BuildBaton(dir string) (string, error) {
 		return filepath.Abs(path)
 	}
 	path := filepath.Join(dir, "baton")
-	out, err := exec.Command("go", "build", "-o", path, "baton/cmd/baton").CombinedOutput()
+	build := exec.Command("go", "build", "-o", path, "baton/cmd/baton")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build baton: %w\n%s", err, out)
 	}

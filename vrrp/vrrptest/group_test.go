@@ -224,6 +224,10 @@ func (w *groupWorld) happen(what string) {
 		for _, r := range n.Routers() {
 			r.Step(vrrp.Event{Kind: vrrp.Shutdown})
 		}
+	case "hand over", "take over":
+		w.log("%s: %s", label(r), what)
+		kind := map[string]vrrp.EventKind{"hand over": vrrp.HandOver, "take over": vrrp.TakeOver}[what]
+		r.Step(vrrp.Event{Kind: kind, To: vrrp.Backup})
 	case "cut", "heal":
 		other, link := w.node(), rapid.IntRange(0, 2).Draw(w.t, "link") // 2: both
 		w.log("%s %s > %s on link %d", what, n.Name, other.Name, link)
@@ -255,6 +259,7 @@ func (w *groupWorld) happen(what string) {
 var groupEvents = []string{
 	"priority", "priority", "fault", "deaf", "mute", "recover", "recover all", "recover all", "stop",
 	"cut", "cut", "cut", "heal", "heal", "pause", "freeze", "resume", "resume", "weather",
+	"hand over", "take over",
 }
 
 func (w *groupWorld) live() {
@@ -339,7 +344,7 @@ func (w *groupWorld) checkWhole() {
 			eligible++
 			best = max(best, n.Routers()[0].State().Priority)
 		}
-		preempt = preempt && n.Routers()[0].Config.Preempt
+		preempt = preempt && n.Routers()[0].Config.Preempt && !n.Routers()[0].State().Waived
 	}
 	want := min(eligible, 1)
 	first, _ := w.masters(0)

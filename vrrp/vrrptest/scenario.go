@@ -27,10 +27,14 @@ import (
 //	                             addresses, best, slowest (rivals), version, password,
 //	                             hmac=MODE, peers, nodes
 //	start|stop|recover [WHO...]  WHO is NODE or NODE/VRID; nobody is everybody
+//	adopt [WHO...]               start as what an earlier process of the node was master of
+//	succeed [WHO...]             another process is about to
 //	fault WHO REASON...          a check fails
 //	deaf WHO REASON...           the link fails
 //	priority WHO PRIORITY
 //	mute WHO REASON...           it hears and cannot send
+//	handover WHO ROLE [REASON...] a master gives the role away, and is BACKUP or FAULT then
+//	takeover WHO                 a backup takes the role once
 //	cut A B | cut A > B | cut A  both directions, one, or from everybody; [link=0] on one
 //	heal [A [B]] [link=0]
 //	pause NODE [lossy]           the process, or with lossy the whole host, stands still
@@ -97,7 +101,7 @@ func label(r *Router) string { return fmt.Sprintf("%s/%d", r.Node.Name, r.Config
 func (s *scenario) command(words []string) error {
 	name, args := words[0], words[1:]
 	event := map[string]vrrp.EventKind{
-		"start": vrrp.Startup, "stop": vrrp.Shutdown, "recover": vrrp.Recovered,
+		"start": vrrp.Startup, "stop": vrrp.Shutdown, "recover": vrrp.Recovered, "takeover": vrrp.TakeOver, "succeed": vrrp.Succeeded,
 	}
 	switch name {
 	case "lan":
@@ -106,13 +110,24 @@ func (s *scenario) command(words []string) error {
 		return s.node(args)
 	case "router":
 		return s.router(args)
-	case "start", "stop", "recover":
+	case "start", "stop", "recover", "takeover", "succeed":
 		return s.each(args, func(r *Router) { r.Step(vrrp.Event{Kind: event[name]}) })
+	case "adopt":
+		return s.each(args, func(r *Router) { r.Step(vrrp.Event{Kind: vrrp.Startup, Adopt: true}) })
 	case "fault", "deaf", "mute":
 		if len(args) < 2 {
 			return fmt.Errorf("want a router and a reason")
 		}
 		e := vrrp.Event{Kind: vrrp.Faulty, Deaf: name == "deaf", Mute: name == "mute", Reason: strings.Join(args[1:], " ")}
+		return s.each(args[:1], func(r *Router) { r.Step(e) })
+	case "handover":
+		if len(args) < 2 || args[1] != "BACKUP" && args[1] != "FAULT" {
+			return fmt.Errorf("want a router, and BACKUP or FAULT")
+		}
+		e := vrrp.Event{Kind: vrrp.HandOver, To: vrrp.Backup, Reason: strings.Join(args[2:], " ")}
+		if args[1] == "FAULT" {
+			e.To = vrrp.Fault
+		}
 		return s.each(args[:1], func(r *Router) { r.Step(e) })
 	case "priority":
 		if len(args) != 2 {

@@ -1,0 +1,36 @@
+package daemon
+
+import (
+	"context"
+
+	"baton/internal/control"
+)
+
+// Cluster is what all nodes say of themselves: this one from its memory, the others
+// by their listeners.
+func (d *daemon) Cluster(ctx context.Context) (*control.Cluster, error) {
+	if len(d.cfg.Nodes) < 2 {
+		return nil, control.Errorf(control.Refused, "the configuration names no other node")
+	}
+	l := d.cfg.Listen
+	if l == nil {
+		return nil, control.Errorf(control.Refused, "nobody can ask the other nodes: the configuration has no `listen`")
+	}
+	var names []string
+	for _, n := range d.cfg.Nodes {
+		if n.Name != d.cfg.Node {
+			names = append(names, n.Name)
+		}
+	}
+	others := control.NewRemote(l.Token, l.Client()).AskAll(ctx, names, l.Nodes)
+	c := &control.Cluster{Node: d.cfg.Node}
+	for _, n := range d.cfg.Nodes {
+		if n.Name == d.cfg.Node {
+			c.Nodes = append(c.Nodes, control.ClusterNode{Name: n.Name, Status: d.Status(), Checks: d.Checks()})
+			continue
+		}
+		c.Nodes = append(c.Nodes, others[0])
+		others = others[1:]
+	}
+	return c, nil
+}
