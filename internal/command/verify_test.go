@@ -24,10 +24,10 @@ func TestVerify(t *testing.T) {
 		"group can write":       {func(x *tree) string { return x.file("s", 0o775) }, 0, "D/s is writable by its group (-rwxrwxr-x): chmod g-w D/s"},
 		"others can write":      {func(x *tree) string { return x.file("s", 0o757) }, 0, "D/s is writable by everybody (-rwxr-xrwx): chmod o-w D/s"},
 		"somebody else's": {func(x *tree) string { return x.own(x.file("s", 0o755), nobody) }, 0,
-			"D/s belongs to nobody: chown root D/s, or keep the program elsewhere, or run it as that user"},
+			"D/s belongs to nobody: chown root D/s, or keep it elsewhere, or run it as that user"},
 		"the runner's own": {func(x *tree) string { return x.own(x.file("s", 0o755), nobody) }, nobody, ""},
 		"another's than the runner's": {func(x *tree) string { return x.own(x.file("s", 0o755), 12345) }, nobody,
-			"D/s belongs to user 12345: chown root D/s, or keep the program elsewhere, or run it as that user"},
+			"D/s belongs to user 12345: chown root D/s, or keep it elsewhere, or run it as that user"},
 		"runner's own, all can write": {func(x *tree) string { return x.own(x.file("s", 0o777), nobody) }, nobody,
 			"D/s is writable by everybody (-rwxrwxrwx): chmod go-w D/s"},
 		"folder": {func(x *tree) string { x.dir("a", 0o777); return x.file("a/s", 0o755) }, 0,
@@ -35,9 +35,9 @@ func TestVerify(t *testing.T) {
 		"folder far above": {func(x *tree) string { x.dir("a", 0o775); x.dir("a/b", 0o755); return x.file("a/b/s", 0o755) }, 0,
 			"D/a is writable by its group (drwxrwxr-x): chmod g-w D/a"},
 		"sticky folder": {func(x *tree) string { x.dir("a", 0o777|os.ModeSticky); return x.file("a/s", 0o755) }, 0,
-			"D/a is writable by everybody (dtrwxrwxrwx): keep the program in a folder that only root can write, /etc/baton for instance"},
+			"D/a is writable by everybody (dtrwxrwxrwx): keep it in a folder that only root can write, /etc/baton for instance"},
 		"folder of somebody": {func(x *tree) string { x.own(x.dir("a", 0o755), nobody); return x.file("a/s", 0o755) }, 0,
-			"D/a belongs to nobody: chown root D/a, or keep the program elsewhere, or run it as that user"},
+			"D/a belongs to nobody: chown root D/a, or keep it elsewhere, or run it as that user"},
 		"link to good": {func(x *tree) string { x.dir("a", 0o755); x.file("a/s", 0o755); return x.link("l", "a/s") }, 0, ""},
 		"link through bad folder": {func(x *tree) string { x.dir("a", 0o777); x.file("a/s", 0o755); return x.link("l", "a/s") }, 0,
 			"D/a is writable by everybody (drwxrwxrwx): chmod go-w D/a"},
@@ -62,7 +62,7 @@ func TestVerify(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			x := &tree{t: t, d: rootDir(t)}
+			x := &tree{t: t, d: trial.RootDir(t)}
 			err := verify(tt.build(x), tt.uid)
 			want := strings.ReplaceAll(tt.want, "D/", x.d+"/")
 			switch {

@@ -8,6 +8,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -22,11 +23,14 @@ type Options struct {
 	// Exposed tells who else could change a file that was read, which is a mistake, and
 	// the command that mends it; no problem is empty. nil: nobody asks.
 	Exposed func(path string) (problem, mend string)
+	// CommandsOnly is for who runs the commands and nothing else: of the secrets only the environment files must be there.
+	CommandsOnly bool
 }
 
 // Config is a configuration as one node reads it.
 type Config struct {
 	Path    string   // the main file, as it was named
+	Files   []string // all that say what is run: the main file, the included ones and the environment files
 	Dir     string   // the folder that it is in
 	Hash    string   // 8 hex digits over the content of all files, the same on every node
 	Node    string   // who this is
@@ -43,8 +47,8 @@ type Config struct {
 	sources   []SourceFile
 }
 
-// Files are those that the configuration was read from, the main one first.
-func (c *Config) Files() []SourceFile { return c.sources }
+// Texts are the files that the configuration was read from, the main one first, as they were.
+func (c *Config) Texts() []SourceFile { return c.sources }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -101,7 +105,7 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		}
 		c.errorAt(at, "", hint, "%v", err)
 	}
-	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY")}
+	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY"), commandsOnly: o.CommandsOnly}
 	var mine *Config
 	if len(r.nodes) == 0 {
 		s.needed = true
@@ -124,6 +128,9 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 	report := c.report(r.nodes)
 	if report.Errors() > 0 {
 		return nil, report
+	}
+	if mine != nil {
+		mine.Files = slices.Concat(r.files.names, slices.Sorted(maps.Keys(r.shared.environments)))
 	}
 	return mine, report
 }
@@ -151,9 +158,10 @@ type reader struct {
 
 // shared is what is the same for every node that reads, and is worked out once.
 type shared struct {
-	owners    map[netip.Addr]string // of the nodes' own addresses
-	elections map[*node]election    // of each router that stands alone, and of each group
-	secrets   map[string]secretFile // by path
+	owners       map[netip.Addr]string // of the nodes' own addresses
+	elections    map[*node]election    // of each router that stands alone, and of each group
+	secrets      map[string]secretFile // by path
+	environments map[string]bool       // paths of environment files that were read
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -161,7 +169,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
-	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}}
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}, environments: map[string]bool{}}
 	for _, n := range r.nodes {
 		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name

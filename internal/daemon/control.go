@@ -66,6 +66,9 @@ func (d *daemon) problems() []control.Problem {
 			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
 		})
 	}
+	if r := d.host.remote; r != nil && r.Away() != nil {
+		all = append(all, control.Problem{Text: r.Away().Error(), Hint: "hooks, services and checks of other users fail until it is there"})
+	}
 	return all
 }
 
