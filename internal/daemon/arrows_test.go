@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"internal/role":                {"internal/command", "internal/service"},
 	"internal/service":             {"internal/command"},
 	"internal/service/servicetest": {},
-	"internal/control":             {"internal/tlsclient"},
+	"internal/control":             {"internal/regular", "internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
 	"internal/runner":              {"health", "internal/command", "internal/config", "internal/role", "internal/service"},
 	"internal/command/commandtest": {"internal/command", "internal/trial"},
