@@ -31,6 +31,8 @@ var arrows = map[string][]string{
 	"internal/service/servicetest": {},
 	"internal/control":             {"internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
+	"internal/runner":              {"health", "internal/command", "internal/config", "internal/role", "internal/service"},
+	"internal/command/commandtest": {"internal/command", "internal/trial"},
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
@@ -39,11 +41,11 @@ var arrows = map[string][]string{
 	"internal/tlsclient":           {"internal/regular"},
 	"internal/daemon": {
 		"vrrp", "vip", "health",
-		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/service",
+		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
 	"internal/doctor": {"internal/config", "internal/control"},
-	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/statefile"},
+	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/runner", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

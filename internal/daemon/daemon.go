@@ -22,6 +22,7 @@ import (
 	"baton/internal/link"
 	"baton/internal/record"
 	"baton/internal/role"
+	"baton/internal/runner"
 	"baton/internal/statefile"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -39,6 +40,13 @@ type Options struct {
 	Log                     io.Writer
 	Journal                 bool   // Log is the journal's: lines begin with their priority
 	LogFormat               string // text or json, in place of the configuration's; empty: that
+	// User is whom the daemon becomes, who has two capabilities and no more; empty:
+	// it stays who it is. Before, root starts a runner, unless Runner says what else.
+	User string
+	// Runner is the socket of the process that does what takes root: a path, or
+	// RunnerNone. Empty: for root, RunnerNone; for others the package's where it is
+	// there.
+	Runner string
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -83,6 +91,9 @@ func Run(o Options) error {
 	if err := missingCapabilities(); err != nil {
 		return err
 	}
+	if err := o.becomeUser(); err != nil { // executes the program again, as another user
+		return err
+	}
 	realtimeErr := becomeRealtime() // may execute the program again
 	ambientErr := clearAmbient()
 	signals := o.Signals()
@@ -114,7 +125,7 @@ func Run(o Options) error {
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, o.runnerClient(log), log)
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
@@ -177,7 +188,7 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger) (_ *daemon, err error) {
+func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.Client, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
 	d.standbyFile = newStandbyFile(stateDir, log)
@@ -204,7 +215,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
-	d.host = newHost(cfg.Dir, log)
+	d.host = newHost(cfg.Dir, remote, log)
 	d.webhooks = webhook.New(webhooksOf(cfg.Webhooks), cfg.Node, log)
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
@@ -262,7 +273,7 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.run(), d.cfg.Dir), d.log, lookupOf(d.cfg))
 	q.Ended = func(list string, argv []string, res command.Result) {
 		d.events.noteHook(r.Name, list, argv, res)
 	}
@@ -292,6 +303,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		return nil
 	})
 	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
+	if r := d.host.remote; r != nil {
+		d.start(d.sidesCtx, &d.sides, "runner", r.Follow)
+	}
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)

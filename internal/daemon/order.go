@@ -257,8 +257,11 @@ func (g *group) orderChanged(now time.Duration, by *router, a vrrp.Action) {
 	if !o.leaves() || a.From != vrrp.Master {
 		return
 	}
-	if cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover {
+	switch {
+	case cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover:
 		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), a.Elapsed
+	case a.Rival.Addr.IsValid(): // a better one took it before
+		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), 1
 	}
 	g.roleGone(now)
 }
