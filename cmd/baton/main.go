@@ -129,7 +129,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
 		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
-		newStatusCommand(), newWatchCommand(), newEventsCommand())
+		newStatusCommand(), newWatchCommand(), newEventsCommand(), newDoctorCommand())
 	strictDefaults(root)
 	completeNames(root)
 	return root

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"internal/service/servicetest": {},
 	"internal/control":             {"internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
+	"internal/doctor":              {"internal/config", "internal/control", "internal/link"},
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
@@ -42,7 +43,7 @@ var arrows = map[string][]string{
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/statefile"},
+	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/doctor", "internal/lab", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches
