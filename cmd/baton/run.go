@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/spf13/cobra"
 
 	"baton/internal/daemon"
+	"baton/internal/runner"
 )
 
 const (
@@ -18,6 +21,12 @@ const (
 	// defaultRuntimeDir is where a daemon is found that was not told otherwise.
 	defaultRuntimeDir = "/run/baton"
 )
+
+// stateDir is where the service manager says that state is kept, or else the package.
+func stateDir() string {
+	dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // it may name several
+	return cmp.Or(dir, "/var/lib/baton")
+}
 
 func newRunCommand() *cobra.Command {
 	o := daemon.Options{Log: os.Stderr}
@@ -55,8 +64,11 @@ the members of --admin-group, who are in --socket-group as well.`,
 	cmd.Flags().StringVarP(&o.Config, "config", "c", defaultConfig, "configuration file")
 	cmd.Flags().StringVar(&o.Node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
 	cmd.Flags().StringVar(&o.RuntimeDir, "runtime-dir", defaultRuntimeDir, "directory for the lock, the control socket and the state files")
+	cmd.Flags().StringVar(&o.StateDir, "state-dir", stateDir(), "directory for what outlives a restart: which routers are in standby")
 	cmd.Flags().StringVar(&o.SocketGroup, "socket-group", "", "group that may read on the control socket (default: baton, where it exists)")
 	cmd.Flags().StringVar(&o.AdminGroup, "admin-group", "", "group that may change something there as well, as root may")
+	cmd.Flags().StringVar(&o.User, "user", "", "become this user (a name or a number) after root has started a runner, and keep CAP_NET_ADMIN and CAP_NET_RAW alone")
+	cmd.Flags().StringVar(&o.Runner, "runner", "", "socket of the baton runner that does what takes root, or none (default: none for root, else "+runner.DefaultSocket+" where it is there)")
 	cmd.Flags().StringVar(&o.LogFormat, "log-format", "", "text or json, in place of the configuration's log.format")
 	return cmd
 }

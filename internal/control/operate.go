@@ -15,7 +15,7 @@ import (
 // The bounds of a standby that ends by itself.
 const (
 	ShortestStandby = time.Second
-	LongestStandby  = 366 * 24 * time.Hour
+	LongestStandby  = 365 * 24 * time.Hour
 )
 
 // OrderKind is what is ordered.
@@ -79,7 +79,7 @@ func (c *Client) Order(ctx context.Context, o Order) (Result, error) {
 }
 
 // registerOrders adds the requests of this file.
-func (s *Server) registerOrders(mux *http.ServeMux) {
+func (s *Server) registerOrders(mux *routes) {
 	for _, kind := range []OrderKind{StandbyOrder, ResumeOrder} {
 		mux.HandleFunc("POST /v1/"+string(kind), func(w http.ResponseWriter, r *http.Request) {
 			var o Order

@@ -195,55 +195,47 @@ func (n *node) resumeGroups(now time.Duration, groups []*group, o control.Order,
 		n.standby = nil
 	}
 	what := string(o.Kind) + " by " + o.By
-	type resumed struct {
-		control.Outcome
-		g   *group
-		was string // why it was not resumed, or what it was
-	}
-	var all []resumed
 	for _, g := range groups {
-		r := resumed{Outcome: g.outcome(), g: g}
-		switch ord := g.order; {
-		case ord != nil && ord.standby != nil && ord.phase == stopping:
+		out := g.outcome()
+		switch under := g.order; {
+		case under != nil && under.standby != nil && under.phase == stopping:
 			g.conclude(false, "called off by "+o.By)
-			r.was = "the standby was called off"
-		case ord != nil && ord.standby != nil:
-			r.OK, r.was = false, ord.what()+" is under way: try again in a moment"
-		case g.standby == nil:
-			r.was = "it was not in standby"
+			out.Text = "its standby was called off"
+		case g.standby == nil && (under == nil || under.standby == nil):
+			out.Text = "it was not in standby"
+		case under != nil:
+			out.OK, out.Text = false, g.busy()+": try again in a moment"
 		default:
 			g.standby = nil
-			n.dirty = append(n.dirty, g)
+			g.beginOrder(now, &order{kind: o.Kind, by: o.By, done: done}, joining)
+			continue
 		}
-		all = append(all, r)
-	}
-	n.settle(now)
-	for _, r := range all {
-		r.Text = r.g.resumedText(now)
-		if r.was != "" {
-			r.Text = r.was
-		}
-		r.g.tellOutcome(what, r.Outcome, done)
+		g.tellOutcome(what, out, done)
 	}
 	n.keepStandby()
 }
 
-// resumedText says what a router does that takes part again.
-func (g *group) resumedText(now time.Duration) string {
+// joined ends a resume once it is known who is master.
+func (g *group) joined(now time.Duration) {
 	st := g.node.set.State(g.routers[0].id)
-	if st.Role != vrrp.Backup {
-		return g.explainRole(now)
-	}
 	by, m := g.masterElsewhere()
-	switch {
-	case by == nil:
-		return "nobody was heard yet: it takes the role itself unless that changes"
-	case !g.node.set.Wins(g.routers[0].id):
-		return fmt.Sprintf("%s is master with %d", by.nameOf(m), m.Priority)
-	case by.cfg.Preempt && !st.Waived:
-		return fmt.Sprintf("%s is master with %d: this node takes the role back by itself (preempt)", by.nameOf(m), m.Priority)
+	name := ""
+	if by != nil {
+		name = by.nameOf(m)
 	}
-	return fmt.Sprintf("%s is master with %d: baton takeover %s brings it home", by.nameOf(m), m.Priority, g.name)
+	switch {
+	case st.Role == vrrp.Master:
+		g.conclude(true, g.last.Reason)
+	case st.Role != vrrp.Backup:
+		g.conclude(true, g.explainShort(now))
+	case by == nil: // it is master itself when nobody is heard
+	case !g.node.set.Wins(g.routers[0].id):
+		g.conclude(true, fmt.Sprintf("%s is master with %d", name, m.Priority))
+	case by.cfg.Preempt && !st.Waived:
+		g.conclude(true, fmt.Sprintf("%s is master with %d: this node takes the role back by itself (preempt)", name, m.Priority))
+	default:
+		g.conclude(true, fmt.Sprintf("%s is master with %d: baton takeover %s brings it home", name, m.Priority, g.name))
+	}
 }
 
 // failover begins to give the role away once.

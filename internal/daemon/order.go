@@ -24,6 +24,7 @@ const (
 	letting               // the role is gone, the addresses go
 	taking                // takeover: the role is there, and all that belongs to it is awaited
 	telling               // announce: the addresses are awaited once more
+	joining               // resume: who is master is not known yet
 )
 
 // order is what a group is at.
@@ -174,6 +175,8 @@ func (g *group) carryOut(now time.Duration, free bool) {
 		g.taken(now)
 	case o.phase == telling:
 		g.told()
+	case o.phase == joining:
+		g.joined(now)
 	}
 	if g.order != nil {
 		g.evalAt = min(g.evalAt, o.until)
@@ -254,8 +257,11 @@ func (g *group) orderChanged(now time.Duration, by *router, a vrrp.Action) {
 	if !o.leaves() || a.From != vrrp.Master {
 		return
 	}
-	if cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover {
+	switch {
+	case cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover:
 		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), a.Elapsed
+	case a.Rival.Addr.IsValid(): // a better one took it before
+		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), 1
 	}
 	g.roleGone(now)
 }
@@ -270,6 +276,11 @@ func (g *group) roleGone(now time.Duration) {
 	if o.standby != nil && g.standby != o.standby {
 		g.standby = o.standby
 		g.node.keepStandby()
+		for _, r := range g.routers {
+			if g.roleNow() == vrrp.Fault.String() && len(r.faults) == 0 {
+				r.faults = []string{g.orderReason()} // the line about the role says it
+			}
+		}
 	}
 	g.node.dirty = append(g.node.dirty, g)
 }
@@ -385,3 +396,6 @@ func (g *group) heardBy(by *router, a vrrp.Action) *router {
 	}
 	return by
 }
+
+// takes tells whether the group becomes master as an operator has ordered it.
+func (g *group) takes() bool { return g.order != nil && g.order.phase == taking }

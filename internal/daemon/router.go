@@ -38,14 +38,15 @@ type router struct {
 	kept     vrrp.Action   // the first advertisement as master, while it is kept back
 	keptTill time.Duration // at most; Never where none is
 
-	heldBy  string     // the holder of our addresses that INIT waits for
-	wanted  bool       // the role wants the addresses on, whether or not their turn has come
-	on      bool       // addresses are, or may be, on this host
-	inPlace bool       // all of the newest Hold are
-	holds   uint64     // sequence of Hold: a new number announces again
-	follows vrrp.Rival // who is master elsewhere, as the services know it
-	shown   vrrp.Rival // the same, as the newest status has it
-	heard   []*heardPeer
+	heldBy   string     // the holder of our addresses that INIT waits for
+	wanted   bool       // the role wants the addresses on, whether or not their turn has come
+	on       bool       // addresses are, or may be, on this host
+	inPlace  bool       // all of the newest Hold are
+	holds    uint64     // sequence of Hold: a new number announces again
+	follows  vrrp.Rival // who is master elsewhere, as the services know it
+	shown    vrrp.Rival // the same, as the newest status has it
+	heard    []*heardPeer
+	heardNew time.Duration // when the newest of them was heard first
 
 	leftWord bool       // it has sent that it leaves, in this mastership
 	master   vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
@@ -134,13 +135,16 @@ const mostKept = 20 * time.Millisecond
 // were lost at a planned move while the old master still answered. The second
 // one waits with it, which may be due a moment later, as the routers of a link
 // share a phase. A last word goes at once.
+//
+// So it is where an operator has this node take over: a keepalived lets go at the
+// first advertisement of a better node, and lost 2 questions when it was faster.
 func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Action) bool {
 	if r.keptTill != vrrp.Never && a.Priority > 0 {
 		r.kept = a
 		return true
 	}
 	r.keptTill = vrrp.Never
-	if r.mac == (link.MAC{}) || r.group.unplaced() {
+	if r.mac == (link.MAC{}) && !r.group.takes() || r.group.unplaced() {
 		return false
 	}
 	takes := func(o vrrp.Action) bool { return o.Router == a.Router && o.Kind == vrrp.Hold }
@@ -156,6 +160,9 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // master: half of the time by which its skew is longer than ours. With two
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
+	if r.group.takes() { // no other backup waits: the old master advertises still
+		return min(5*mostKept, r.cfg.Interval/2)
+	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)
 	}
@@ -173,14 +180,15 @@ func (r *router) mayKeep() time.Duration {
 }
 
 // sendKept sends what was kept back, if anything.
-func (r *router) sendKept() {
+func (r *router) sendKept() (sent bool) {
 	if r.keptTill == vrrp.Never {
-		return
+		return false
 	}
 	r.keptTill = vrrp.Never
 	if r.node.send(r.kept) {
 		r.node.out.flush()
 	}
+	return true
 }
 
 // do carries out one action; advertisements have been sent before.
@@ -201,6 +209,7 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	case vrrp.Change:
 		r.changed(now, a)
 	case vrrp.Reassert:
+		r.node.counters.reassert(a.Elapsed)
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
 		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
@@ -257,6 +266,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	if e.Seq != r.holds {
 		return
 	}
+	r.node.counters.address(e.Kind)
 	r.noteAddress(e)
 	r.group.touch()
 	if e.Object != "" {
@@ -268,7 +278,10 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 		r.on = true // also again: an interface that was made anew had taken them away
 		r.inPlace = true
 		clear(r.broken)
-		r.sendKept()
+		if r.sendKept() && r.mac == (link.MAC{}) {
+			r.hold() // the old master lets an address go when it is announced after our first word
+			return
+		}
 		r.group.placed()
 		r.group.awaited()
 	case vip.Off:
