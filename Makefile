@@ -24,9 +24,9 @@ interop: ## docs/interop.md anew: baton against each kind of peer; a minute, roo
 	test/prepare
 	go test -count=1 -run '^TestInterop$$' ./test -write
 
-soak: build ## floods of forged packets; they take the whole machine, so nothing else may run beside them
+soak: build ## floods of forged packets, and a hundred crashes; they take the whole machine, so nothing else may run beside them
 	test/prepare
-	go test -count=1 -tags soak -run Flood ./test
+	go test -count=1 -tags soak -run 'Flood|Crash' ./test
 
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)
@@ -65,9 +65,10 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	for unit in packaging/*.service; do sed 's,/usr/sbin/,$(PREFIX)/sbin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#*/} || exit 1; done
+	for unit in packaging/*.service packaging/*.socket; do sed 's,/usr/sbin/,$(PREFIX)/sbin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#*/} || exit 1; done
 	install -D -m 644 packaging/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/systemd packaging/drop-ins/*.conf packaging/60-baton.rules
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/network-managers packaging/network-managers/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml

@@ -330,3 +330,58 @@ func TestDocs_MergeMarks(t *testing.T) {
 		}
 	}
 }
+
+// Each thing that doctor looks at stands in doctor.md, and nothing else does.
+func TestDocs_Doctor(t *testing.T) {
+	page := read(t, "doctor.md")
+	_, table, _ := strings.Cut(page, "| Topic |")
+	var documented []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, m[1])
+	}
+	topics := map[string]bool{}
+	eachFile(t, func(path string, file *ast.File) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			l, ok := n.(*ast.CompositeLit)
+			if !ok || len(l.Elts) == 0 {
+				return true
+			}
+			name := ""
+			switch typ := l.Type.(type) {
+			case *ast.Ident:
+				name = typ.Name
+			case *ast.SelectorExpr:
+				name = typ.Sel.Name
+			case *ast.ArrayType: // of a list, whose elements have no type
+				if of, ok := typ.Elt.(*ast.Ident); ok && of.Name == "Finding" {
+					for _, e := range l.Elts {
+						if inner, ok := e.(*ast.CompositeLit); ok && inner.Type == nil {
+							topics[topicOf(inner)] = true
+						}
+					}
+				}
+			}
+			if name == "Finding" {
+				topics[topicOf(l)] = true
+			}
+			return true
+		})
+	})
+	slices.Sort(documented)
+	if found := slices.Sorted(maps.Keys(topics)); !slices.Equal(found, documented) || len(found) < 10 {
+		t.Errorf("doctor finds %q, and doctor.md has %q", found, documented)
+	}
+}
+
+// topicOf is the first text of a finding.
+func topicOf(l *ast.CompositeLit) string {
+	first := l.Elts[0]
+	if kv, ok := first.(*ast.KeyValueExpr); ok {
+		first = kv.Value
+	}
+	if b, ok := first.(*ast.BasicLit); ok {
+		text, _ := strconv.Unquote(b.Value)
+		return text
+	}
+	return ""
+}

@@ -105,7 +105,7 @@ func Benchmark500Checks(b *testing.B) {
 			}
 		}},
 		{"command", func(b *testing.B) func() Probe {
-			p := NewCommandProbe(newRunner(b), command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
+			p := NewCommandProbe(newRunner(b).Run, command.Spec{Argv: []string{"/bin/true"}, Timeout: time.Second}, nil)
 			return func() Probe { return p }
 		}},
 	}

@@ -12,12 +12,12 @@ import (
 // run, so what is mended counts at the next one; problem is what cannot be
 // mended without a reload, and fails every run.
 // Spec.Timeout bounds a run beside the deadline of the probe's context.
-func NewCommandProbe(r *command.Runner, s command.Spec, problem error) Probe {
-	return &commandProbe{r.Run, s, problem}
+func NewCommandProbe(run command.RunFunc, s command.Spec, problem error) Probe {
+	return &commandProbe{run, s, problem}
 }
 
 type commandProbe struct {
-	run     func(context.Context, command.Spec) command.Result
+	run     command.RunFunc
 	spec    command.Spec
 	problem error
 }

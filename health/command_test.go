@@ -41,7 +41,7 @@ func TestCommandProbe(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := probeIn(t, NewCommandProbe(r, tt.spec, tt.problem), tt.within); got != tt.want {
+			if got := probeIn(t, NewCommandProbe(r.Run, tt.spec, tt.problem), tt.within); got != tt.want {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
@@ -82,7 +82,7 @@ func TestCommandProbe_Mended(t *testing.T) {
 		t.Cleanup(func() { os.RemoveAll(dir) })
 	}
 	path := filepath.Join(dir, "check")
-	p := NewCommandProbe(newRunner(t), command.Spec{Argv: []string{path}, Timeout: 5 * time.Second}, nil)
+	p := NewCommandProbe(newRunner(t).Run, command.Spec{Argv: []string{path}, Timeout: 5 * time.Second}, nil)
 	steps := []struct {
 		do   func() error
 		want Answer
@@ -109,7 +109,7 @@ func TestScheduler_Commands(t *testing.T) {
 	changes := make(chan Change, 10)
 	s := NewScheduler([]Check{{
 		Name: "c", Interval: 50 * time.Millisecond, Timeout: 50 * time.Millisecond, Rise: 1, Fall: 2,
-		Probe: NewCommandProbe(r, command.Spec{Argv: []string{"sh", "-c", "[ ! -e " + flag + " ] || exec sleep 100"}, Timeout: time.Minute}, nil),
+		Probe: NewCommandProbe(r.Run, command.Spec{Argv: []string{"sh", "-c", "[ ! -e " + flag + " ] || exec sleep 100"}, Timeout: time.Minute}, nil),
 	}}, slog.New(slog.DiscardHandler), func(c Change) { changes <- c })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

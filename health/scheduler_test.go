@@ -31,6 +31,7 @@ type watched struct {
 	log    bytes.Buffer
 	cancel context.CancelFunc
 	ended  chan error
+	resume func(*Scheduler) // before it runs; nil: nothing
 }
 
 // watch runs checks within a synctest bubble; the bubble must call end.
@@ -48,6 +49,9 @@ func (w *watched) run(t *testing.T, checks ...Check) {
 		w.note("%s %v to %v after %d: %s", c.Check, c.From, c.To, c.Runs, c.Text)
 		w.told = append(w.told, c)
 	})
+	if w.resume != nil {
+		w.resume(w.Scheduler)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w.cancel = cancel
 	go func() { w.ended <- w.Run(ctx) }()
@@ -386,7 +390,7 @@ func TestScheduler_Results(t *testing.T) {
 		}
 		w.until(2500 * time.Millisecond)
 		first, last := w.start.Add(20*time.Millisecond), w.start.Add(2020*time.Millisecond)
-		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
+		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, Passed: 2, Failed: 1, At: last, Took: 20 * time.Millisecond}}
 		got := w.Results()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

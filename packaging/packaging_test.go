@@ -19,7 +19,7 @@ const program = "/usr/sbin/baton"
 func units(t *testing.T) []string {
 	t.Helper()
 	names, err := filepath.Glob("*.service")
-	if err != nil || len(names) < 2 {
+	if err != nil || len(names) < 3 {
 		t.Fatal(names, err)
 	}
 	return names
@@ -42,6 +42,13 @@ func copied(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	socket, err := os.ReadFile("baton-runner.socket")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "baton-runner.socket"), socket, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -60,7 +67,7 @@ func run(t *testing.T, dir string, argv ...string) string {
 
 func TestUnits_Verify(t *testing.T) {
 	dir := copied(t)
-	for _, name := range units(t) {
+	for _, name := range append(units(t), "baton-runner.socket") {
 		if out := run(t, dir, "systemd-analyze", "verify", "--man=no", "./"+name); strings.Contains(out, dir) || strings.Contains(out, "baton") {
 			t.Errorf("%s:\n%s", name, out)
 		}
@@ -121,7 +128,7 @@ func TestSysusers(t *testing.T) {
 }
 
 // awaited are commands that the units run and this version does not have yet.
-var awaited = map[string]bool{"reload": true, "release": true}
+var awaited = map[string]bool{"reload": true, "runner": true}
 
 // Whatever the units run is a command of baton.
 func TestUnits_Commands(t *testing.T) {

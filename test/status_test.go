@@ -2,6 +2,8 @@ package test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,9 +48,9 @@ func TestStatus(t *testing.T) {
 	follow := batonOn(t, b, "events", "--follow", "--json")
 	line(t, watch, "ROUTER  ROLE")
 
-	wantIn(t, output(t, a, 0, "status"), "a  baton ", "configuration ", "  well\n", "web     MASTER", "a (200)", vip)
+	wantIn(t, output(t, a, 0, "status"), "a  baton ", "configuration ", " well\n", "web     MASTER", "a (200)", vip)
 	wantIn(t, output(t, b, 0, "status"), "web     BACKUP", "a (200)", "200 is higher")
-	wantIn(t, output(t, a, 0, "status", "web"), "web  MASTER on a", site.Interface+" VRID 51, VRRPv3 IPv4 multicast", vip+"  held", "chk    pass", "INIT to BACKUP", "BACKUP to MASTER")
+	wantIn(t, output(t, a, 0, "status", "web"), "web  MASTER on a", site.Interface+" VRID 51, VRRPv3 multicast", vip+"  held, announced ", "(1st of 2); no check takes anything off", "chk    pass", "INIT to BACKUP", "BACKUP to MASTER")
 	wantIn(t, output(t, b, 0, "status", "web"), vip+"  off", "last heard 0s ago: priority 200")
 
 	setHealthy(t, s, "a", false)
@@ -60,8 +62,8 @@ func TestStatus(t *testing.T) {
 	tell(t, a, 0, "FAULT, b is master", "wait", "web", "--state", "fault", "--timeout", "20s")
 	wantIn(t, output(t, a, 1, "status"), "DEGRADED: 1 problem", "web     FAULT", "b (190)", "chk fails; was master until", "chk has failed for ")
 	wantIn(t, output(t, a, 1, "status", "web"), "Why       chk fails: ", vip+"  off")
-	wantIn(t, output(t, b, 0, "status", "web"), "a left (priority 0)", "priority 0, it left")
-	wantIn(t, output(t, a, 0, "events"), "daemon ", "started", "check ", "pass to FAIL", "router ", "MASTER to FAULT")
+	wantIn(t, output(t, b, 0, "status", "web"), "Why       a left (priority 0) at ", "priority 0, it left")
+	wantIn(t, output(t, a, 0, "events"), "daemon ", "started", "check ", "pass to FAIL", "router ", "MASTER to FAULT", "priority 0 sent, "+vip+" kept until a successor has it")
 	if text := output(t, a, 0, "events", "--since", "1ms"); strings.Contains(text, "started") {
 		t.Errorf("events of the last millisecond:\n%s", text)
 	}
@@ -102,4 +104,45 @@ func line(t *testing.T, p *lab.Process, words string) {
 	if _, _, err := p.WaitLine(0, patience, func(l string) bool { return strings.Contains(l, words) }); err != nil {
 		t.Fatalf("%v, for %q in:\n%s", err, words, p.Output())
 	}
+}
+
+// Those in the group read, also who is in it by a supplementary group; who is in the other group changes something as
+// well; and the others are told which group it takes.
+func TestStatus_Groups(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 || os.Getenv("BATON_LAB_ENTERED") != "" {
+		t.Skip("needs other users than root")
+	}
+	need(t, "setpriv")
+	const readers, admins = "games", "operator" // every system has them, and nobody is in them
+	s := newSite(t)
+	c := site.Pair(interval, site.Addresses(1, false)...)
+	a := add(t, s, "a", site.Baton, c)
+	a.Arguments = []string{"--socket-group", readers, "--admin-group", admins}
+	for dir := filepath.Dir(a.Dir); dir != os.TempDir(); dir = filepath.Dir(dir) { // a stranger has to reach the socket
+		must(t, os.Chmod(dir, 0o755))
+	}
+	must(t, a.Start())
+	tell(t, a, 0, "web is MASTER", "wait", "web", "--timeout", "20s")
+	// A stranger cannot run the test's binary where it is.
+	binary := filepath.Join(a.Dir, "baton")
+	text, err := os.ReadFile(batonBinary)
+	must(t, err)
+	must(t, os.WriteFile(binary, text, 0o755))
+	as := func(groups string, status int, words string, args ...string) {
+		t.Helper()
+		argv := []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", binary}
+		if groups != "" {
+			argv = []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--groups", groups, binary}
+		}
+		p, err := a.Host.Start(append(append(argv, args...), "--runtime-dir", filepath.Join(a.Dir, "run")), lab.StartOptions{})
+		must(t, err)
+		said(t, p, status, words)
+	}
+	change := []string{"log-level", "debug"}
+	as("", 1, "permission denied: only root, the user who runs baton and the group "+readers+" may", "status")
+	as(readers, 0, "web     MASTER", "status")
+	as(readers, 0, "INIT to BACKUP", "events")
+	as(readers, 1, "nobody may read here and change nothing: root, the user who runs baton and the group "+admins+" may", change...)
+	as(readers+","+admins, 0, "set by nobody", change...)
 }

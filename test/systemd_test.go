@@ -171,7 +171,7 @@ virtual_routers:
     interface: eth0
     vrid: 51
     prefer: lab
-    advertisement_interval: 100ms
+    advertisement_interval: 300ms
     addresses: [10.77.0.100/24]
     track: {command: fault, ping: fault, process: fault, file: fault, nobody: report}
     notify: {any: /srv/hook}
@@ -179,7 +179,7 @@ virtual_routers:
     interface: eth0
     vrid: 52
     prefer: lab
-    advertisement_interval: 100ms
+    advertisement_interval: 300ms
     virtual_mac: {name: vmac}
     addresses: ["fe80::52/64", "fd77::100/64"]
 `
@@ -222,6 +222,13 @@ func TestUnit(t *testing.T) {
 	}
 	refused(t, b.said())
 
+	// Replaced in place, it is the same process with the same rights.
+	before := b.property("MainPID")
+	if out := b.try("/srv/baton", "upgrade"); !strings.Contains(out, "answers again") || b.property("MainPID") != before {
+		t.Error(out)
+	}
+	b.daemon()
+
 	// Killed, it is back.
 	killed := b.property("MainPID")
 	b.try("kill", "-KILL", killed)
@@ -248,19 +255,23 @@ func TestUnit(t *testing.T) {
 	b.try("systemctl", "stop", "baton.service")
 	refused(t, b.said())
 
-	// A loop of crashes ends, and then what it has left is read by baton-release.
-	b.file("srv/units/baton.service.d/crash.conf", "[Service]\nType=simple\nExecStart=\nExecStart=/bin/sh -c 'echo record >/run/baton/record; kill -KILL $$$$'\n")
+	// A loop of crashes ends, and then baton-release takes off what is left.
+	must(t, os.Remove(filepath.Join(b.dir, "srv/units/baton.service.d/root.conf")))
 	b.try("systemctl", "daemon-reload")
 	b.try("systemctl", "start", "baton.service")
-	b.until("the loop ends", func() bool { return b.property("ActiveState") == "failed" })
+	b.until("the addresses are on once more", holds)
+	b.try("touch", "/run/baton/left")
+	b.try("sh", "-c", "until systemctl is-failed -q baton; do systemctl kill -s KILL --kill-who=main baton; sleep 0.1; done")
 	if n := b.property("NRestarts"); n != "20" && n != "19" {
 		t.Errorf("it was started again %s times", n)
 	}
-	b.until("baton-release runs", func() bool {
-		return b.try("systemctl", "show", "--value", "-p", "ExecMainStartTimestampMonotonic", "baton-release.service") != "0"
-	})
-	if left := b.try("cat", "/run/baton/record"); left != "record" {
-		t.Error("the runtime directory is gone before baton-release reads it: ", left)
+	b.until("the addresses are gone", func() bool { return !holds() })
+	b.until("baton-release has ended", func() bool { return b.try("systemctl", "is-active", "baton-release.service") == "inactive" })
+	if began := b.try("systemctl", "show", "--value", "-p", "ExecMainStartTimestampMonotonic", "-p", "Result", "baton-release.service"); !strings.HasPrefix(began, "success\n") || strings.HasSuffix(began, "\n0") {
+		t.Error("baton-release: ", began)
+	}
+	if out := b.try("ls", "/run/baton/left"); out != "/run/baton/left" {
+		t.Error("the runtime directory was gone before baton-release could read it: ", out)
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -29,79 +31,129 @@ in memory; a restart begins anew. With --follow it goes on until it is interrupt
 also over a restart of the daemon. With --json each line is one event.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			print := printEvent
-			if asJSON {
-				print = func(out io.Writer, _ time.Time, e control.Event) error { return json.NewEncoder(out).Encode(e) }
-			}
-			client := control.Dial(dir)
-			list, err := client.Events(cmd.Context(), 0, false)
-			if err != nil {
-				return err
-			}
-			now := time.Now()
-			for _, e := range list {
-				if since > 0 && now.Sub(e.At) > since {
-					continue
-				}
-				if err := print(cmd.OutOrStdout(), now, e); err != nil {
-					return err
-				}
-			}
-			if !follow {
-				return nil
-			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return followEvents(ctx, client, list, func(e control.Event) error { return print(cmd.OutOrStdout(), time.Now(), e) })
+			return events(ctx, cmd.OutOrStdout(), control.Dial(dir), since, follow, asJSON)
 		},
 	}
 	runtimeDirFlag(cmd, &dir)
-	durationFlag(cmd, &since, "since", 0, "only those of the last so long")
+	durationFlag(cmd, &since, "since", 0, "only those of the last so long, such as 10m")
 	cmd.Flags().BoolVar(&follow, "follow", false, "go on with those that come")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON, one event in each line")
 	return cmd
 }
 
-// followEvents hands on the events that come after those of the list, until ctx ends.
-// A daemon that is started anew counts from 1 again.
-func followEvents(ctx context.Context, client *control.Client, list []control.Event, each func(control.Event) error) error {
-	var number uint64
-	var at time.Time
-	if len(list) > 0 {
-		number, at = list[len(list)-1].Number, list[len(list)-1].At
+func events(ctx context.Context, out io.Writer, client *control.Client, since time.Duration, follow, asJSON bool) error {
+	f := newFollower(client)
+	list, err := f.now(ctx)
+	if err != nil {
+		return err
 	}
-	for {
-		list, err := client.Events(ctx, number, true)
-		var said *control.Error
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, control.ErrNotRunning), errors.As(err, &said) && said.Kind == control.Unavailable:
-			number = 0
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(lookAgain):
-			}
-			continue
-		case err != nil:
-			return err
+	now := time.Now()
+	if since > 0 {
+		for len(list) > 0 && now.Sub(list[0].At) > since {
+			list = list[1:]
 		}
+	}
+	lines := newEventLines(list)
+	print := func(list []control.Event) error {
 		for _, e := range list {
-			if number == 0 && !e.At.After(at) {
-				continue // the same daemon, which could not be asked for a while
+			var err error
+			if asJSON {
+				err = json.NewEncoder(out).Encode(e)
+			} else {
+				_, err = fmt.Fprintln(out, lines.line(time.Now(), e))
 			}
-			if err := each(e); err != nil {
+			if err != nil {
 				return err
 			}
-			at = e.At
 		}
-		number = list[len(list)-1].Number
+		return nil
+	}
+	if err := print(list); err != nil || !follow {
+		return err
+	}
+	return f.follow(ctx, print)
+}
+
+// follower reads each event once, also where the daemon is started anew meanwhile.
+type follower struct {
+	client *control.Client
+	since  time.Time // of the process whose events they are
+	newest uint64    // the number of the last event that was read
+}
+
+func newFollower(client *control.Client) *follower { return &follower{client: client} }
+
+// now returns the events that there are and have not been read yet.
+func (f *follower) now(ctx context.Context) ([]control.Event, error) { return f.read(ctx, false) }
+
+// next waits for some.
+func (f *follower) next(ctx context.Context) ([]control.Event, error) { return f.read(ctx, true) }
+
+func (f *follower) read(ctx context.Context, wait bool) ([]control.Event, error) {
+	e, err := f.client.Events(ctx, f.newest, wait)
+	if err == nil && f.newest > 0 && !e.Since.Equal(f.since) { // another process, which counts from 1 again
+		e, err = f.client.Events(ctx, 0, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.since, f.newest = e.Since, e.Newest
+	return e.Events, nil
+}
+
+// follow hands on the events that come, until ctx ends. A daemon that does not run is
+// waited for.
+func (f *follower) follow(ctx context.Context, each func([]control.Event) error) error {
+	for {
+		list, err := f.next(ctx)
+		if err == nil {
+			if err := each(list); err != nil {
+				return err
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !mayComeBack(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(lookAgain):
+		}
 	}
 }
 
-func printEvent(out io.Writer, now time.Time, e control.Event) error {
-	line := fmt.Sprintf("%s  %-13s  %-12s  %-16s  %s", moment(now, e.At), e.Kind, printable(e.Name), printable(e.What), printable(e.Text))
-	_, err := fmt.Fprintln(out, strings.TrimRight(line, " "))
-	return err
+// mayComeBack tells whether a later request can succeed: the daemon does not run, or
+// is busy or ends.
+func mayComeBack(err error) bool {
+	var said *control.Error
+	return errors.Is(err, control.ErrNotRunning) || errors.As(err, &said) && said.Kind == control.Unavailable
+}
+
+// eventLines writes events below each other in columns, which grow with what comes.
+type eventLines struct{ kind, name, what int }
+
+func newEventLines(list []control.Event) *eventLines {
+	l := &eventLines{kind: len(control.OperatorEvent)}
+	for _, e := range list {
+		l.measure(e)
+	}
+	return l
+}
+
+func (l *eventLines) measure(e control.Event) {
+	l.kind = max(l.kind, len(e.Kind))
+	l.name = max(l.name, utf8.RuneCountInString(e.Name))
+	l.what = max(l.what, utf8.RuneCountInString(e.What))
+}
+
+func (l *eventLines) line(now time.Time, e control.Event) string {
+	l.measure(e)
+	line := fmt.Sprintf("%-12s  %-*s  %-*s  %-*s  %s", moment(now, e.At), l.kind, e.Kind, l.name, printable(e.Name), l.what, printable(e.What), printable(e.Text))
+	return strings.TrimRight(line, " ")
 }

@@ -194,10 +194,11 @@ func (s *scripted) SetLogLevel(level string, lasting time.Duration, by string) (
 	return s.level, nil
 }
 
-func (s *scripted) Events(after uint64) ([]control.Event, <-chan struct{}) {
+func (s *scripted) Events(after uint64) (control.Events, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.events[min(after, uint64(len(s.events))):], s.changed
+	newest := uint64(len(s.events))
+	return control.Events{Newest: newest, Events: s.events[min(after, newest):]}, s.changed
 }
 
 func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {

@@ -127,9 +127,9 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRunCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
+	root.AddCommand(newRunCommand(), newRunnerCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
 		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
-		newStatusCommand(), newWatchCommand(), newEventsCommand(),
+		newStatusCommand(), newWatchCommand(), newDoctorCommand(), newEventsCommand(),
 		newStandbyCommand(), newResumeCommand(), newFailoverCommand(), newTakeoverCommand(), newClearCommand(), newAnnounceCommand())
 	strictDefaults(root)
 	completeNames(root)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"baton/internal/daemon"
+	"baton/internal/runner"
 )
 
 const (
@@ -66,6 +67,8 @@ the members of --admin-group, who are in --socket-group as well.`,
 	cmd.Flags().StringVar(&o.StateDir, "state-dir", stateDir(), "directory for what outlives a restart: which routers are in standby")
 	cmd.Flags().StringVar(&o.SocketGroup, "socket-group", "", "group that may read on the control socket (default: baton, where it exists)")
 	cmd.Flags().StringVar(&o.AdminGroup, "admin-group", "", "group that may change something there as well, as root may")
+	cmd.Flags().StringVar(&o.User, "user", "", "become this user (a name or a number) after root has started a runner, and keep CAP_NET_ADMIN and CAP_NET_RAW alone")
+	cmd.Flags().StringVar(&o.Runner, "runner", "", "socket of the baton runner that does what takes root, or none (default: none for root, else "+runner.DefaultSocket+" where it is there)")
 	cmd.Flags().StringVar(&o.LogFormat, "log-format", "", "text or json, in place of the configuration's log.format")
 	return cmd
 }

@@ -1,16 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
 	"baton/internal/control"
@@ -32,8 +33,8 @@ disagree.
 
 The exit status is 0 where all is as wished, 1 where the node is degraded (a check
 that counts fails, a router is in FAULT, an address or a service is not as it has
-to be, a verdict is forced), and 2 where no daemon runs. Of one ROUTER it is 1
-where that is in FAULT.`,
+to be, there are two masters, a verdict is forced), and 2 where no daemon runs. Of
+one ROUTER it is 1 where one of these concerns it.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := control.Dial(dir)
@@ -100,10 +101,10 @@ func statusOf(ctx context.Context, out io.Writer, client *control.Client, s *con
 	} else {
 		var checks []control.Check
 		if checks, err = client.Checks(ctx); err == nil {
-			err = printRouter(out, time.Now(), s.Node, r, checks, coloured(out))
+			err = printRouter(out, time.Now(), s, r, checks, coloured(out))
 		}
 	}
-	if err == nil && r.Role == "FAULT" {
+	if err == nil && len(problemsWith(s, r.Name)) > 0 {
 		err = toldError(exitFailed)
 	}
 	return err
@@ -115,11 +116,7 @@ type palette struct{ good, bad, strong, end string }
 // coloured is the palette for where the output goes: colours for a terminal, unless
 // NO_COLOR is set (no-color.org) or the terminal has none.
 func coloured(out io.Writer) palette {
-	f, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return palette{}
-	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+	if _, ok := terminalOf(out); !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return palette{}
 	}
 	return palette{good: "\x1b[32m", bad: "\x1b[31m", strong: "\x1b[1m", end: "\x1b[0m"}
@@ -140,23 +137,8 @@ func (p palette) role(role string) string {
 
 // printStatus writes the table, and what has to be mended.
 func printStatus(out io.Writer, now time.Time, s *control.Status, p palette) error {
-	head := fmt.Sprintf("%s  baton %s  up %s  configuration %s, loaded %s ago",
-		s.Node, firstWord(s.Version), age(now.Sub(s.Started)), s.Configuration, age(now.Sub(s.Loaded)))
-	switch n := len(s.Problems); n {
-	case 0:
-		head += "  " + p.good + "well" + p.end
-	case 1:
-		head += "  " + p.bad + "DEGRADED: 1 problem" + p.end
-	default:
-		head += fmt.Sprintf("  %sDEGRADED: %d problems%s", p.bad, n, p.end)
-	}
-	if _, err := fmt.Fprintln(out, head); err != nil {
+	if err := printHead(out, now, s, p); err != nil {
 		return err
-	}
-	if s.Standby != nil {
-		if _, err := fmt.Fprintln(out, "standby "+standbyText(now, s.Standby)+". To end it: baton resume"); err != nil {
-			return err
-		}
 	}
 	if err := printRouters(out, now, s, p); err != nil {
 		return err
@@ -172,6 +154,37 @@ func printStatus(out io.Writer, now time.Time, s *control.Status, p palette) err
 		}
 	}
 	return nil
+}
+
+// printHead writes what is said of the node as a whole.
+func printHead(out io.Writer, now time.Time, s *control.Status, p palette) error {
+	head := fmt.Sprintf("%s  baton %s  up %s  configuration %s, loaded %s ago",
+		s.Node, firstWord(s.Version), age(now.Sub(s.Started)), s.Configuration, age(now.Sub(s.Loaded)))
+	text := headline(head, stateOfNode(s, p)) + "\n"
+	if s.Standby != nil {
+		text += "standby " + standbyText(now, s.Standby) + ". To end it: baton resume\n"
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
+// headColumn is where the state stands in the first line, or behind what is longer.
+const headColumn = 80
+
+func headline(head, state string) string {
+	return fmt.Sprintf("%-*s  %s", headColumn-2, head, state)
+}
+
+// stateOfNode says whether the node is degraded.
+func stateOfNode(s *control.Status, p palette) string {
+	switch n := len(s.Problems); n {
+	case 0:
+		return p.good + "well" + p.end
+	case 1:
+		return p.bad + "DEGRADED: 1 problem" + p.end
+	default:
+		return fmt.Sprintf("%sDEGRADED: %d problems%s", p.bad, n, p.end)
+	}
 }
 
 func printProblem(out io.Writer, problem control.Problem) error {
@@ -213,25 +226,15 @@ func printRouters(out io.Writer, now time.Time, s *control.Status, p palette) er
 		}
 		rows = append(rows, []string{r.Name, r.Role, age(now.Sub(r.Since)), priority, masterOf(r), addressOf(r), whyOf(now, r)})
 	}
-	var table strings.Builder
-	if err := printTable(&table, rows); err != nil {
+	if _, err := fmt.Fprintln(out); err != nil {
 		return err
 	}
-	text := "\n" + table.String()
-	if p.end != "" {
-		var b strings.Builder
-		for line := range strings.Lines(text) {
-			for _, role := range []string{"MASTER", "FAULT"} {
-				if strings.Contains(line, " "+role+" ") && !strings.HasPrefix(line, "ROUTER") {
-					line = strings.Replace(line, " "+role+" ", " "+p.role(role)+" ", 1)
-				}
-			}
-			b.WriteString(line)
+	return paintTable(out, rows, func(column int, cell string) string {
+		if column == 1 {
+			return p.role(cell)
 		}
-		text = b.String()
-	}
-	_, err := io.WriteString(out, text)
-	return err
+		return cell
+	})
 }
 
 // masterOf is who is master, and the priority that it advertises.
@@ -266,73 +269,68 @@ func whyOf(now time.Time, r control.Router) string {
 }
 
 // printRouter writes all that is known of one router.
-func printRouter(out io.Writer, now time.Time, node string, r control.Router, checks []control.Check, p palette) error {
+func printRouter(out io.Writer, now time.Time, s *control.Status, r control.Router, checks []control.Check, p palette) error {
 	var b strings.Builder
-	b.WriteString(r.Name + "  " + p.role(r.Role) + " on " + node + " for " + age(now.Sub(r.Since)))
-	for i, part := range r.Parts {
-		if i == 0 && len(r.Parts) == 1 {
-			b.WriteString("  " + linkOf(part))
-		}
+	fmt.Fprintf(&b, "%s  %s on %s for %s  ", r.Name, p.role(r.Role), s.Node, age(now.Sub(r.Since)))
+	switch {
+	case len(r.Parts) == 1:
+		b.WriteString(linkOf(r.Parts[0]))
+	case r.Group:
+		b.WriteString("group of " + strings.Join(r.Members, ", "))
+	default:
+		b.WriteString("both families")
 	}
 	b.WriteString("\n\n")
-	rows := [][2]string{}
-	add := func(name, text string) { rows = append(rows, [2]string{name, text}) }
 	if r.Standby != nil {
-		add("Standby", standbyText(now, r.Standby))
+		labelled(&b, "Standby", []string{standbyText(now, r.Standby) + ". To end it: baton resume " + r.Name})
 	}
-	add("Why", strings.TrimSuffix(printable(reasonOf(r)), "; "))
-	add("Priority", printable(strings.TrimPrefix(r.Sum, "priority ")))
+	labelled(&b, "Why", []string{printable(r.Reason)})
+	labelled(&b, "Priority", []string{printable(r.Sum)})
 	if r.Master != "" && r.Role != "MASTER" {
-		add("Master", masterOf(r))
+		labelled(&b, "Master", []string{masterOf(r)})
 	}
 	for _, part := range r.Parts {
 		if len(r.Parts) > 1 {
-			add(part.Name, linkOf(part))
+			fmt.Fprintf(&b, "\n%s  %s, %s\n", part.Name, part.Family, linkOf(part))
 		}
-		for _, a := range part.Addresses {
-			text := a.Address + "  " + a.State
-			if a.Error != "" {
-				text += ": " + printable(a.Error)
+		printPart(&b, now, part)
+	}
+	printServices(&b, now, r.Services)
+	if err := printTracks(&b, now, r, checks, p); err != nil {
+		return err
+	}
+	if concern := problemsWith(s, r.Name); len(concern) > 0 {
+		b.WriteString("\n")
+		for _, problem := range concern {
+			if err := printProblem(&b, problem); err != nil {
+				return err
 			}
-			add("Address", text)
-		}
-		for _, peer := range part.Peers {
-			add("Peer", peerText(now, peer))
 		}
 	}
-	for _, s := range r.Services {
-		add("Service", strings.TrimSuffix(fmt.Sprintf("%s  %s for %s: %s", s.Name, s.State, age(now.Sub(s.Since)), printable(s.Text)), ": "))
-	}
-	last := ""
-	for _, row := range rows {
-		name := row[0]
-		if name == last {
-			name = "" // the same as above
-		}
-		last = row[0]
-		fmt.Fprintf(&b, "%-8s  %s\n", name, row[1])
-	}
-	if _, err := io.WriteString(out, b.String()); err != nil {
+	if err := printHistory(&b, now, r); err != nil {
 		return err
 	}
-	if err := printTracks(out, now, r, checks); err != nil {
-		return err
-	}
-	return printHistory(out, now, r)
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
-// reasonOf is why the router has its role: the last change, and for a FAULT what holds it.
-func reasonOf(r control.Router) string {
-	var parts []string
-	if len(r.History) > 0 {
-		parts = append(parts, r.History[0].Reason)
+// labelled writes lines under one label.
+func labelled(b *strings.Builder, label string, lines []string) {
+	for _, line := range lines {
+		b.WriteString(strings.TrimRight(fmt.Sprintf("%-8s  %s", label, line), " ") + "\n")
+		label = ""
 	}
-	if r.Role == "FAULT" {
-		parts = r.Faults
-	} else if r.Note != "" {
-		parts = append(parts, r.Note)
+}
+
+// problemsWith are those that concern a router.
+func problemsWith(s *control.Status, router string) []control.Problem {
+	var concern []control.Problem
+	for _, problem := range s.Problems {
+		if slices.Contains(problem.Routers, router) {
+			concern = append(concern, problem)
+		}
 	}
-	return strings.Join(parts, "; ")
+	return concern
 }
 
 // linkOf says where and how a virtual router speaks.
@@ -341,35 +339,97 @@ func linkOf(p control.Part) string {
 	if p.Unicast {
 		how = "unicast"
 	}
-	source := ""
-	if p.Source != "" {
-		source = " from " + p.Source
+	return fmt.Sprintf("%s VRID %d, VRRPv%d %s every %s", p.Interface, p.VRID, p.Version, how, config.FormatDuration(p.Interval))
+}
+
+// printPart writes the addresses of a virtual router, and who else speaks for it.
+func printPart(b *strings.Builder, now time.Time, p control.Part) {
+	var rows [][]string
+	for _, a := range p.Addresses {
+		rows = append(rows, []string{a.Address, addressState(now, a)})
 	}
-	return fmt.Sprintf("%s VRID %d, VRRPv%d %s %s every %s%s", p.Interface, p.VRID, p.Version, p.Family, how, config.FormatDuration(p.Interval), source)
+	labelled(b, "Address", columns(rows))
+	var failed []string
+	for _, f := range p.Failed {
+		failed = append(failed, "not in place: "+printable(f))
+	}
+	labelled(b, "Routes", failed)
+	if p.Source == "" {
+		labelled(b, "Source", []string{"none: there is no address on " + p.Interface + " to speak from"})
+	}
+	rows = nil
+	for _, peer := range p.Peers {
+		rows = append(rows, []string{cmp.Or(peer.Node, "?"), cmp.Or(peer.Address, "-"), peerText(now, peer)})
+	}
+	labelled(b, "Peers", columns(rows))
+}
+
+// columns puts the cells of rows below each other.
+func columns(rows [][]string) []string {
+	if len(rows) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	_ = printTable(&b, rows) // into memory
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+func addressState(now time.Time, a control.Address) string {
+	switch {
+	case a.Error != "":
+		return "not in place: " + printable(a.Error)
+	case a.State == "off":
+		return "off"
+	}
+	text := a.State
+	if a.State == "lent" {
+		text = "lent: kept until a successor has it"
+	}
+	switch a.Announced {
+	case 0:
+		return text
+	case 1:
+		return text + ", announced once, at " + moment(now, a.LastAnnounced)
+	}
+	return fmt.Sprintf("%s, announced %d times, last at %s", text, a.Announced, moment(now, a.LastAnnounced))
 }
 
 func peerText(now time.Time, p control.Peer) string {
-	who := p.Node
-	if p.Address != "" {
-		who = strings.TrimSpace(p.Node + "  " + p.Address)
-	}
-	switch {
+	switch heard := "last heard " + age(now.Sub(p.LastHeard)) + " ago: "; {
 	case p.LastHeard.IsZero():
-		return who + "  not heard: a backup is silent"
+		return "never heard: a backup is silent"
 	case p.Priority == 0:
-		return fmt.Sprintf("%s  last heard %s ago: priority 0, it left", who, age(now.Sub(p.LastHeard)))
+		return heard + "priority 0, it left"
+	default:
+		return fmt.Sprintf("%spriority %d", heard, p.Priority)
 	}
-	return fmt.Sprintf("%s  last heard %s ago: priority %d", who, age(now.Sub(p.LastHeard)), p.Priority)
+}
+
+// printServices writes the services that are bound to the router.
+func printServices(b *strings.Builder, now time.Time, services []control.Service) {
+	if len(services) == 0 {
+		return
+	}
+	rows := [][]string{{"SERVICE", "STATE", " FOR", "TEXT"}}
+	for _, s := range services {
+		since := "-"
+		if !s.Since.IsZero() {
+			since = age(now.Sub(s.Since))
+		}
+		rows = append(rows, []string{s.Name, s.State, since, printable(s.Text)})
+	}
+	b.WriteString("\n")
+	_ = printTable(b, rows) // into memory
 }
 
 // printTracks writes the checks that the router tracks.
-func printTracks(out io.Writer, now time.Time, r control.Router, checks []control.Check) error {
+func printTracks(out io.Writer, now time.Time, r control.Router, checks []control.Check, p palette) error {
 	rows := [][]string{{"CHECK", "VERDICT", " FOR", "EFFECT", " EVERY", " TOOK", "LAST ANSWER"}}
 	for _, t := range r.Tracks {
 		for _, c := range checks {
 			if c.Name == t.Check {
 				row := checkRow(now, c)
-				rows = append(rows, append([]string{row[0], row[1], row[2], t.Effect}, row[3:]...))
+				rows = append(rows, append([]string{row[0], row[1], row[2], effectOf(t)}, row[3:]...))
 			}
 		}
 	}
@@ -379,7 +439,27 @@ func printTracks(out io.Writer, now time.Time, r control.Router, checks []contro
 	if _, err := fmt.Fprintln(out); err != nil {
 		return err
 	}
-	return printTable(out, rows)
+	return paintTable(out, rows, func(column int, cell string) string {
+		if column == 1 && strings.HasPrefix(cell, "FAIL") {
+			return p.bad + cell + p.end
+		}
+		return cell
+	})
+}
+
+// effectOf is what a check does to the router.
+func effectOf(t control.Track) string {
+	var more []string
+	if t.When == "master" || t.When == "backup" {
+		more = append(more, t.When)
+	}
+	if t.Grace > 0 {
+		more = append(more, "grace "+config.FormatDuration(t.Grace))
+	}
+	if len(more) == 0 {
+		return t.Effect
+	}
+	return t.Effect + " (" + strings.Join(more, ", ") + ")"
 }
 
 func printHistory(out io.Writer, now time.Time, r control.Router) error {
@@ -389,12 +469,11 @@ func printHistory(out io.Writer, now time.Time, r control.Router) error {
 	if _, err := fmt.Fprintln(out); err != nil {
 		return err
 	}
+	var rows [][]string
 	for _, c := range r.History {
-		if _, err := fmt.Fprintf(out, "%s  %s to %s  %s\n", moment(now, c.At), c.From, c.To, printable(c.Reason)); err != nil {
-			return err
-		}
+		rows = append(rows, []string{moment(now, c.At), c.From + " to " + c.To, printable(c.Reason)})
 	}
-	return nil
+	return printTable(out, rows)
 }
 
 // moment is a time of the day to the millisecond, or a date where it is not today's.

@@ -15,6 +15,12 @@ import (
 // printTable writes rows with two spaces between the columns, the head first.
 // A column whose head begins with a space stands to the right.
 func printTable(out io.Writer, rows [][]string) error {
+	return paintTable(out, rows, func(_ int, cell string) string { return cell })
+}
+
+// paintTable is printTable with the cells below the head as paint gives them, which
+// takes no more room on the screen.
+func paintTable(out io.Writer, rows [][]string, paint func(column int, cell string) string) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -29,10 +35,13 @@ func printTable(out io.Writer, rows [][]string) error {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range rows {
+	for n, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
 			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if n > 0 {
+				cell = paint(i, cell)
+			}
 			if right[i] {
 				line.WriteString(space + cell + "  ")
 			} else {

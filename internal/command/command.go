@@ -1,6 +1,7 @@
 // Package command runs programs for the daemon: checks, hooks, and later
-// services. It is the one place that starts a process, so that it can move
-// into a process of its own one day: a Spec and a Result are plain values.
+// services. It is the one place that starts a process. A Spec and a Result are
+// plain values, since what needs another user than the daemon is run so in a
+// process of its own, see package runner.
 //
 // It must not know what a command is for, must not start a shell, and must not
 // judge an exit status beyond zero and not zero. It imports nothing of baton.
@@ -50,6 +51,9 @@ type Spec struct {
 	// SIGKILL. Zero means SIGKILL at the timeout, at once.
 	Kill time.Duration
 }
+
+// RunFunc runs a command as Runner.Run does, in this process or in another one.
+type RunFunc func(context.Context, Spec) Result
 
 // Runner starts commands. It holds one thread from which all of them are
 // forked; Close gives it back.

@@ -48,7 +48,7 @@ func TestExposed(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			x := &tree{t: t, d: rootDir(t)}
+			x := &tree{t: t, d: trial.RootDir(t)}
 			problem, mend := exposed(tt.build(x), tt.uid)
 			if want := strings.ReplaceAll(tt.want, "D/", x.d+"/"); problem != want {
 				t.Errorf("problem %q, want %q", problem, want)

@@ -23,6 +23,9 @@ type User struct {
 	known bool // by LookupUser
 }
 
+// ErrNameless says that a command has a user, and nobody knows which.
+var ErrNameless = errors.New("a user has neither a name nor a number")
+
 // LookupUser finds a user by name (or by number) and all groups it is in. A
 // static binary reads /etc/passwd and /etc/group only, no directory service.
 func LookupUser(name string) (*User, error) {
@@ -79,7 +82,7 @@ func (u *User) resolve() (*User, error) {
 	case u.Name != "":
 		return LookupUser(u.Name)
 	case u.UID == 0:
-		return nil, errors.New("a user has neither a name nor a number")
+		return nil, ErrNameless
 	}
 	return u, nil
 }

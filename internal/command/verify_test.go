@@ -62,7 +62,7 @@ func TestVerify(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			x := &tree{t: t, d: rootDir(t)}
+			x := &tree{t: t, d: trial.RootDir(t)}
 			err := verify(tt.build(x), tt.uid)
 			want := strings.ReplaceAll(tt.want, "D/", x.d+"/")
 			switch {

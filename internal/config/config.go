@@ -22,6 +22,8 @@ type Options struct {
 	// Exposed tells who else could change a file that was read, which is a mistake, and
 	// the command that mends it; no problem is empty. nil: nobody asks.
 	Exposed func(path string) (problem, mend string)
+	// CommandsOnly is for who runs the commands and nothing else: of the secrets only the environment files must be there.
+	CommandsOnly bool
 }
 
 // Config is a configuration as one node reads it.
@@ -101,7 +103,7 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 		}
 		c.errorAt(at, "", hint, "%v", err)
 	}
-	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY")}
+	s := secrets{credentials: o.Getenv("CREDENTIALS_DIRECTORY"), commandsOnly: o.CommandsOnly}
 	var mine *Config
 	if len(r.nodes) == 0 {
 		s.needed = true

@@ -18,6 +18,8 @@ const maxSecret = 1 << 20
 type secrets struct {
 	credentials string // $CREDENTIALS_DIRECTORY; empty: none
 	needed      bool   // this walk's values will be used: what is absent is an error
+
+	commandsOnly bool // of all secrets only environment files are needed
 }
 
 // environment reads an environment_file. Only the walk of the node that runs needs it; the others check what is there. The
@@ -27,7 +29,7 @@ func (w *walk) environment(f fields) []string {
 	if n == nil {
 		return nil
 	}
-	path, text, ok := w.secret(n)
+	path, text, ok := w.secretIf(n, w.secrets.needed)
 	if !ok {
 		return nil
 	}
@@ -41,15 +43,19 @@ func (w *walk) environment(f fields) []string {
 // secret reads the file that a value names: as it stands, or in the credentials directory, or beside the configuration. It is not
 // ok where there is none to use; that is a mistake only for the node that needs it.
 func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
+	return w.secretIf(n, w.secrets.needed && !w.secrets.commandsOnly)
+}
+
+func (w *walk) secretIf(n *node, needed bool) (path string, text []byte, ok bool) {
 	path, text, mode, err := w.openSecret(n.text)
 	switch {
-	case err != nil && w.secrets.needed:
+	case err != nil && needed:
 		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	case err != nil:
 	case mode.Perm()&0o007 != 0:
 		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
 	default:
-		w.ownSecret(n, path)
+		w.ownSecret(n, path, needed)
 		return path, text, true
 	}
 	return path, nil, false
@@ -58,18 +64,18 @@ func (w *walk) secret(n *node) (path string, text []byte, ok bool) {
 // publicFile is secret for a file that everybody may read.
 func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
 	path, text, _, err := w.openSecret(n.text)
-	if err != nil && w.secrets.needed {
+	if err != nil && w.secrets.needed && !w.secrets.commandsOnly {
 		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	}
 	if err == nil {
-		w.ownSecret(n, path)
+		w.ownSecret(n, path, w.secrets.needed && !w.secrets.commandsOnly)
 	}
 	return path, text, err == nil
 }
 
 // ownSecret makes a mistake of a file that others could change, for the node that uses it.
-func (w *walk) ownSecret(n *node, path string) {
-	if w.secrets.needed {
+func (w *walk) ownSecret(n *node, path string, needed bool) {
+	if needed {
 		w.files.ownOnly(path, n.place, n.path, w.collector)
 	}
 }

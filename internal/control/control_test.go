@@ -100,10 +100,11 @@ func (f *fake) ForceCheck(name string, forced Forced) (Check, error) {
 	return c, nil
 }
 
-func (f *fake) Events(after uint64) ([]Event, <-chan struct{}) {
+func (f *fake) Events(after uint64) (Events, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.events[min(after, uint64(len(f.events))):], f.changed
+	newest := uint64(len(f.events))
+	return Events{time.Unix(1e9, 0).UTC(), newest, f.events[min(after, newest):]}, f.changed
 }
 
 func (f *fake) Cluster(context.Context) (*Cluster, error) {
@@ -240,11 +241,11 @@ func TestControl_Events(t *testing.T) {
 	c := serve(t, d)
 	for after, want := range [][]Event{d.events, d.events[1:], {}} {
 		got, err := c.Events(t.Context(), uint64(after), false)
-		if err != nil || !cmp.Equal(got, want) {
+		if err != nil || !cmp.Equal(got, Events{time.Unix(1e9, 0).UTC(), 2, want}) {
 			t.Errorf("after %d: %v, %v", after, got, err)
 		}
 	}
-	got := make(chan []Event)
+	got := make(chan Events)
 	go func() {
 		list, err := c.Events(t.Context(), 2, true)
 		if err != nil {
@@ -256,8 +257,8 @@ func TestControl_Events(t *testing.T) {
 	d.events = append(d.events, Event{Number: 3, Kind: HookEvent})
 	d.mu.Unlock()
 	d.publish()
-	if list := <-got; len(list) != 1 || list[0].Number != 3 {
-		t.Errorf("waited for %v", list)
+	if e := <-got; len(e.Events) != 1 || e.Events[0].Number != 3 {
+		t.Errorf("waited for %v", e)
 	}
 	for _, query := range []string{"after=x", "after=-1", "wait=maybe"} {
 		if status, _ := c.request(t, http.MethodGet, "/v1/events?"+query, ""); status != http.StatusBadRequest {

@@ -5,21 +5,30 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
 
-// Events returns the events that are kept and have a greater number than after, the
-// oldest first. With wait it returns when there are some; only ctx bounds that. A
-// daemon that is started anew counts from 1 again.
-func (c *Client) Events(ctx context.Context, after uint64, wait bool) ([]Event, error) {
+// Events are the events that are kept and have a greater number than was asked for.
+type Events struct {
+	// Since is when the process began to keep them. Another time is another process,
+	// which counts from 1 again.
+	Since  time.Time `json:"since"`
+	Newest uint64    `json:"newest"` // the greatest number so far; 0: nothing has happened
+	Events []Event   `json:"events"` // the oldest first
+}
+
+// Events returns the events with a greater number than after, all of them where no
+// number is as great. With wait it returns when there are some; only ctx bounds that.
+func (c *Client) Events(ctx context.Context, after uint64, wait bool) (Events, error) {
 	q := url.Values{"after": {strconv.FormatUint(after, 10)}}
-	var list []Event
+	var e Events
 	if !wait {
-		err := c.ask(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &list)
-		return list, err
+		err := c.ask(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &e)
+		return e, err
 	}
 	q.Set("wait", "true")
-	err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &list)
-	return list, err
+	err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil, &e)
+	return e, err
 }
 
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
@@ -44,12 +53,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	for {
-		list, more := s.daemon.Events(after)
-		if list == nil {
-			list = []Event{} // in JSON an empty list, not null
+		e, more := s.daemon.Events(after)
+		if e.Events == nil {
+			e.Events = []Event{} // in JSON an empty list, not null
 		}
-		if len(list) > 0 || wait != "true" {
-			s.answer(w, http.StatusOK, list)
+		if len(e.Events) > 0 || wait != "true" {
+			s.answer(w, http.StatusOK, e)
 			return
 		}
 		select {

@@ -28,8 +28,21 @@ type force struct {
 	Reason  string        `json:"reason"`
 }
 
-func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
+// routes are the requests that there are. Each is explained in docs/api.md, which a
+// test holds.
+type routes struct {
+	http.ServeMux
+	patterns []string
+}
+
+// HandleFunc adds a request.
+func (r *routes) HandleFunc(pattern string, handle func(http.ResponseWriter, *http.Request)) {
+	r.patterns = append(r.patterns, pattern)
+	r.ServeMux.HandleFunc(pattern, handle)
+}
+
+func (s *Server) routes() *routes {
+	mux := new(routes)
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("GET /v1/wait", s.wait)
 	mux.HandleFunc("GET /v1/checks", s.checks)
@@ -41,7 +54,12 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/log", s.logLevel)
 	mux.HandleFunc("POST /v1/log", s.setLogLevel)
 	s.registerOrders(mux)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	return mux
+}
+
+func (s *Server) handler() http.Handler {
+	mux := s.routes()
+	mux.ServeMux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, Errorf(BadRequest, "this version of baton knows no request %s %s", r.Method, r.URL.Path))
 	})
 	return s.withBody(s.withAccess(mux))

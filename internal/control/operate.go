@@ -79,7 +79,7 @@ func (c *Client) Order(ctx context.Context, o Order) (Result, error) {
 }
 
 // registerOrders adds the requests of this file.
-func (s *Server) registerOrders(mux *http.ServeMux) {
+func (s *Server) registerOrders(mux *routes) {
 	for _, kind := range []OrderKind{StandbyOrder, ResumeOrder} {
 		mux.HandleFunc("POST /v1/"+string(kind), func(w http.ResponseWriter, r *http.Request) {
 			var o Order

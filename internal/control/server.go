@@ -32,9 +32,9 @@ type Daemon interface {
 	Cluster(ctx context.Context) (*Cluster, error)
 	// Upgrade has the daemon replaced by a binary, and returns shortly before.
 	Upgrade(ctx context.Context, binary string) (Upgrade, error)
-	// Events are those that are kept and have a greater number, the oldest first, and
-	// what is closed when there are more.
-	Events(after uint64) ([]Event, <-chan struct{})
+	// Events are those that are kept and have a greater number, all of them where no
+	// number is as great, and what is closed when there are more.
+	Events(after uint64) (Events, <-chan struct{})
 	// Order carries out an order of routers that there are, and returns when that is
 	// done. It goes on when ctx ends.
 	Order(ctx context.Context, o Order) (Result, error)

@@ -29,8 +29,10 @@ var arrows = map[string][]string{
 	"internal/role":                {"internal/command", "internal/service"},
 	"internal/service":             {"internal/command"},
 	"internal/service/servicetest": {},
-	"internal/control":             {"internal/tlsclient"},
+	"internal/control":             {"internal/regular", "internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
+	"internal/runner":              {"health", "internal/command", "internal/config", "internal/role", "internal/service"},
+	"internal/command/commandtest": {"internal/command", "internal/trial"},
 	"internal/statefile":           {"internal/control"},
 	"internal/trial":               {},
 	"internal/webhook":             {"internal/tlsclient"},
@@ -39,10 +41,11 @@ var arrows = map[string][]string{
 	"internal/tlsclient":           {"internal/regular"},
 	"internal/daemon": {
 		"vrrp", "vip", "health",
-		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/service",
+		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/statefile"},
+	"internal/doctor": {"internal/config", "internal/control"},
+	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/runner", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

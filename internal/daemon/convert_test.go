@@ -81,7 +81,7 @@ func TestHooksOf(t *testing.T) {
 // be asked is a failing check with words, not a missing one.
 func TestHost_Checks(t *testing.T) {
 	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/no-such-socket")
-	h := newHost(t.TempDir(), slog.New(slog.DiscardHandler))
+	h := newHost(t.TempDir(), nil, slog.New(slog.DiscardHandler))
 	defer h.close()
 	address := netip.MustParseAddr("192.0.2.1")
 	processes := &config.Processes{Name: "no-such-process", Least: 1, Most: -1, Ports: []int{5672}}

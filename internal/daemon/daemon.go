@@ -22,6 +22,7 @@ import (
 	"baton/internal/link"
 	"baton/internal/record"
 	"baton/internal/role"
+	"baton/internal/runner"
 	"baton/internal/statefile"
 	"baton/internal/webhook"
 	"baton/vip"
@@ -39,6 +40,13 @@ type Options struct {
 	Log                     io.Writer
 	Journal                 bool   // Log is the journal's: lines begin with their priority
 	LogFormat               string // text or json, in place of the configuration's; empty: that
+	// User is whom the daemon becomes, who has two capabilities and no more; empty:
+	// it stays who it is. Before, root starts a runner, unless Runner says what else.
+	User string
+	// Runner is the socket of the process that does what takes root: a path, or
+	// RunnerNone. Empty: for root, RunnerNone; for others the package's where it is
+	// there.
+	Runner string
 	// StateWatcher is the command line of statefile.Watch in a process of its own,
 	// which removes the state files of a daemon that was killed; none: they stay.
 	StateWatcher []string
@@ -83,6 +91,9 @@ func Run(o Options) error {
 	if err := missingCapabilities(); err != nil {
 		return err
 	}
+	if err := o.becomeUser(); err != nil { // executes the program again, as another user
+		return err
+	}
 	realtimeErr := becomeRealtime() // may execute the program again
 	ambientErr := clearAmbient()
 	signals := o.Signals()
@@ -114,7 +125,7 @@ func Run(o Options) error {
 	for _, d := range report.Diagnostics {
 		log.Warn("configuration", "file", d.File, "line", d.Line, "message", d.Message, "hint", d.Hint)
 	}
-	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, log)
+	d, err := newDaemon(cfg, o.RuntimeDir, o.StateDir, o.runnerClient(log), log)
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
@@ -122,6 +133,8 @@ func Run(o Options) error {
 	if before != nil && before.Succeeded {
 		d.started, d.upgraded = before.Started, time.Now()
 	}
+	d.listener.Set(listenerOf(cfg.Listen))
+	d.aside("HTTP listener", d.listener.Run)
 	d.serveControl(o)
 	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
@@ -151,6 +164,8 @@ type daemon struct {
 	loaded    time.Time // when the configuration was
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
+	listener  *control.Listener
+	pulse     pulse
 	record    *record.Writer
 	mistakes  *ConfigError   // of the file, where what runs was kept from before a crash
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
@@ -177,9 +192,10 @@ type daemon struct {
 
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
-func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger) (_ *daemon, err error) {
+func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.Client, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.listener = control.NewListener(d, log)
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
@@ -204,7 +220,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, log *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
-	d.host = newHost(cfg.Dir, log)
+	d.host = newHost(cfg.Dir, remote, log)
 	d.webhooks = webhook.New(webhooksOf(cfg.Webhooks), cfg.Node, log)
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
@@ -262,9 +278,10 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.runner, d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := role.New(r, role.Exec(d.host.run(), d.cfg.Dir), d.log, lookupOf(d.cfg))
 	q.Ended = func(list string, argv []string, res command.Result) {
 		d.events.noteHook(r.Name, list, argv, res)
+		d.loop.node.counters.hook(res)
 	}
 	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)
@@ -279,6 +296,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
+	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "baton "+Version()+", configuration "+d.cfg.Hash)
 	d.resume(now)
 	l.node.start(now) // before the worker, which removes what nobody holds
 	d.beginRecord(l.poller.Now())
@@ -291,6 +309,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		return nil
 	})
 	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
+	if r := d.host.remote; r != nil {
+		d.start(d.sidesCtx, &d.sides, "runner", r.Follow)
+	}
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
@@ -301,7 +322,6 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	defer unwatch()
 	d.aside("watchdog", func(context.Context) error { return d.watch(watching) })
 	d.notify(sd.SdNotifyReady)
-	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "version "+Version()+", configuration "+d.cfg.Hash)
 	err := l.run()
 	unwatch() // it takes no turns any more
 	if l.successor != nil && err == nil {

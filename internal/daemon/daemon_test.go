@@ -65,7 +65,7 @@ virtual_routers:
 			t.Log(log.String())
 		}
 	})
-	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), slog.New(slog.NewTextHandler(log, nil)))
+	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), nil, slog.New(slog.NewTextHandler(log, nil)))
 	must(t, err)
 	signals := make(chan os.Signal, 2)
 	ended := make(chan error, 1)

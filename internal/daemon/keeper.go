@@ -11,7 +11,6 @@ import (
 	"baton/internal/config"
 	"baton/internal/control"
 	"baton/internal/role"
-	"baton/internal/service"
 )
 
 const (
@@ -74,16 +73,16 @@ func (d *daemon) items(services []config.Service, r role.Router) []role.Item {
 func (d *daemon) controlOf(s config.Service, r role.Router) role.Control {
 	switch s.Kind {
 	case config.UnitService:
-		return role.Fixed(d.host.systemd.Unit(s.Unit))
+		return role.Fixed(d.host.unit(s.Unit))
 	case config.ContainerService:
-		return role.Fixed(service.NewContainer(s.Container.Socket, s.Container.Name))
+		return role.Fixed(d.host.container(s.Container))
 	case config.OCFService:
 		return role.Fixed(d.host.ocf(s.OCF, s.Name))
 	}
 	return role.NewCommandControl(role.Commands{
 		Start: hookOf(s.Start), Stop: hookOf(s.Stop), Status: hookOf(s.Status),
 		Promote: hookOf(s.Promote), Demote: hookOf(s.Demote), Follow: hookOf(s.Follow),
-	}, r, role.Exec(d.host.runner, d.cfg.Dir), lookupOf(d.cfg))
+	}, r, role.Exec(d.host.run(), d.cfg.Dir), lookupOf(d.cfg))
 }
 
 // readiness tells whether a check passes by an answer that it was asked for after
@@ -120,7 +119,9 @@ func statesOf(s *role.Sequence) []control.Service {
 // rebootFor reboots this host for a service of a group that does not stop.
 func (d *daemon) rebootFor(group string) {
 	d.parts.Go(func() {
-		reboot(d.log)
+		if err := d.host.reboot(); err != nil {
+			d.log.Error("this host could not be rebooted", "err", err)
+		}
 		d.loop.post(d.ctx, func(time.Duration) { d.loop.node.rebootFailed(group) })
 	})
 }

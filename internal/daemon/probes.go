@@ -7,6 +7,7 @@ import (
 	"baton/health"
 	"baton/internal/command"
 	"baton/internal/config"
+	"baton/internal/runner"
 	"baton/internal/service"
 )
 
@@ -14,14 +15,15 @@ import (
 type host struct {
 	dir       string // of the configuration: where commands run
 	runner    *command.Runner
+	remote    *runner.Client // what needs root is done there; nil: in this process
 	systemd   *service.Systemd
 	processes *health.ProcessTable
 	files     *health.Inotify
 }
 
-func newHost(dir string, log *slog.Logger) *host {
+func newHost(dir string, remote *runner.Client, log *slog.Logger) *host {
 	return &host{
-		dir: dir, runner: command.NewRunner(log), systemd: service.NewSystemd("", log),
+		dir: dir, runner: command.NewRunner(log), remote: remote, systemd: service.NewSystemd("", log),
 		processes: health.NewProcessTable(), files: health.NewInotify(),
 	}
 }
@@ -29,6 +31,42 @@ func newHost(dir string, log *slog.Logger) *host {
 func (h *host) close() {
 	h.systemd.Close()
 	h.runner.Close()
+	if h.remote != nil {
+		h.remote.Close()
+	}
+}
+
+// run is how the commands of hooks and services are run: by root, where they name
+// nobody else.
+func (h *host) run() command.RunFunc {
+	if h.remote != nil {
+		return h.remote.Run
+	}
+	return h.runner.Run
+}
+
+// runCheck is how that of a check is run: by the daemon's own user, and within its
+// sandbox, where it names nobody else.
+func (h *host) runCheck(user string) command.RunFunc {
+	if user == "" {
+		return h.runner.Run
+	}
+	return h.run()
+}
+
+func (h *host) unit(name string) service.Service {
+	u := h.systemd.Unit(name)
+	if h.remote != nil {
+		return h.remote.Unit(u, name)
+	}
+	return u
+}
+
+func (h *host) container(c config.Container) service.Service {
+	if h.remote != nil {
+		return h.remote.Container(c.Socket, c.Name)
+	}
+	return service.NewContainer(c.Socket, c.Name)
 }
 
 func (h *host) checks(cfg *config.Config) ([]health.Check, error) {
@@ -50,9 +88,12 @@ func (h *host) checks(cfg *config.Config) ([]health.Check, error) {
 
 // probe is how a check asks that is no combination of others.
 func (h *host) probe(c config.Check) (health.Probe, error) {
+	if h.remote != nil && runner.Asks(c) {
+		return h.remote.Check(c.Name), nil
+	}
 	switch c.Type {
 	case config.CommandCheck:
-		return health.NewCommandProbe(h.runner, command.Spec{
+		return health.NewCommandProbe(h.runCheck(c.Command.User), command.Spec{
 			Argv: c.Command.Argv, Dir: h.dir, Env: c.Command.Env, User: userNamed(c.Command.User), Timeout: c.Command.Timeout,
 		}, nil), nil
 	case config.HAProxyCheck:
@@ -80,7 +121,7 @@ func (h *host) probe(c config.Check) (health.Probe, error) {
 	case config.UnitCheck:
 		return health.NewServiceProbe(h.systemd.Unit(c.Unit), "unit "+c.Unit), nil
 	case config.ContainerCheck:
-		return health.NewServiceProbe(service.NewContainer(c.Container.Socket, c.Container.Name), "container "+c.Container.Name), nil
+		return health.NewServiceProbe(h.container(*c.Container), "container "+c.Container.Name), nil
 	case config.OCFCheck:
 		return health.NewServiceProbe(h.ocf(*c.OCF, c.Name), "agent "+c.OCF.Provider+":"+c.OCF.Agent), nil
 	}
@@ -117,5 +158,5 @@ func wantOf(w config.FileWant) health.FileWant {
 
 // ocf is a resource agent; instance tells its uses apart.
 func (h *host) ocf(a config.OCF, instance string) service.Service {
-	return service.NewOCF(h.runner, service.OCF{Provider: a.Provider, Agent: a.Agent, Instance: instance, Params: a.Params, User: a.User})
+	return service.NewOCF(h.run(), runner.AgentOf(a, instance))
 }

@@ -592,7 +592,7 @@ func TestServices_LetAfterHold(t *testing.T) {
 
 // How often a service is asked, and how long it may take to answer, is its kind's.
 func TestItems_Status(t *testing.T) {
-	h := newHost(t.TempDir(), slog.New(slog.DiscardHandler))
+	h := newHost(t.TempDir(), nil, slog.New(slog.DiscardHandler))
 	defer h.close()
 	d := &daemon{cfg: &config.Config{}, host: h}
 	items := d.items([]config.Service{

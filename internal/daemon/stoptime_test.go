@@ -40,7 +40,7 @@ virtual_routers:
 		_, _ = report.WriteTo(&b)
 		t.Fatal(b.String())
 	}
-	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), slog.New(slog.DiscardHandler))
+	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), nil, slog.New(slog.DiscardHandler))
 	must(t, err)
 	signals := make(chan os.Signal, 1)
 	ended := make(chan error, 1)

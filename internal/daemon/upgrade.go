@@ -186,24 +186,30 @@ func (d *daemon) makeWay(now time.Duration, path string, late bool) bool {
 func (s *successor) execute() error {
 	runtime.LockOSThread() // capabilities are a thread's
 	defer runtime.UnlockOSThread()
-	raiseAmbient()
+	_ = raiseAmbient() // else the successor says what it lacks
 	err := unix.Exec(s.path, append([]string{s.path}, os.Args[1:]...), os.Environ())
 	return fmt.Errorf("execute %s: %w", s.path, err)
 }
 
 // raiseAmbient gives the next program of this thread the capabilities that it was
 // given itself: clearAmbient has kept them from everybody else.
-func raiseAmbient() {
+func raiseAmbient() error {
+	if os.Geteuid() == 0 {
+		return nil // root needs none
+	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	if unix.Capget(&header, &data[0]) != nil {
-		return
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read the capabilities: %w", err)
 	}
 	for c := range 64 {
 		if d := data[c/32]; d.Permitted&d.Inheritable>>(c%32)&1 == 1 {
-			_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(c), 0, 0) // root needs none
+			if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(c), 0, 0); err != nil {
+				return fmt.Errorf("keep capability %d: %w", c, err)
+			}
 		}
 	}
+	return nil
 }
 
 // closeQuickly ends what could have a child of ours, before an exec. All of it is

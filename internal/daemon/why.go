@@ -35,10 +35,15 @@ func (g *group) howOf(by *router, a vrrp.Action, reason string) how {
 
 // remember keeps a change of role for those who ask; by is the router that made it.
 func (g *group) remember(by *router, a vrrp.Action, t role.Transition) {
-	g.how = g.howOf(by, a, t.Reason)
+	g.noteChange(g.howOf(by, a, t.Reason), t)
+	g.node.out.event(control.RouterEvent, g.name, string(t.From)+" to "+string(t.To), strings.Join(append([]string{t.Reason}, g.done(t)...), "; "))
+}
+
+// noteChange keeps how the group came to its role.
+func (g *group) noteChange(by how, t role.Transition) {
+	g.how = by
 	change := control.Change{At: time.Unix(0, int64(g.node.out.wall())), From: string(t.From), To: string(t.To), Reason: t.Reason}
 	g.history = append([]control.Change{change}, g.history[:min(len(g.history), maxHistory-1)]...)
-	g.node.out.event(control.RouterEvent, g.name, change.From+" to "+change.To, strings.Join(append([]string{t.Reason}, g.done(t)...), "; "))
 }
 
 // done says what a change of role brought about.

@@ -213,7 +213,7 @@ func TestCommandControl_Scripts(t *testing.T) {
 	dir := scripts(t)
 	flag := filepath.Join(dir, "runs")
 	seen := filepath.Join(dir, "seen")
-	run := Exec(newRunner(t), dir)
+	run := Exec(newRunner(t).Run, dir)
 	c := Commands{
 		Start: &Hook{Argv: []string{script(t, dir, "start", `echo "start $* $BATON_ROUTER $BATON_STATE $BATON_TAKEOVER $TOKEN" >>`+seen+`; touch `+flag), "$previous_master"},
 			Env: []string{"TOKEN=x"}},

@@ -68,7 +68,7 @@ func TestExec_Scripts(t *testing.T) {
 		Any:    []Hook{{Argv: []string{tell, "own $role"}}},
 		Master: []Hook{{Argv: []string{fails}}, {Argv: []string{tell, "$master"}}, {Argv: []string{filepath.Join(dir, "missing")}}},
 		Backup: []Hook{{Argv: []string{tell}, User: "no-such-user-of-baton"}},
-	}}, Exec(newRunner(t), dir), slog.New(slog.NewTextHandler(&log, nil)), nil)
+	}}, Exec(newRunner(t).Run, dir), slog.New(slog.NewTextHandler(&log, nil)), nil)
 	for _, tr := range []Transition{
 		{To: Backup, From: Init, Priority: 100, Reason: "start"},
 		{To: Master, From: Backup, Priority: 100, Reason: "nobody\nheard", Master: "lb1"},
@@ -116,7 +116,7 @@ func TestExec_TimeLimit(t *testing.T) {
 	q := New(Router{Name: "web", Hooks: Hooks{
 		Master: []Hook{{Argv: []string{hangs}, Timeout: 300 * time.Millisecond}},
 		Fault:  []Hook{{Argv: []string{script(t, dir, "then", "echo fault >"+after)}}},
-	}}, Exec(newRunner(t), ""), slog.New(slog.NewTextHandler(&log, nil)), nil)
+	}}, Exec(newRunner(t).Run, ""), slog.New(slog.NewTextHandler(&log, nil)), nil)
 	q.Tell(to(Master))
 	eventually(t, "the hook runs", func() bool { _, err := os.Stat(pids); return err == nil })
 	q.Tell(to(Backup))

@@ -141,10 +141,13 @@ func (s *Sequence) turn(w wish) {
 
 // adopt takes an item for one that was started, and has it asked at once.
 func (it *item) adopt(w wish) {
-	it.level, it.touched, it.askAt = up, true, time.Now()
 	if it.OnlyAfterSilence {
+		if w.t.Takeover != "silence" {
+			return
+		}
 		it.silenced = w.serial
 	}
+	it.level, it.touched, it.askAt = up, true, time.Now()
 }
 
 // step does one thing that is due. again says that there may be more to do at once; else there is nothing before next

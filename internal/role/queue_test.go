@@ -522,3 +522,35 @@ func TestQueue_LogsWhatWasNotTold(t *testing.T) {
 		t.Errorf("the log tells %d times of replaced changes, want once:\n%s", got, &out)
 	}
 }
+
+// A queue that goes on where another one ended tells nothing twice, and what hooks have been told is known.
+func TestQueue_Resume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeRun(map[string]time.Duration{"backup": time.Second})
+		q := New(Router{Name: "web", Hooks: oneEach}, f.run, quiet(), nil)
+		var finished []string
+		q.Finished = func(s State) { finished = append(finished, fmt.Sprintf("%v %s", time.Since(f.start), s)) }
+		q.Resume(Master)
+		q.Tell(to(Master))
+		q.Tell(reassert)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		q.Tell(to(Backup))
+		if synctest.Wait(); !q.Busy() {
+			t.Error("a hook runs, and the queue is not busy")
+		}
+		time.Sleep(time.Minute)
+		if q.Busy() {
+			t.Error("busy with nothing")
+		}
+		if err := q.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([]string{"0s reassert", "1s backup"}, f.begun); diff != "" {
+			t.Errorf("run (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"0s MASTER", "0s MASTER", "2s BACKUP"}, finished); diff != "" {
+			t.Errorf("finished (-want +got):\n%s", diff)
+		}
+	})
+}

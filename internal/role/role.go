@@ -95,15 +95,15 @@ type RunFunc func(ctx context.Context, h Hook, argv []string, env []string) comm
 // killAfter is how long a hook that was asked to end has for it.
 const killAfter = reapTime / 2
 
-// Exec returns the RunFunc that runs hooks as processes in the folder dir, by means of r. A user that does not exist is
+// Exec returns the RunFunc that runs hooks as processes in the folder dir, by means of run. A user that does not exist is
 // a failed run.
-func Exec(r *command.Runner, dir string) RunFunc {
+func Exec(run command.RunFunc, dir string) RunFunc {
 	return func(ctx context.Context, h Hook, argv []string, env []string) command.Result {
 		s := command.Spec{Argv: argv, Dir: dir, Env: env, Timeout: h.Timeout, Kill: killAfter}
 		if h.User != "" {
 			s.User = &command.User{Name: h.User} // looked up at each run
 		}
-		return r.Run(ctx, s)
+		return run(ctx, s)
 	}
 }
 

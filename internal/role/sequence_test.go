@@ -500,6 +500,39 @@ func TestSequence(t *testing.T) {
 			st.Stop(3, backup, false)
 			st.wants("2h0m0s stop leave", "2h0m0s stop first", "2h0m0s stop decide", "2h0m0s 3 Stopped")
 		}},
+		{"at the start after a crash", "decide first leave fence", func(i map[string]*Item) {
+			i["first"].AtStart, i["leave"].AtStart, i["fence"].OnlyAfterSilence = StopFirst, Leave, true
+		}, func(st *stage) {
+			for _, a := range st.actors {
+				a.state = service.Running
+			}
+			st.actors["first"].take("stop", 5*s)
+			st.StopLeft()
+			st.at(s)
+			st.Start(1, master, 0)
+			st.at(time.Minute)
+			st.wants("0s stop first", "5s stop decide", "5s start decide", "5s start first", "5s start leave", "5s 1 Ready")
+		}},
+		{"adopted", "a first - fence b", func(i map[string]*Item) {
+			i["first"].AtStart, i["fence"].OnlyAfterSilence = StopFirst, true
+			i["b"].Revive = Revive{Tries: 1, Within: time.Hour, Backoff: s}
+		}, func(st *stage) {
+			st.actors["a"].state, st.actors["first"].state = service.Running, service.Running
+			st.actors["b"].state = service.Stopped // it died with the daemon
+			silence := master
+			silence.Takeover = "silence"
+			st.Adopt(1, silence)
+			st.at(500 * time.Millisecond)
+			st.wants("0s 1 Died b: b died: it is stopped")
+			st.at(time.Minute)
+			st.wants("1s start b", "1s 1 Ready")
+			st.actors["a"].set(service.Stopped)
+			st.at(2 * time.Minute)
+			st.wants("1m5s 1 Lost a: a died: it is stopped")
+			st.Stop(2, backup, false)
+			st.at(3 * time.Minute)
+			st.wants("2m0s stop b", "2m0s stop fence", "2m0s stop first", "2m0s stop a", "2m0s 2 Stopped")
+		}},
 		{"the beginning does not wait, nor try again", "first b", func(i map[string]*Item) { i["first"].AtStart = StopFirst }, func(st *stage) {
 			st.actors["first"].state = service.Running
 			st.actors["first"].take("stop", 10*s)

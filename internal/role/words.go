@@ -49,59 +49,94 @@ func (v words) arguments(state string, t Transition) []string {
 }
 
 // replace puts values in place of the variables in a word. What has no value, such as the master before there
-// is one, becomes nothing; the word stays, so that the others keep their places. A name that is not known
-// stays as it is: the configuration has refused it. missing is the first variable of a node that became nothing.
+// is one, becomes nothing; the word stays, so that the others keep their places. missing is the first variable of a
+// node that became nothing.
 func (v words) replace(word string, t Transition) (replaced, missing string) {
 	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(word, "$")
-		b.WriteString(before)
-		if !found {
-			return b.String(), missing
-		}
-		if strings.HasPrefix(rest, "$") {
-			b.WriteByte('$')
-			word = rest[1:]
-			continue
-		}
-		name, after := span(rest, isName)
+	for _, p := range Pieces(word) {
 		ok := true
-		switch name {
+		switch p.Name {
+		case "":
+			b.WriteString(p.Text)
 		case "router":
 			b.WriteString(printable(v.router.Name))
 		case "role":
 			b.WriteString(string(t.To))
 		case "master":
-			after, ok = v.replaceNode(&b, t.Master, after)
+			ok = v.replaceNode(&b, t.Master, p.Network)
 		case "previous_master":
-			after, ok = v.replaceNode(&b, t.PreviousMaster, after)
-		default:
-			b.WriteString("$" + name)
+			ok = v.replaceNode(&b, t.PreviousMaster, p.Network)
 		}
 		if !ok && missing == "" {
-			missing = "$" + rest[:len(rest)-len(after)]
+			missing = p.Text
 		}
+	}
+	return b.String(), missing
+}
+
+// replaceNode writes a node's name, or its address in a network, and returns whether there was something to write.
+func (v words) replaceNode(b *strings.Builder, node, network string) bool {
+	if network != "" {
+		address, ok := v.lookup(node, network)
+		if ok {
+			b.WriteString(printable(address))
+		}
+		return ok
+	}
+	b.WriteString(printable(node))
+	return node != ""
+}
+
+// Piece is a part of a word of a command: a variable, or what stands as it is.
+type Piece struct {
+	Text    string // what stands there, a single dollar sign for two; of a variable as it is written
+	Name    string // of the variable, router, role, master or previous_master; empty: it is none
+	Network string // of a node's variable: its address there is meant; empty: its name
+}
+
+// Pieces takes a word apart. A name that is not known stays as it is: the configuration has refused it.
+func Pieces(word string) []Piece {
+	var list []Piece
+	for {
+		before, rest, found := strings.Cut(word, "$")
+		if before != "" {
+			list = append(list, Piece{Text: before})
+		}
+		if !found {
+			return list
+		}
+		if strings.HasPrefix(rest, "$") {
+			list = append(list, Piece{Text: "$"})
+			word = rest[1:]
+			continue
+		}
+		p := Piece{}
+		name, after := span(rest, isName)
+		switch name {
+		case "master", "previous_master":
+			p.Name = name
+			p.Network, after = networkOf(after)
+		case "router", "role":
+			p.Name = name
+		}
+		p.Text = "$" + rest[:len(rest)-len(after)]
+		list = append(list, p)
 		word = after
 	}
 }
 
-// replaceNode writes a node's name, or where `.NETWORK` follows its address in that network, and returns what follows, and
-// whether there was something to write.
-func (v words) replaceNode(b *strings.Builder, node, after string) (string, bool) {
-	if rest, dot := strings.CutPrefix(after, "."); dot {
-		network, _ := span(rest, isNetwork)
-		network = strings.TrimRight(network, "-") // as the configuration reads it
-		if network != "" && isLetter(network[0]) {
-			after = rest[len(network):]
-			address, ok := v.lookup(node, network)
-			if ok {
-				b.WriteString(printable(address))
-			}
-			return after, ok
-		}
+// networkOf is the network in `.NETWORK` behind a node's variable, as the configuration reads it, and what follows.
+func networkOf(after string) (network, rest string) {
+	tail, dot := strings.CutPrefix(after, ".")
+	if !dot {
+		return "", after
 	}
-	b.WriteString(printable(node))
-	return after, node != ""
+	network, _ = span(tail, isNetwork)
+	network = strings.TrimRight(network, "-")
+	if network == "" || !isLetter(network[0]) {
+		return "", after
+	}
+	return network, tail[len(network):]
 }
 
 // span cuts s after its first bytes for which in holds.

@@ -26,9 +26,15 @@ const (
 	ocfPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	// ocfTimeout is how long an action may take where ctx has no deadline.
 	ocfTimeout = 20 * time.Second
-	// ocfInterval is what an agent is told of how often it is asked, in
-	// milliseconds. Zero would mean a probe: is it there at all?
-	ocfInterval = "10000"
+)
+
+// What an agent is told of an action, beside its params: how long it may take, and
+// how often it is asked, in milliseconds. An interval of 0 is that of a start or a
+// stop, and means a probe to monitor: is it there at all?
+const (
+	OCFTimeout   = "OCF_RESKEY_CRM_meta_timeout"
+	OCFInterval  = "OCF_RESKEY_CRM_meta_interval"
+	OCFMonitored = "10000" // the interval of one that was seen running
 )
 
 // OCF is a resource agent and the instance that it looks after.
@@ -44,12 +50,12 @@ type OCF struct {
 // Pacemaker for that. Where one asks it for its node's attributes (crm_master,
 // crm_attribute), it hears "command not found": agents then go without a score,
 // which is Pacemaker's alone to use. promote, demote and notify are not called.
-func NewOCF(r *command.Runner, a OCF) Service {
-	return &ocf{run: r.Run, agent: a, root: ocfRoot}
+func NewOCF(run command.RunFunc, a OCF) Service {
+	return &ocf{run: run, agent: a, root: ocfRoot}
 }
 
 type ocf struct {
-	run   func(context.Context, command.Spec) command.Result
+	run   command.RunFunc
 	agent OCF
 	root  string
 	// seen says that it ran when it was last heard of. Before, it is probed: an
@@ -90,7 +96,7 @@ func ocfMistake(code int) string {
 func (o *ocf) Status(ctx context.Context) Status {
 	interval := "0"
 	if o.seen {
-		interval = ocfInterval
+		interval = OCFMonitored
 	}
 	res := o.action(ctx, "monitor", interval)
 	st := o.status(res)
@@ -187,36 +193,51 @@ func (o *ocf) action(ctx context.Context, action, interval string) command.Resul
 	if end, ok := ctx.Deadline(); ok {
 		timeout = max(time.Until(end), time.Millisecond)
 	}
-	// As tmpfiles.d does; where it cannot be made the agent says so.
-	if os.Mkdir(ocfTemporary, 0o755) == nil {
-		_ = os.Chmod(ocfTemporary, 0o755|os.ModeSticky)
-	}
-	spec := command.Spec{
-		Argv:    []string{filepath.Join(o.root, "resource.d", o.agent.Provider, o.agent.Agent), action},
-		Env:     o.environment(interval, timeout),
-		Timeout: timeout,
-	}
-	if o.agent.User != "" {
-		spec.User = &command.User{Name: o.agent.User}
-	}
+	MakeOCFFolder()
+	spec := o.agent.action(o.root, action, interval, timeout)
 	res := o.run(ctx, spec)
 	o.left = res.Left
 	return res
 }
 
+// MakeOCFFolder makes the folder where agents keep what they must remember, as
+// tmpfiles.d does. Where it cannot be made the agent says so.
+func MakeOCFFolder() {
+	if os.Mkdir(ocfTemporary, 0o755) == nil {
+		_ = os.Chmod(ocfTemporary, 0o755|os.ModeSticky)
+	}
+}
+
+// Action is the command of an action of the agent: start, stop or monitor.
+func (a OCF) Action(action, interval string, timeout time.Duration) command.Spec {
+	return a.action(ocfRoot, action, interval, timeout)
+}
+
+func (a OCF) action(root, action, interval string, timeout time.Duration) command.Spec {
+	spec := command.Spec{
+		Argv:    []string{filepath.Join(root, "resource.d", a.Provider, a.Agent), action},
+		Env:     a.environment(root, interval, timeout),
+		Timeout: timeout,
+	}
+	if a.User != "" {
+		spec.User = &command.User{Name: a.User}
+	}
+	return spec
+}
+
 // environment is how an agent is told what to look after, as in the OCF resource
 // agent API 1.0 and by Pacemaker.
-func (o *ocf) environment(interval string, timeout time.Duration) []string {
+func (a OCF) environment(root, interval string, timeout time.Duration) []string {
 	env := []string{
 		"PATH=" + ocfPath,
-		"OCF_ROOT=" + o.root,
+		"OCF_ROOT=" + root,
 		"OCF_RA_VERSION_MAJOR=1",
 		"OCF_RA_VERSION_MINOR=0",
-		"OCF_RESOURCE_INSTANCE=" + o.agent.Instance,
-		"OCF_RESOURCE_TYPE=" + o.agent.Agent,
-		"OCF_RESOURCE_PROVIDER=" + o.agent.Provider,
-		"OCF_RESKEY_CRM_meta_timeout=" + strconv.FormatInt(timeout.Milliseconds(), 10),
-		"OCF_RESKEY_CRM_meta_interval=" + interval,
+		"OCF_RESOURCE_INSTANCE=" + a.Instance,
+		"OCF_RESOURCE_TYPE=" + a.Agent,
+		"OCF_RESOURCE_PROVIDER=" + a.Provider,
+		OCFTimeout + "=" + strconv.FormatInt(timeout.Milliseconds(), 10),
+		OCFInterval + "=" + interval,
 		// What the Pacemaker of the agents' own time would say; some compare it.
 		"OCF_RESKEY_crm_feature_set=3.1.0",
 		"HA_RSCTMP=" + ocfTemporary,
@@ -225,8 +246,8 @@ func (o *ocf) environment(interval string, timeout time.Duration) []string {
 		"HA_LOGD=no",
 		"HA_debug=0",
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.agent.Params)) {
-		env = append(env, "OCF_RESKEY_"+name+"="+o.agent.Params[name])
+	for _, name := range slices.Sorted(maps.Keys(a.Params)) {
+		env = append(env, "OCF_RESKEY_"+name+"="+a.Params[name])
 	}
 	return env
 }

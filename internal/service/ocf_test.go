@@ -182,7 +182,7 @@ func realAgent(t *testing.T, name string, params map[string]string) Service {
 		}
 		t.Skip("resource-agents is not installed")
 	}
-	o := NewOCF(newRunner(t), OCF{Provider: "heartbeat", Agent: name, Instance: "baton-test", Params: params})
+	o := NewOCF(newRunner(t).Run, OCF{Provider: "heartbeat", Agent: name, Instance: "baton-test", Params: params})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -310,7 +310,7 @@ func TestOCF_Hangs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "agent"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	o := NewOCF(newRunner(t), OCF{Provider: "test", Agent: "agent", Instance: "x", User: "nobody"}).(*ocf)
+	o := NewOCF(newRunner(t).Run, OCF{Provider: "test", Agent: "agent", Instance: "x", User: "nobody"}).(*ocf)
 	o.root = root
 	if st := o.Status(in(t, 300*time.Millisecond)); st.State != Unknown || !strings.Contains(st.Text, "timed out after") {
 		t.Errorf("got %+v", st)

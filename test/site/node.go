@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,10 +48,12 @@ type Node struct {
 	// Process is the daemon, nil before the first Start. Dir has its file and its runtime directory.
 	Process *lab.Process
 	Dir     string
-	argv    []string
-	env     []string
-	config  Config
-	zebra   *lab.Process // FRR's other half
+	// Arguments are added to the daemon's command line.
+	Arguments []string
+	argv      []string
+	env       []string
+	config    Config
+	zebra     *lab.Process // FRR's other half
 }
 
 // StopTimeout bounds a daemon's orderly end: baton waits for its successor, keepalived a second for its last packets.
@@ -117,7 +120,7 @@ func (n *Node) StartWith(env ...string) (err error) {
 			return fmt.Errorf("start %s: %w", n.Name, err)
 		}
 	}
-	n.Process, err = n.Host.Start(n.argv, lab.StartOptions{Env: append(env, n.env...)})
+	n.Process, err = n.Host.Start(slices.Concat(n.argv, n.Arguments), lab.StartOptions{Env: append(env, n.env...)})
 	return err
 }
 
