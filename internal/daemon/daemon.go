@@ -133,6 +133,8 @@ func Run(o Options) error {
 	if before != nil && before.Succeeded {
 		d.started, d.upgraded = before.Started, time.Now()
 	}
+	d.listener.Set(listenerOf(cfg.Listen))
+	d.aside("HTTP listener", d.listener.Run)
 	d.serveControl(o)
 	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
@@ -162,6 +164,8 @@ type daemon struct {
 	loaded    time.Time // when the configuration was
 	ordinary  bool      // it has no real-time scheduling
 	webhooks  *webhook.Sender
+	listener  *control.Listener
+	pulse     pulse
 	record    *record.Writer
 	mistakes  *ConfigError   // of the file, where what runs was kept from before a crash
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
@@ -191,6 +195,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.Client, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
 	d.events = newEvents()
+	d.listener = control.NewListener(d, log)
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
@@ -276,6 +281,7 @@ func (d *daemon) hooks(r role.Router) hooks {
 	q := role.New(r, role.Exec(d.host.run(), d.cfg.Dir), d.log, lookupOf(d.cfg))
 	q.Ended = func(list string, argv []string, res command.Result) {
 		d.events.noteHook(r.Name, list, argv, res)
+		d.loop.node.counters.hook(res)
 	}
 	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
 	d.queues = append(d.queues, q)

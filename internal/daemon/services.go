@@ -176,6 +176,7 @@ var news = map[role.ReportKind]string{
 func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	b := g.bound
 	g.node.dirty = append(g.node.dirty, g)
+	g.node.counters.service(rep.Kind)
 	if what := news[rep.Kind]; what != "" {
 		g.node.out.event(control.ServiceEvent, strings.TrimSpace(rep.Service+" "+g.name), what, rep.Text)
 		g.node.out.announce(webhook.Service{Router: g.name, Service: rep.Service, What: what, Text: rep.Text})
