@@ -47,7 +47,7 @@ is one, and 3 where the configuration has mistakes.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			r := doctor.Examine(ctx, doctor.Options{Config: cfg, RuntimeDir: dir, Host: daemon.Host{}, Listen: listen, Scan: scanFor, Left: daemon.Left})
+			r := doctor.Examine(ctx, doctor.Options{Config: cfg, RuntimeDir: dir, PID: daemon.RunningPID(dir), Host: daemon.Host{}, Listen: listen, Scan: scanFor, Left: daemon.Left})
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("cut short: %w", err)
 			}

@@ -31,7 +31,6 @@ var arrows = map[string][]string{
 	"internal/service/servicetest": {},
 	"internal/control":             {"internal/regular", "internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
-	"internal/doctor":              {"internal/config", "internal/control", "internal/link"},
 	"internal/runner":              {"health", "internal/command", "internal/config", "internal/role", "internal/service"},
 	"internal/command/commandtest": {"internal/command", "internal/trial"},
 	"internal/statefile":           {"internal/control"},
@@ -45,7 +44,8 @@ var arrows = map[string][]string{
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"cmd/baton": {"internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/doctor", "internal/lab", "internal/runner", "internal/statefile"},
+	"internal/doctor": {"internal/config", "internal/control", "internal/link"},
+	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/runner", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

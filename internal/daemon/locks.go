@@ -80,6 +80,23 @@ func lockDirectory(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// RunningPID is the process that holds the lock of a runtime directory; 0: none. It
+// does not try the lock: a daemon that starts at that moment would not get it.
+func RunningPID(dir string) int {
+	path := filepath.Join(dir, "baton.pid")
+	var s unix.Stat_t
+	if unix.Stat(path, &s) != nil {
+		return 0
+	}
+	held, err := os.ReadFile("/proc/locks") // proc_locks(5)
+	if err != nil || !strings.Contains(string(held), fmt.Sprintf(":%d ", s.Ino)) {
+		return 0
+	}
+	text, _ := os.ReadFile(path) // 0 where it cannot be read
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
 // namespaceLock is an abstract socket, which the kernel keeps apart by
 // network namespace.
 const namespaceLock = "@baton/lock"

@@ -35,7 +35,7 @@ func collect(ctx context.Context, o Options) *facts {
 	}
 	f.stat = f.statSocket
 	f.collectProcesses()
-	f.askDaemon(ctx)
+	f.askDaemon(ctx, o.PID)
 	f.collectInterfaces()
 	var err error
 	if f.rules, err = readRuleset(); err != nil {
@@ -88,23 +88,21 @@ func nearest(dir string) string {
 }
 
 // askDaemon asks it what it knows, and has a look at its process.
-func (f *facts) askDaemon(ctx context.Context) {
+func (f *facts) askDaemon(ctx context.Context, pid int) {
 	client := control.Dial(f.runtimeDir)
 	var err error
 	f.status, err = client.Status(ctx)
 	running := err == nil || !errors.Is(err, control.ErrNotRunning)
-	pid, _ := strconv.Atoi(strings.TrimSpace(readFile(filepath.Join(f.runtimeDir, "baton.pid"))))
+	f.pid = pid
 	for i, p := range f.processes {
-		if p.pid == pid && p.name == "baton" {
-			f.pid, f.daemon = pid, &f.processes[i]
+		if p.pid == pid {
+			f.daemon = &f.processes[i]
 		}
 	}
 	switch {
 	case err != nil && running:
 		f.skip("what the daemon knows", err.Error())
-		if f.pid == 0 {
-			f.pid = max(pid, 1) // something is there
-		}
+		f.pid = max(pid, 1) // something is there
 		return
 	case err != nil:
 		if f.pid != 0 {

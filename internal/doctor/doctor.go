@@ -61,6 +61,7 @@ func (r *Report) Problems() (n int) {
 type Options struct {
 	Config     *config.Config
 	RuntimeDir string
+	PID        int // of the daemon that holds its lock; 0: none
 	Host       config.Host
 	Listen     time.Duration // for advertisements of others; 0: not
 	// Scan listens on an interface.
@@ -72,7 +73,7 @@ type Options struct {
 // probes are all of them.
 func probes(host config.Host) []func(*facts) []Finding {
 	return []func(*facts) []Finding{
-		capabilities, interfaces, firewall, collisions, keepalived, cluster, neverHeard, leftovers, running, haproxySockets, nonlocalBind,
+		capabilities, interfaces, firewall, collisions, otherPrograms, cluster, neverHeard, leftovers, running, sockets, nonlocalBind,
 		reversePath, arpAnswers, sizes, clocks, kernel, scheduling, directory, networkManagers,
 		func(f *facts) []Finding { return commands(f, host) },
 	}

@@ -36,10 +36,12 @@ func well() *facts {
 		heard:      []Heard{{Interface: "eth0", VRID: 51, Version: 3, Source: b1, Addresses: addrs("10.0.0.100"), Signed: "none"}},
 		clock:      &clock{synchronised: true, maxError: time.Millisecond},
 		volatile:   true, kernel: [2]int{6, 1},
-		sysctl:    settings("net.ipv4.ip_nonlocal_bind=1"),
-		read:      func(string) string { return "" },
-		glob:      func(string) []string { return nil },
-		stat:      func(string) (socketFile, error) { return socketFile{gid: 110, mode: 0o660, group: "haproxy"}, nil },
+		sysctl: settings("net.ipv4.ip_nonlocal_bind=1"),
+		read:   func(string) string { return "" },
+		glob:   func(string) []string { return nil },
+		stat: func(string) (socketFile, error) {
+			return socketFile{gid: 110, mode: fs.ModeSocket | 0o660, group: "haproxy"}, nil
+		},
 		processes: []process{daemon},
 	}
 }
@@ -158,11 +160,13 @@ func TestProbes(t *testing.T) {
 			f.status.Routers[0].Role = "MASTER"
 		}, ""},
 		"nonlocal bind, untracked": {func(f *facts) { f.sysctl = settings(); router(f).Track = nil }, ""},
-		"no HAProxy":               {func(f *facts) { f.stat = func(string) (socketFile, error) { return socketFile{}, fs.ErrNotExist } }, p + "haproxy-socket: check haproxy: there is no socket /run/haproxy/admin.sock"},
-		"socket of a group":        {func(f *facts) { f.daemon.groups = []uint32{990} }, p + "haproxy-socket: check haproxy: baton (user 990) may not connect to /run/haproxy/admin.sock, which is -rw-rw---- of group haproxy"},
+		"no HAProxy":               {func(f *facts) { f.stat = func(string) (socketFile, error) { return socketFile{}, fs.ErrNotExist } }, p + "socket: check haproxy: there is no socket /run/haproxy/admin.sock"},
+		"socket of a group":        {func(f *facts) { f.daemon.groups = []uint32{990} }, p + "socket: check haproxy: baton (user 990) may not connect to /run/haproxy/admin.sock, which is for user 0 and group haproxy (mode 0660)"},
 		"socket in a folder": {func(f *facts) {
-			f.stat = func(string) (socketFile, error) { return socketFile{mode: 0o666, blocked: "/run/haproxy"}, nil }
-		}, p + "haproxy-socket: check haproxy: baton (user 990) may not enter /run/haproxy"},
+			f.stat = func(string) (socketFile, error) {
+				return socketFile{mode: fs.ModeSocket | 0o666, blocked: "/run/haproxy"}, nil
+			}
+		}, p + "socket: check haproxy: baton (user 990) may not enter /run/haproxy"},
 		"socket for root": {func(f *facts) {
 			f.daemon.uid, f.daemon.groups = 0, []uint32{0}
 			f.daemon.caps |= 1 << unix.CAP_DAC_OVERRIDE
@@ -176,11 +180,11 @@ func TestProbes(t *testing.T) {
 		"ourselves":       {func(f *facts) { f.heard[0].Source, f.heard[0].Version = a1, 2 }, ""},
 		"unsigned":        {func(f *facts) { router(f).HMAC = &config.HMAC{} }, p + "authentication: lb2 (10.0.0.12), which is master of VRID 51"},
 		"permissive":      {func(f *facts) { router(f).HMAC = &config.HMAC{Mode: config.HMACPermissive} }, ""},
-		"keepalived":      {func(f *facts) { f.processes = append(f.processes, process{pid: 77, name: "keepalived"}) }, a + "keepalived: keepalived runs here, PID 77: that is well"},
+		"keepalived":      {func(f *facts) { f.processes = append(f.processes, process{pid: 77, name: "keepalived"}) }, a + "other-program: keepalived runs here, PID 77: that is well"},
 		"keepalived has it": {func(f *facts) {
 			f.processes = append(f.processes, process{pid: 77, name: "keepalived"})
 			f.interfaces[0] = eth0("10.0.0.11/24", "10.0.0.100/24")
-		}, p + "keepalived: keepalived runs here, PID 77, and has most likely put 10.0.0.100 on"},
+		}, p + "other-program: keepalived runs here, PID 77, and has most likely put 10.0.0.100 on"},
 		"node silent":        {func(f *facts) { f.cluster = others("") }, a + "node-silent: lb2 does not answer: refused"},
 		"two masters":        {func(f *facts) { f.status.Routers[0].Role = "MASTER"; f.cluster = others("MASTER") }, p + "two-masters: lb2 is master as well"},
 		"nobody heard":       {func(f *facts) { f.status.Routers[0] = alone() }, a + "nobody-heard: nobody was ever heard on eth0"},

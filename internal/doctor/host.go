@@ -60,26 +60,46 @@ func scheduling(f *facts) []Finding {
 	return found
 }
 
-// haproxySockets finds stats sockets that the daemon may not connect to.
-func haproxySockets(f *facts) []Finding {
+// sockets finds those that checks ask and the daemon may not connect to.
+func sockets(f *facts) []Finding {
 	var found []Finding
 	for _, c := range f.cfg.Checks {
-		if c.Type != config.HAProxyCheck || f.daemon == nil {
+		path := socketOf(c)
+		if path == "" || f.daemon == nil {
 			continue
 		}
-		s, err := f.stat(c.HAProxy.Socket)
+		server := "the server that listens there"
+		if c.Type == config.HAProxyCheck {
+			server = `HAProxy: systemctl status haproxy; its configuration needs "stats socket ` + path + `"`
+		}
+		s, err := f.stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			found = append(found, node("haproxy-socket", Problem, `start HAProxy: systemctl status haproxy; its configuration needs "stats socket `+c.HAProxy.Socket+`"`, "check %s: there is no socket %s", c.Name, c.HAProxy.Socket)...)
+			found = append(found, node("socket", Problem, "start "+server, "check %s: there is no socket %s", c.Name, path)...)
 		case err != nil: // named among what could not be looked at
+		case s.mode&fs.ModeSocket == 0:
+			found = append(found, node("socket", Problem, "mend its path; or start "+server, "check %s: %s is no socket", c.Name, path)...)
 		case s.blocked != "":
-			found = append(found, node("haproxy-socket", Problem, "a folder that baton may enter: chmod o+x "+s.blocked+", or the socket elsewhere", "check %s: baton (user %d) may not enter %s", c.Name, f.daemon.uid, s.blocked)...)
+			found = append(found, node("socket", Problem, "a folder that baton may enter: chmod o+x "+s.blocked+", or the socket elsewhere", "check %s: baton (user %d) may not enter %s", c.Name, f.daemon.uid, s.blocked)...)
 		case !mayWrite(*f.daemon, s):
-			found = append(found, node("haproxy-socket", Problem, fmt.Sprintf("unit: SupplementaryGroups=%s, then restart baton; in HAProxy: stats socket %s mode 660 group %s", s.group, c.HAProxy.Socket, s.group),
-				"check %s: baton (user %d) may not connect to %s, which is %s of group %s, and is not in that group", c.Name, f.daemon.uid, c.HAProxy.Socket, s.mode.Perm(), s.group)...)
+			found = append(found, node("socket", Problem, fmt.Sprintf("systemctl edit baton: [Service] SupplementaryGroups=%s, then restart baton; in HAProxy: stats socket %s mode 660 group %s", s.group, path, s.group),
+				"check %s: baton (user %d) may not connect to %s, which is for user %d and group %s (mode %04o)", c.Name, f.daemon.uid, path, s.uid, s.group, s.mode.Perm())...)
 		}
 	}
 	return found
+}
+
+// socketOf is the Unix socket that a check asks; empty: it asks none.
+func socketOf(c config.Check) string {
+	switch {
+	case c.HAProxy != nil:
+		return c.HAProxy.Socket
+	case c.HTTP != nil:
+		return c.HTTP.Socket
+	case c.Dialogue != nil && c.Dialogue.Network == "unix":
+		return c.Dialogue.Address
+	}
+	return ""
 }
 
 // mayWrite tells whether a process may connect to a socket.

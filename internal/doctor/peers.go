@@ -91,19 +91,21 @@ func listed(addrs []netip.Addr) string {
 	return join(names)
 }
 
-// keepalived finds another VRRP program on this host.
-func keepalived(f *facts) []Finding {
+// otherPrograms finds others that put virtual addresses on this host.
+func otherPrograms(f *facts) []Finding {
+	var name string
 	var pids []string
 	for _, p := range f.processes {
-		if p.name == "keepalived" {
+		if slices.Contains([]string{"keepalived", "vrrpd", "ucarp", "corosync"}, p.name) && (name == "" || name == p.name) {
+			name = p.name
 			pids = append(pids, fmt.Sprint(p.pid))
 		}
 	}
-	if len(pids) == 0 {
+	if name == "" {
 		return nil
 	}
-	n := Finding{ID: "keepalived", Level: Problem, Mend: "systemctl disable --now keepalived, on a node that is a backup; its configuration: docs/replacing-keepalived.md"}
-	n.Text = "keepalived runs here, PID " + join(pids)
+	n := Finding{ID: "other-program", Level: Problem, Mend: "systemctl disable --now " + name + ", on a node that is a backup; of keepalived see docs/replacing-keepalived.md"}
+	n.Text = name + " runs here, PID " + join(pids)
 	var taken []string
 	for _, r := range f.cfg.Routers {
 		for _, a := range addresses(r) {
@@ -117,7 +119,7 @@ func keepalived(f *facts) []Finding {
 	}
 	if len(taken) == 0 {
 		n.Level = Advice
-		n.Text += ": that is well as long as its virtual routers are not those of this node"
+		n.Text += ": that is well as long as its virtual addresses are not those of this node"
 	} else {
 		n.Text += ", and has most likely put " + join(taken) + " on, which are of this node's configuration"
 	}
