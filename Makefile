@@ -24,9 +24,9 @@ interop: ## docs/interop.md anew: baton against each kind of peer; a minute, roo
 	test/prepare
 	go test -count=1 -run '^TestInterop$$' ./test -write
 
-soak: build ## floods of forged packets; they take the whole machine, so nothing else may run beside them
+soak: build ## floods of forged packets, and a hundred crashes; they take the whole machine, so nothing else may run beside them
 	test/prepare
-	go test -count=1 -tags soak -run Flood ./test
+	go test -count=1 -tags soak -run 'Flood|Crash' ./test
 
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)

@@ -56,10 +56,11 @@ type Worker struct {
 	refusal   refusal
 }
 
-// addition is a router that Run has not taken over yet.
+// addition is a router, or are changes of some, that Run has not taken over yet.
 type addition struct {
-	router Router
-	handle *Handle
+	router  Router
+	handle  *Handle
+	changes []reshaping
 }
 
 // New opens the worker's sockets in the calling thread's network namespace. The
@@ -147,7 +148,7 @@ func (w *Worker) Close() {
 func (w *Worker) Add(r Router) *Handle {
 	h := newHandle(r, w.ring)
 	w.adding.Lock()
-	w.added = append(w.added, addition{r, h})
+	w.added = append(w.added, addition{router: r, handle: h})
 	w.adding.Unlock()
 	w.ring()
 	return h
@@ -182,6 +183,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.stale = true
 		}
 		w.hearRefusal()
+		if w.table.drops {
+			w.table.tidy()
+			added = true // for guard: what is gone need not be refused
+		}
 		w.guard(added)
 		w.table.wishes(now())
 		w.listen()
@@ -218,13 +223,18 @@ func (w *Worker) leave() {
 	}
 }
 
-// take moves newly added routers into the table and reports whether there were any.
+// take moves newly added routers, and changes, into the table and reports whether
+// there were any.
 func (w *Worker) take() bool {
 	w.adding.Lock()
 	added := w.added
 	w.added = nil
 	w.adding.Unlock()
 	for _, a := range added {
+		if a.handle == nil {
+			w.table.reconfigure(a.changes)
+			continue
+		}
 		w.table.add(a.router, a.handle)
 	}
 	if len(added) > 0 {

@@ -57,6 +57,9 @@ func (d *daemon) problems() []control.Problem {
 	if d.ordinary {
 		all = append(all, control.Problem{Text: "ordinary scheduling: a busy host may delay advertisements", Hint: "CPUSchedulingPolicy=rr in the unit, or CAP_SYS_NICE"})
 	}
+	if r := d.host.remote; r != nil && r.Away() != nil {
+		all = append(all, control.Problem{Text: r.Away().Error(), Hint: "hooks, services and checks of other users fail until it is there"})
+	}
 	if p := d.listener.Problem(); p != nil {
 		all = append(all, *p)
 	}
@@ -65,9 +68,6 @@ func (d *daemon) problems() []control.Problem {
 			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.cfg.Path, d.mistakes.Report.Errors()),
 			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
 		})
-	}
-	if r := d.host.remote; r != nil && r.Away() != nil {
-		all = append(all, control.Problem{Text: r.Away().Error(), Hint: "hooks, services and checks of other users fail until it is there"})
 	}
 	return all
 }

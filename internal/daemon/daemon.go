@@ -310,7 +310,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	})
 	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
 	if r := d.host.remote; r != nil {
-		d.part("runner", r.Follow)
+		d.start(d.sidesCtx, &d.sides, "runner", r.Follow)
 	}
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {

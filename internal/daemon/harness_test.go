@@ -77,6 +77,7 @@ type stage struct {
 	kept     []control.Event // the events that those who ask are told of
 	recorded map[string]record.State
 	status   *control.Status // newest that was published
+	snapshot *snapshot       // which it was read from
 	saved    savedStandby    // that outlives the process
 	order    uint64          // of the newest wish to services
 	asked    role.Transition // that came with it
@@ -105,7 +106,7 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		},
 		keep:    func(saved savedStandby) { s.saved = saved },
 		record:  func(election string, st record.State) { s.recorded[election] = st },
-		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
+		publish: func(sn *snapshot) { s.snapshot, s.status = sn, sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
 	})
 	if err != nil {

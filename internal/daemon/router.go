@@ -38,14 +38,15 @@ type router struct {
 	kept     vrrp.Action   // the first advertisement as master, while it is kept back
 	keptTill time.Duration // at most; Never where none is
 
-	heldBy  string     // the holder of our addresses that INIT waits for
-	wanted  bool       // the role wants the addresses on, whether or not their turn has come
-	on      bool       // addresses are, or may be, on this host
-	inPlace bool       // all of the newest Hold are
-	holds   uint64     // sequence of Hold: a new number announces again
-	follows vrrp.Rival // who is master elsewhere, as the services know it
-	shown   vrrp.Rival // the same, as the newest status has it
-	heard   []*heardPeer
+	heldBy   string     // the holder of our addresses that INIT waits for
+	wanted   bool       // the role wants the addresses on, whether or not their turn has come
+	on       bool       // addresses are, or may be, on this host
+	inPlace  bool       // all of the newest Hold are
+	holds    uint64     // sequence of Hold: a new number announces again
+	follows  vrrp.Rival // who is master elsewhere, as the services know it
+	shown    vrrp.Rival // the same, as the newest status has it
+	heard    []*heardPeer
+	heardNew time.Duration // when the newest of them was heard first
 
 	leftWord bool       // it has sent that it leaves, in this mastership
 	master   vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
