@@ -116,15 +116,15 @@ func TestUpgrade(t *testing.T) {
 			changes := len(b.Changes())
 			end := asking(t, s, vips[0], 0)
 			from := time.Now()
-			descriptors := 0
-			for i := range 3 {
+			before := descriptors(t, a)
+			for range 3 {
 				t.Log(strings.TrimSpace(upgrade(t, a)))
-				all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", a.Process.PID))
-				must(t, err)
-				if i > 0 && len(all) > descriptors+2 {
-					t.Errorf("%d descriptors after another upgrade, before it %d", len(all), descriptors)
+			}
+			for limit := time.Now().Add(patience); descriptors(t, a) > before; time.Sleep(interval) { // some are there for a moment
+				if time.Now().After(limit) {
+					t.Errorf("%d descriptors, before the upgrades %d", descriptors(t, a), before)
+					break
 				}
-				descriptors = len(all)
 			}
 			_, err = s.AwaitAdvert("a", time.Now(), patience, nil)
 			must(t, err)
@@ -154,6 +154,45 @@ func TestUpgrade(t *testing.T) {
 			must(t, s.Holders.Await("b", patience, addresses(vips)...))
 		})
 	}
+}
+
+// What would not do as a successor is refused, and the daemon goes on.
+func TestUpgrade_Refused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := site.Pair(interval, site.Addresses(1, false)...)
+	a, err := s.Add("a", site.Baton, safeBinary(t, s.Ports["a"].Host), c)
+	must(t, err)
+	must(t, a.Start())
+	settled(t, s, "a", c)
+	refused := func(want string, more ...string) {
+		t.Helper()
+		p, err := a.Host.Start(append([]string{batonBinary, "upgrade", "--runtime-dir", runtimeDir(a)}, more...), lab.StartOptions{})
+		must(t, err)
+		status, err := p.Wait(patience)
+		must(t, err)
+		if status != 1 || !strings.Contains(p.Output(), want) {
+			t.Errorf("%v: exit %d, want 1 and %q:\n%s", more, status, want, p.Output())
+		}
+	}
+	refused("is no baton: it calls itself", "--binary", "/bin/true")
+	refused("is writable by everybody", "--binary", batonBinary) // in a folder that is everybody's
+	refused("no such file", "--binary", "/run/nothing")
+	must(t, os.WriteFile(filepath.Join(a.Dir, "baton.yaml"), []byte("virtual_routers: {web: {vrid: 0}}\n"), 0o644))
+	refused("/run/baton-binary validate: ")
+	_, err = s.AwaitAdvert("a", time.Now(), patience, nil)
+	must(t, err)
+	if strings.Contains(a.Process.Output(), "baton is replaced") {
+		t.Error("replaced nevertheless")
+	}
+}
+
+// descriptors counts what a node's daemon has open.
+func descriptors(t *testing.T, n *site.Node) int {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.Process.PID))
+	must(t, err)
+	return len(all)
 }
 
 // A daemon that is not root, and has its capabilities from the service manager, has them after an upgrade as well; and what it

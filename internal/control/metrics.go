@@ -80,7 +80,7 @@ func newFamilies() *families {
 	f.build = add("build_info", "Always 1; the version of baton.", "version")
 	f.configuration = add("configuration_info", "Always 1; who this is, and the hash over the files of the configuration, which is the same on every node.", "node", "hash")
 	f.started = add("start_time_seconds", "When baton started, since the Unix epoch; an upgrade in place does not count.")
-	f.loaded = add("configuration_loaded_time_seconds", "When the configuration in use was loaded, since the Unix epoch.")
+	f.loaded = add("configuration_loaded_timestamp_seconds", "When the configuration in use was loaded, since the Unix epoch.")
 	f.reloads = add("configuration_reloads_total", "Reloads of the configuration.", "result")
 	f.reloaded = add("configuration_last_reload_successful", "0 when the last reload failed, which changed nothing; else 1.")
 	f.problems = add("problems", "What an operator has to mend on this node, as baton status shows it.")
@@ -89,10 +89,10 @@ func newFamilies() *families {
 	f.role = add("router_role", "1 for the role that a virtual router or group has here, 0 for the others.", "router", "role")
 	f.priority = add("router_priority", "Effective priority.", "router")
 	f.transitions = add("router_transitions_total", "Changes of role.", "router")
-	f.changed = add("router_last_change_time_seconds", "When the present role began, since the Unix epoch.", "router")
+	f.changed = add("router_last_change_timestamp_seconds", "When the present role began, since the Unix epoch.", "router")
 
 	f.verdict = add("check_verdict", "1 for the verdict of a check, 0 for the others.", "check", "verdict")
-	f.checked = add("check_last_run_time_seconds", "When a check answered last, since the Unix epoch; absent before the first answer.", "check")
+	f.checked = add("check_last_run_timestamp_seconds", "When a check answered last, since the Unix epoch; absent before the first answer.", "check")
 	f.took = add("check_duration_seconds", "How long the last run of a check took.", "check")
 	f.runs = add("check_runs_total", "Answers of a check, or none in time, by what they were; those without an opinion are not counted.", "check", "result")
 	f.hung = add("check_hung", "1 while a run of a check is past its deadline and has not ended.", "check")
@@ -145,7 +145,7 @@ func (e exposition) counter(d *prometheus.Desc, v float64, labels ...string) {
 // moment is one since the Unix epoch; a zero Time is none.
 func (e exposition) moment(d *prometheus.Desc, t time.Time, labels ...string) {
 	if !t.IsZero() {
-		e.gauge(d, float64(t.UnixNano())/1e9, labels...)
+		e.gauge(d, float64(t.UnixMilli())/1e3, labels...)
 	}
 }
 

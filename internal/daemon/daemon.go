@@ -331,7 +331,12 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
 	unwatch() // it takes no turns any more
-	if l.successor != nil && err == nil {
+	switch {
+	case l.successor == nil || err != nil:
+	case d.left.Load(): // somebody wants it to end, at the last moment
+		l.successor = nil
+		err = l.run()
+	default:
 		d.closeQuickly()
 		return l.successor
 	}

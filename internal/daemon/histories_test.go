@@ -44,6 +44,7 @@ type history struct {
 	others  []*history    // on the same link
 	packets []link.Packet // from them
 	seq     uint64        // of the newest Hold
+	orders  int           // that were given and are not over
 	held    bool
 	worker  time.Duration // when the address worker has done what is wished for; Never: it has
 	wrong   []string
@@ -215,6 +216,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 		},
 		announce: func(webhook.Event) {},
 		event:    func(control.EventKind, string, string, string) {},
+		keep:     func(savedStandby) {},
 		publish:  func(s *snapshot) { h.status = s.read(h.now, time.Unix(0, 0)) },
 		reboot:   func(string) {},
 		confirm:  func(q confirmation, _ time.Duration) { h.question = q },
@@ -346,7 +348,8 @@ func TestServices_RandomHistories(t *testing.T) {
 	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{
 			what: rapid.SampledFrom([]string{"link down", "link up", "osc fails", "osc passes", "majority fails", "majority passes",
-				"better", "worse", "gone", "dies", "start fails", "starts", "stop fails", "stops", "slow", "fast", "leave", "let"}).Draw(t, "what"),
+				"better", "worse", "gone", "dies", "start fails", "starts", "stop fails", "stops", "slow", "fast", "leave", "let",
+				"standby", "standby by force", "resume", "failover", "takeover", "clear", "announce"}).Draw(t, "what"),
 			who:   rapid.SampledFrom([]string{"a", "b"}).Draw(t, "who"),
 			pause: rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 5 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second}).Draw(t, "pause"),
 		}
@@ -380,7 +383,11 @@ func TestServices_RandomHistories(t *testing.T) {
 			h.step("link up", "")
 			h.step("osc passes", "")
 			h.step("majority passes", "")
+			h.step("resume", "")
+			h.pass(4 * time.Minute) // an order that hindered that is over
+			h.step("resume", "")
 			h.pass(20 * time.Minute)
+			h.concluded()
 			h.end(left, let)
 			if err := h.sequence.Close(t.Context()); err != nil {
 				h.fault("%v", err)
@@ -431,6 +438,25 @@ func (h *history) step(what, who string) {
 		if h.n.leaving {
 			h.n.let(h.now)
 		}
+	case "standby", "standby by force", "resume", "failover", "takeover", "clear", "announce":
+		kind, force, _ := strings.Cut(what, " ")
+		o := control.Order{Kind: control.OrderKind(kind), By: "root", Routers: []string{"web"}, Force: force != ""}
+		count, _, err := h.n.obey(h.now, o, func(out control.Outcome) {
+			h.say("%s: %t, %s to %s, %s", what, out.OK, out.From, out.To, out.Text)
+			h.orders--
+			if what == "standby" && out.OK && out.From == "MASTER" && out.Heard == 0 {
+				h.fault("a standby without a successor: %s", out.Text)
+			}
+		})
+		h.say("%s: %v", what, err)
+		h.orders += count
+	}
+}
+
+// concluded compares the orders that were given with those that are over.
+func (h *history) concluded() {
+	if h.orders != 0 {
+		h.fault("%d orders have come to no end", h.orders)
 	}
 }
 
@@ -499,8 +525,9 @@ func TestServices_RunOnce(t *testing.T) {
 	}
 	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{
-			node:  rapid.IntRange(0, 1).Draw(t, "node"),
-			what:  rapid.SampledFrom([]string{"osc fails", "osc passes", "dies", "start fails", "starts", "long", "fast", "leave"}).Draw(t, "what"),
+			node: rapid.IntRange(0, 1).Draw(t, "node"),
+			what: rapid.SampledFrom([]string{"osc fails", "osc passes", "dies", "start fails", "starts", "long", "fast", "leave",
+				"standby", "standby by force", "resume", "failover", "takeover", "clear", "announce"}).Draw(t, "what"),
 			who:   rapid.SampledFrom([]string{"first", "last"}).Draw(t, "who"),
 			pause: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second, time.Minute}).Draw(t, "pause"),
 		}
@@ -526,10 +553,15 @@ func TestServices_RunOnce(t *testing.T) {
 				for _, s := range h.actors {
 					s.set(func(s *actor) { s.takes, s.startFails = 0, false })
 				}
+				h.step("resume", "")
 			}
+			pass(4*time.Minute, a, b) // an order that hindered that is over
+			a.step("resume", "")
+			b.step("resume", "")
 			pass(30*time.Minute, a, b)
 			masters := 0
 			for _, h := range []*history{a, b} {
+				h.concluded()
 				if r := h.status.Routers[0]; r.Role == "MASTER" && r.Ready {
 					masters++
 				}

@@ -210,6 +210,7 @@ func TestOperate_StandbyEnds(t *testing.T) {
 			jump := time.Duration(0)
 			s.n.out.wall = func() time.Duration { return s.now + jump }
 			s.start()
+			s.hear(peerAddr, 210)
 			begun := s.now
 			s.wantOutcomes(s.ordered(control.Order{Kind: control.StandbyOrder, For: 10 * time.Minute, Reason: "move"}), "web BACKUP to FAULT: held out")
 			s.advance(time.Minute)
@@ -299,7 +300,7 @@ func TestOperate_TakeoverWithoutAddresses(t *testing.T) {
 	s.forget()
 	got := s.ordered(ask(control.TakeoverOrder, "web"))
 	s.wantDone("hold web 1")
-	s.advance(100 * time.Millisecond)
+	s.advance(addressGrace)
 	s.wantDone("send eth0 vrid 51 priority 200 from 10.0.0.1", "flush")
 	s.hear(peerAddr, 210)
 	s.wantOutcomes(got, "!web stays BACKUP: it took the role and lost it again: b is higher: 210 above 200")
@@ -326,8 +327,12 @@ func TestOperate_Refused(t *testing.T) {
 		"while another one is on": {pair(), func(s *stage) { s.master(); s.ordered(ask(control.StandbyOrder)) }, ask(control.FailoverOrder, "web"), "standby by root is under way for web"},
 		"while baton stops":       {pair(), func(s *stage) { s.master(); s.n.leave(s.now) }, ask(control.FailoverOrder, "web"), "baton stops"},
 		"standby while it stops":  {pair(), func(s *stage) { s.master(); s.n.leave(s.now) }, ask(control.StandbyOrder), "baton stops"},
-		"takeover in standby":     {pair(), func(s *stage) { s.start(); s.ordered(ask(control.StandbyOrder)) }, ask(control.TakeoverOrder, "web"), "web is in standby since %s by root; baton resume ends that"},
-		"of a fault that comes":   {served(false), func(s *stage) { s.serving(); s.verdict("osc", health.Fail, "no") }, ask(control.FailoverOrder, "web"), "web leaves already: osc fails: no"},
+		"takeover beside services": {func() *config.Config { c := served(false); c.Routers[0].PromoteAfter = 0; return c }(),
+			func(s *stage) { s.start(); s.verdict("osc", health.Pass, ""); s.hear(peerAddr, 190) }, ask(control.TakeoverOrder, "web"),
+			"services are bound to web, and without promote_after they would start here while those of b still stop: baton failover web on b stops them first"},
+		"resume while it stops": {pair(), func(s *stage) { s.master(); s.n.leave(s.now) }, ask(control.ResumeOrder), "baton stops"},
+		"takeover in standby":   {pair(), func(s *stage) { s.start(); s.hear(peerAddr, 210); s.ordered(ask(control.StandbyOrder)) }, ask(control.TakeoverOrder, "web"), "web is in standby since %s by root; baton resume ends that"},
+		"of a fault that comes": {served(false), func(s *stage) { s.serving(); s.verdict("osc", health.Fail, "no") }, ask(control.FailoverOrder, "web"), "web leaves already: osc fails: no"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, tt.cfg)
@@ -490,11 +495,57 @@ func TestOperate_FaultMeanwhile(t *testing.T) {
 	got := s.ordered(ask(control.StandbyOrder))
 	s.link(eth(false))
 	s.event(vip.Off, nil)
-	s.wantOutcomes(got, "web MASTER to FAULT: nobody was heard: no node holds the address; the address was held for 0s")
+	s.wantOutcomes(got, "!web MASTER to FAULT: the role went before anybody was heard (interface eth0 is down), and nobody was since")
 	s.link(eth(true, "10.0.0.1/24"))
-	if s.router("web").role != vrrp.Fault || s.saved.Node == nil {
-		t.Errorf("%s, saved %+v", s.router("web").role, s.saved)
+	s.advance(4 * time.Second)
+	if s.router("web").role != vrrp.Master || !s.saved.empty() || s.status.Standby != nil {
+		t.Errorf("%s, saved %+v: when the fault is mended there may be nobody else", s.router("web").role, s.saved)
 	}
+
+	// Somebody takes over after all.
+	cfg := served(false)
+	s = newStage(t, cfg)
+	s.serving()
+	got = s.ordered(ask(control.StandbyOrder))
+	s.report(role.Stopped, "", "")
+	s.advance(100 * time.Millisecond)
+	s.verdict("osc", health.Fail, "no")
+	s.advance(200 * time.Millisecond)
+	s.hear(peerAddr, 190)
+	s.event(vip.Off, nil)
+	s.wantOutcomes(got, "web MASTER to FAULT: b was heard after 300ms; the address was held for 300ms")
+	if s.saved.Node == nil {
+		t.Error("not saved")
+	}
+}
+
+// A backup that has heard nobody may be about to take the role: it is known first
+// whether somebody else has it.
+func TestOperate_StandbyOfABackup(t *testing.T) {
+	s := newStage(t, pair())
+	s.start()
+	got := s.ordered(ask(control.StandbyOrder))
+	s.wantOutcomes(got)
+	s.advance(time.Second)
+	s.hear(peerAddr, 210)
+	s.wantOutcomes(got, "web BACKUP to FAULT: held out")
+
+	s = newStage(t, pair())
+	s.start()
+	got = s.ordered(ask(control.StandbyOrder))
+	s.advance(3300 * time.Millisecond)
+	s.on("web")
+	s.advance(4 * time.Second)
+	s.wantOutcomes(got, "!web stays MASTER: nobody took over within 3.258s, the address never left: does eth0 work on b, and is baton well there?")
+	if !s.saved.empty() {
+		t.Errorf("saved %+v", s.saved)
+	}
+
+	s = newStage(t, pair())
+	s.start()
+	got = s.ordered(ask(control.StandbyOrder))
+	s.ordered(ask(control.ResumeOrder))
+	s.wantOutcomes(got, "!web stays BACKUP: called off by root")
 }
 
 // Behind a fence nobody is to take a word for an orderly end that is none.

@@ -122,6 +122,8 @@ func TestPolicy_Command(t *testing.T) {
 		"address of other network":  {argv: words("/etc/baton/move", "10.0.0.12", "lb1"), user: "nobody", want: "no command of"},
 		"an option":                 {argv: words("/etc/baton/move", "--help", "lb1"), user: "nobody", want: "no command of"},
 		"a path":                    {argv: words("/etc/baton/move", "10.1.0.12", "../../bin/sh"), user: "nobody", want: "no command of"},
+		"no address":                {argv: words("/etc/baton/move", "", "../.."), user: "nobody", want: "no command of"},
+		"half an address":           {argv: words("/etc/baton/move", "", "dead.beef"), user: "nobody", want: "no command of"},
 		"a zone":                    {argv: words("/etc/baton/move", "", "fe80::1%;reboot"), user: "nobody", want: "no command of"},
 		"two in a word":             {argv: words("/etc/baton/moved", "--to=192.0.2.1:10.0.0.12", "$x"), env: words("TOKEN=stale", "BATON_MASTER=x"), want: "TOKEN=t BATON_MASTER=x"},
 		"two, and one is empty":     {argv: words("/etc/baton/moved", "--to=lb2:", "$x"), want: "TOKEN=t"},
