@@ -224,6 +224,14 @@ func TestUser(t *testing.T) {
 	heard(t, a, "65534 hook MASTER")
 	heard(t, b, "0 root-hook BACKUP")
 	of := map[*site.Node]int{a: runnerOf(t, a.Process.PID), b: runnerOf(t, b.Process.PID)}
+	// Its successor in the same process has the same runner, and no more rights.
+	_, err := a.Host.Run(patience, "/run/baton", "upgrade", "--runtime-dir", "/run/b")
+	must(t, err)
+	settled(t, s, "a", c)
+	confined(t, a.Process.PID)
+	if got := runnerOf(t, a.Process.PID); got != of[a] {
+		t.Errorf("it has runner %d after the upgrade, and had %d", got, of[a])
+	}
 	must(t, a.Stop())
 	settled(t, s, "b", c)
 	heard(t, a, "0 stop STOP")
