@@ -18,7 +18,7 @@ demo: build ## two nodes, HAProxy, five faults, half a minute
 test: ## everything; installs the Debian packages that the tests need and that are missing
 	test/prepare
 	CGO_ENABLED=0 go test -count=1 $$(go list ./... | grep -v -e /test$$ -e /lab$$)
-	CGO_ENABLED=0 go test -count=1 -p 1 ./internal/lab ./test # by themselves: they count single packets
+	CGO_ENABLED=0 go test -count=1 -p 1 -timeout 20m ./internal/lab ./test # by themselves: they count single packets
 
 interop: ## docs/interop.md anew: baton against each kind of peer; a minute, root
 	test/prepare

@@ -156,6 +156,37 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// What would not do as a successor is refused, and the daemon goes on.
+func TestUpgrade_Refused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	c := site.Pair(interval, site.Addresses(1, false)...)
+	a, err := s.Add("a", site.Baton, safeBinary(t, s.Ports["a"].Host), c)
+	must(t, err)
+	must(t, a.Start())
+	settled(t, s, "a", c)
+	refused := func(want string, more ...string) {
+		t.Helper()
+		p, err := a.Host.Start(append([]string{batonBinary, "upgrade", "--runtime-dir", runtimeDir(a)}, more...), lab.StartOptions{})
+		must(t, err)
+		status, err := p.Wait(patience)
+		must(t, err)
+		if status != 1 || !strings.Contains(p.Output(), want) {
+			t.Errorf("%v: exit %d, want 1 and %q:\n%s", more, status, want, p.Output())
+		}
+	}
+	refused("is no baton: it calls itself", "--binary", "/bin/true")
+	refused("is writable by everybody", "--binary", batonBinary) // in a folder that is everybody's
+	refused("no such file", "--binary", "/run/nothing")
+	must(t, os.WriteFile(filepath.Join(a.Dir, "baton.yaml"), []byte("virtual_routers: {web: {vrid: 0}}\n"), 0o644))
+	refused("/run/baton-binary validate: ")
+	_, err = s.AwaitAdvert("a", time.Now(), patience, nil)
+	must(t, err)
+	if strings.Contains(a.Process.Output(), "baton is replaced") {
+		t.Error("replaced nevertheless")
+	}
+}
+
 // descriptors counts what a node's daemon has open.
 func descriptors(t *testing.T, n *site.Node) int {
 	t.Helper()

@@ -173,6 +173,8 @@ type daemon struct {
 
 	standbyFile *standbyFile
 
+	confirmations *confirmations // of previous masters
+
 	sequences  map[string]*role.Sequence // of bound services, by router or group
 	everywhere *role.Sequence            // of those that run on every node; nil: there are none
 
@@ -221,6 +223,9 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
 	d.host = newHost(cfg.Dir, remote, log)
+	d.confirmations = newConfirmations(d.askNode, func(q confirmation, err error) {
+		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.confirmed(now, q, err) })
+	})
 	d.webhooks = webhook.New(webhooksOf(cfg.Webhooks), cfg.Node, log)
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
@@ -234,6 +239,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 		event:     d.events.add,
 		keep:      d.standbyFile.keep,
 		record:    d.record.SetState,
+		confirm:   d.confirmations.add,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
@@ -317,6 +323,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
 	d.aside("record", d.keepRecord)
+	d.aside("confirmations", d.confirmations.run)
 	d.parts.Go(func() { d.keepConfiguration(cfg) })
 	watching, unwatch := context.WithCancel(d.sidesCtx)
 	defer unwatch()
@@ -324,7 +331,12 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
 	unwatch() // it takes no turns any more
-	if l.successor != nil && err == nil {
+	switch {
+	case l.successor == nil || err != nil:
+	case d.left.Load(): // somebody wants it to end, at the last moment
+		l.successor = nil
+		err = l.run()
+	default:
 		d.closeQuickly()
 		return l.successor
 	}

@@ -219,11 +219,30 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 		keep:     func(savedStandby) {},
 		publish:  func(s *snapshot) { h.status = s.read(h.now, time.Unix(0, 0)) },
 		reboot:   func(string) {},
+		confirm:  func(q confirmation, _ time.Duration) { h.question = q },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// ask asks the other node what a new master wants to have confirmed.
+func (h *history) ask() {
+	for _, other := range h.others {
+		q := h.question
+		if q.node != other.n.cfg.Node || other.status == nil {
+			continue
+		}
+		status := *other.status
+		status.Routers = slices.Clone(status.Routers)
+		status.Routers[0].Services = statesOf(other.sequence)
+		if stoppedAt(&status, q) == nil {
+			h.say("%s confirms", q.node)
+			h.question = confirmation{}
+			h.n.confirmed(h.now, q, nil)
+		}
+	}
 }
 
 // turn does what is due by now, and what comes of it at once.
@@ -246,6 +265,7 @@ func (h *history) turn() {
 				h.n.packet(h.now, h.n.uplink("eth0"), p)
 			}
 		}
+		h.ask()
 		if h.now >= h.worker {
 			h.worker = vrrp.Never
 			kind := vip.Off
@@ -470,14 +490,18 @@ func (h *history) end(left, let bool) {
 }
 
 // historyPair is the nodes a and b on one link, with services whose addresses come
-// between them.
-func historyPair(t *testing.T) (a, b *history) {
+// between them. Each asks the other before promoteAfter is over.
+func historyPair(t *testing.T, promoteAfter time.Duration) (a, b *history) {
+	return preemptingPair(t, promoteAfter, false)
+}
+
+func preemptingPair(t *testing.T, promoteAfter time.Duration, preempt bool) (a, b *history) {
 	config := func(node string, own, other uint8) *config.Config {
 		cfg := served(false)
 		cfg.Node = node
 		web := &cfg.Routers[0]
 		web.Priority, web.BestRival, web.SlowestRival = own, other, other
-		web.AddressesAt, web.PromoteAfter = 1, 0
+		web.AddressesAt, web.PromoteAfter, web.Preempt = 1, promoteAfter, preempt
 		web.Services = []config.Service{{Name: "first", StopTimeout: 5 * time.Second}, {Name: "last", StopTimeout: 5 * time.Second}}
 		return cfg
 	}
@@ -510,9 +534,11 @@ func TestServices_RunOnce(t *testing.T) {
 	}), 0, 14)
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := steps.Draw(rt, "steps")
+		promoteAfter := rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(rt, "promote_after")
+		preempt := promoteAfter > 0 && rapid.Bool().Draw(rt, "preempt") // else nobody waits for the old master
 		var wrong, trace []string
 		synctest.Test(t, func(t *testing.T) {
-			a, b := historyPair(t)
+			a, b := preemptingPair(t, promoteAfter, preempt)
 			pass(8*time.Second, a, b)
 			left := []bool{false, false}
 			for _, s := range plan {
@@ -561,7 +587,7 @@ func TestServices_RunOnce(t *testing.T) {
 // slowly.
 func TestServices_FailOnBothNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := historyPair(t)
+		a, b := historyPair(t, 0)
 		for _, h := range []*history{a, b} {
 			h.actors["last"].set(func(s *actor) { s.startFails = true })
 		}

@@ -77,6 +77,9 @@ type outlets struct {
 	keep func(s savedStandby)
 	// record keeps what a process has to know that takes over from this one.
 	record func(election string, s record.State)
+	// confirm asks a previous master whether its services have stopped, until an
+	// answer says so or the time is over, and has confirmed called.
+	confirm func(q confirmation, within time.Duration)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)

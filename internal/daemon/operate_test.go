@@ -300,7 +300,7 @@ func TestOperate_TakeoverWithoutAddresses(t *testing.T) {
 	s.forget()
 	got := s.ordered(ask(control.TakeoverOrder, "web"))
 	s.wantDone("hold web 1")
-	s.advance(100 * time.Millisecond)
+	s.advance(addressGrace)
 	s.wantDone("send eth0 vrid 51 priority 200 from 10.0.0.1", "flush")
 	s.hear(peerAddr, 210)
 	s.wantOutcomes(got, "!web stays BACKUP: it took the role and lost it again: b is higher: 210 above 200")

@@ -161,7 +161,7 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
 	if r.group.takes() { // no other backup waits: the old master advertises still
-		return min(5*mostKept, r.cfg.Interval/2)
+		return addressGrace
 	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)

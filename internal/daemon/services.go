@@ -64,6 +64,7 @@ type services interface {
 	Adopt(order uint64, t role.Transition)
 	Start(order uint64, t role.Transition, delay time.Duration)
 	Stop(order uint64, t role.Transition, chosen bool)
+	StartNow(order uint64)
 	Placed(order uint64)
 	Abandon()
 	Follow(t role.Transition)
@@ -129,6 +130,7 @@ func (g *group) startServices(now time.Duration) {
 	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
+	g.confirm(delay)
 }
 
 // stopServices stops them on behalf of the role that this node has, or is to have

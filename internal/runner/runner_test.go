@@ -504,3 +504,31 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 		t.Fatal("not within 5s: " + what)
 	}
 }
+
+// BenchmarkRun is what a command costs that the runner runs; that of package
+// command is without it.
+func BenchmarkRun(b *testing.B) {
+	log := slog.New(slog.DiscardHandler)
+	r := command.NewRunner(log)
+	defer r.Close()
+	path := filepath.Join(trial.ShortDir(b), "s")
+	s := NewServer(Options{Peers: Peers{PID: os.Getpid()}, Policy: policyOf(nil), Run: r.Run, Log: log})
+	s.allowed = func(c command.Spec) (command.Spec, error) { return c, nil }
+	l, err := Listen(path, -1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go func() { _ = s.Serve(ctx, l) }()
+	c := NewClient(path, "", log)
+	defer c.Close()
+	c.owner = uint32(os.Geteuid())
+	spec := command.Spec{Argv: []string{"/bin/true"}, Timeout: 5 * time.Second}
+	b.ReportAllocs()
+	for b.Loop() {
+		if res := c.Run(b.Context(), spec); !res.OK() {
+			b.Fatal(res)
+		}
+	}
+}
