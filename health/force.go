@@ -13,7 +13,7 @@ import (
 // Until is not in the future, and when Run ends. Before Run it waits for it. Any
 // goroutine but report's may call it.
 func (s *Scheduler) Force(check string, f Force) error {
-	c, err := s.find(check)
+	_, err := s.find(check)
 	switch {
 	case err != nil:
 		return fmt.Errorf("force a check: %w", err)
@@ -23,6 +23,10 @@ func (s *Scheduler) Force(check string, f Force) error {
 		return fmt.Errorf("force check %s: until %s: that has passed", check, f.Until.Format(time.DateTime))
 	}
 	err = s.order(context.Background(), func(now time.Time) {
+		c := s.byName[check]
+		if c == nil { // it was removed just now
+			return
+		}
 		if f.Verdict == Unknown {
 			s.release(c, now)
 		} else {

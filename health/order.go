@@ -33,6 +33,11 @@ func (s *Scheduler) RunNow(ctx context.Context, check string) (Result, error) {
 	}
 	joined := make(chan *outcome, 1)
 	err = s.order(ctx, func(time.Time) {
+		c := s.byName[check]
+		if c == nil || len(c.Of) > 0 { // it was replaced a moment ago
+			close(joined)
+			return
+		}
 		if c.asked == nil {
 			c.asked = &outcome{done: make(chan struct{})}
 		}
@@ -42,7 +47,10 @@ func (s *Scheduler) RunNow(ctx context.Context, check string) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("run check %s: %w", check, err)
 	}
-	o := <-joined
+	o, ok := <-joined
+	if !ok {
+		return Result{}, fmt.Errorf("run check %s: it was removed just now", check)
+	}
 	select {
 	case <-o.done:
 		return o.result, nil
@@ -74,6 +82,8 @@ func (s *Scheduler) order(ctx context.Context, do func(now time.Time)) error {
 // find finds a check by its name. The error lists the names that begin most like
 // the one asked for.
 func (s *Scheduler) find(check string) (*checkState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c, ok := s.byName[check]; ok {
 		return c, nil
 	}

@@ -1,12 +1,12 @@
 package health
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,13 +47,16 @@ type Scheduler struct {
 	byName map[string]*checkState
 	queue  byTime
 
+	ctx       context.Context // of Run
+	retired   []*checkState   // that Replace has ended, and of which something runs
 	ended     chan ended
-	stirred   chan *checkState // at most one entry for each check
+	stirred   chan struct{}    // has an element when a watcher has told of a change
 	unwatched chan *checkState // Watch has returned
 	orders    chan func(now time.Time)
 	over      chan struct{} // closed when Run begins to end
+	left      chan struct{} // closed when it has ended: nobody listens any more
 
-	mu sync.Mutex // guards the result of each checkState
+	mu sync.Mutex // guards checks and byName, which Run alone changes, and the result of each checkState
 }
 
 // checkState is a check between two slots, waiting for the next, or within a
@@ -73,6 +76,7 @@ type checkState struct {
 	phase    time.Duration      // from the first slot to the second; 0: the interval
 	running  bool               // within a run
 	alive    bool               // a probe has not returned
+	retired  bool               // Replace has ended it
 	hung     bool               // it is that of an earlier, overdue run
 	cancel   context.CancelFunc // of the probe
 
@@ -80,8 +84,11 @@ type checkState struct {
 	told     atomic.Bool // the watcher has told of a change, and no run has begun since
 	heard    bool        // and Run has taken notice
 	watching bool        // Watch has not returned
-	asked    *outcome    // of the next run, where somebody waits for it
-	answers  *outcome    // of this run
+	unwatch  context.CancelFunc
+	asked    *outcome // of the next run, where somebody waits for it
+	answers  *outcome // of this run
+
+	inherited bool // the verdict is that of another probe: the first answer decides
 
 	members []*checkState // of a combination; nil for a name that no check has
 	parents []*checkState // combinations that this check is in
@@ -100,21 +107,15 @@ type ended struct {
 func NewScheduler(checks []Check, log *slog.Logger, report func(Change)) *Scheduler {
 	s := &Scheduler{
 		log: log, report: report, byName: make(map[string]*checkState, len(checks)),
-		ended:     make(chan ended, len(checks)),
-		stirred:   make(chan *checkState, len(checks)),
-		unwatched: make(chan *checkState, len(checks)),
+		ended:     make(chan ended),
+		stirred:   make(chan struct{}, 1),
+		unwatched: make(chan *checkState),
 		orders:    make(chan func(time.Time)),
 		over:      make(chan struct{}),
+		left:      make(chan struct{}),
 	}
 	for i, c := range checks {
-		if len(c.Of) > 0 {
-			c.Interval, c.Least = cmp.Or(c.Interval, time.Second), max(c.Least, 1)
-		}
-		c.Interval = max(c.Interval, MinInterval)
-		if c.Timeout <= 0 {
-			c.Timeout = c.Interval
-		}
-		c.Rise, c.Fall = max(c.Rise, 1), max(c.Fall, 1)
+		c = c.sensible()
 		state := &checkState{
 			Check:  c,
 			result: Result{Check: c.Name, Interval: c.Interval},
@@ -146,7 +147,9 @@ func (s *Scheduler) Results() []Result {
 
 // Result is what is known of one check; false: there is none of that name.
 func (s *Scheduler) Result(check string) (Result, bool) {
+	s.mu.Lock()
 	c, ok := s.byName[check]
+	s.mu.Unlock()
 	if !ok {
 		return Result{}, false
 	}
@@ -168,7 +171,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		c.next, c.index = c.slot, i
 		s.queue = append(s.queue, c)
 	}
-	s.watch(ctx)
+	s.ctx = ctx
+	for _, c := range s.checks {
+		s.watch(ctx, c)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -176,11 +182,11 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case e := <-s.ended:
 			s.returned(ctx, e, time.Now())
-		case c := <-s.stirred:
-			c.heard = true
-			s.want(c)
+		case <-s.stirred:
+			s.hear()
 		case c := <-s.unwatched:
 			c.watching = false
+			s.forget()
 		case order := <-s.orders:
 			order(time.Now())
 		case <-timer.C:
@@ -249,7 +255,12 @@ func (s *Scheduler) launch(ctx context.Context, c *checkState, now time.Time) {
 	}
 	c.alive = true
 	ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
-	go func() { s.ended <- ended{c, s.ask(ctx, c)} }()
+	go func() {
+		select {
+		case s.ended <- ended{c, s.ask(ctx, c)}:
+		case <-s.left:
+		}
+	}()
 }
 
 // ask asks the probe. One that panics has failed.
@@ -278,6 +289,10 @@ func (s *Scheduler) returned(ctx context.Context, e ended, now time.Time) {
 	c := e.check
 	c.alive = false
 	c.cancel()
+	if c.retired {
+		s.forget()
+		return
+	}
 	switch {
 	case ctx.Err() != nil: // it was told to stop, and that is no failure
 	case c.hung:
@@ -345,11 +360,12 @@ func (s *Scheduler) plan(c *checkState) {
 // finish waits for the probes and the watchers, whose context has ended.
 func (s *Scheduler) finish() error {
 	close(s.over)
+	defer close(s.left)
 	timer := time.NewTimer(farewell)
 	defer timer.Stop()
 	for {
 		var left []string
-		for _, c := range s.checks {
+		for _, c := range slices.Concat(s.checks, s.retired) {
 			if c.alive || c.watching {
 				left = append(left, c.Name)
 			}
@@ -378,5 +394,14 @@ func (q byTime) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
 }
-func (q *byTime) Push(any) { panic("checks are not added") }
-func (q *byTime) Pop() any { panic("checks are not removed") }
+func (q *byTime) Push(x any) {
+	c := x.(*checkState)
+	c.index = len(*q)
+	*q = append(*q, c)
+}
+func (q *byTime) Pop() any {
+	last := len(*q) - 1
+	c := (*q)[last]
+	*q = (*q)[:last]
+	return c
+}

@@ -54,14 +54,22 @@ func (c *checkState) count(a Answer) {
 	}
 	r.Runs++
 	r.OK = a.OK
+	if a.OK {
+		r.Passed++
+	} else {
+		r.Failed++
+	}
 	// Once numbered, always: while it fails or gives no answer, its number counts
 	// for nothing, and the weight itself must not count in its place.
 	own.Numbered = own.Numbered || a.Numbered
 	switch {
-	case a.OK && (own.Verdict == Unknown || own.Verdict == Fail && r.Runs >= c.Rise):
+	case a.OK && (own.Verdict == Unknown || c.inherited || own.Verdict == Fail && r.Runs >= c.Rise):
 		own.Verdict = Pass
-	case !a.OK && (own.Verdict == Unknown || own.Verdict == Pass && r.Runs >= c.Fall):
+	case !a.OK && (own.Verdict == Unknown || c.inherited || own.Verdict == Pass && r.Runs >= c.Fall):
 		own.Verdict, own.Number = Fail, 0
+	}
+	if c.inherited {
+		c.inherited, own.Numbered = false, a.Numbered
 	}
 	if a.OK && a.Numbered && own.Verdict == Pass {
 		own.Number = a.Number

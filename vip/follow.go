@@ -38,6 +38,7 @@ type follower struct {
 	known     *routing
 	iface     *iface // that a route names; nil: none
 	repair    bool
+	dropped   bool // its router does not have it any more: it is forgotten once it is removed
 	wished    bool
 	remove    bool // to be removed: released, or left by an earlier run
 	installed bool
@@ -171,12 +172,17 @@ func (f *follower) fits(o object) bool {
 func (f *follower) become(w *wish, anew bool) {
 	switch {
 	case !w.held && f.wished:
-		f.wished, f.remove, f.installed, f.given, f.taken, f.rival = false, true, false, false, false, nil
-		f.upkeep = upkeep{}
+		f.becomeReleased()
 	case w.held && (anew || !f.wished):
 		f.wished, f.remove, f.given, f.rival = true, false, false, nil
 		f.upkeep = upkeep{}
 	}
+}
+
+// becomeReleased ends the wish for it.
+func (f *follower) becomeReleased() {
+	f.wished, f.remove, f.installed, f.given, f.taken, f.rival = false, true, false, false, false, nil
+	f.upkeep = upkeep{}
 }
 
 // becomeInstalled notes that it is in place.
@@ -227,7 +233,7 @@ func (f *follower) failed(err error, now time.Duration) {
 // they are not all on, and nothing new comes.
 func (r *router) ready() bool {
 	for _, a := range r.addresses {
-		if !a.given && (!a.installed || a.settling) {
+		if !a.dropped && !a.given && (!a.installed || a.settling) {
 			return false
 		}
 	}

@@ -11,10 +11,9 @@ import (
 // goroutine at a time. They may be called before, during and after Run.
 type Handle struct {
 	poke   func()
-	index  map[netip.Addr]int // position in Router.Addresses; never changed
+	first  *shape // that it was made with
+	shape  *shape // newest
 	newest atomic.Pointer[wish]
-
-	announced []announcements // by position
 }
 
 // announcements are what has been announced of one address, for those who ask.
@@ -25,9 +24,10 @@ type announcements struct {
 
 // wish is one immutable wish: all addresses, less those released.
 type wish struct {
-	held bool
-	seq  uint64
-	off  []uint64 // bit set of released addresses, by position; nil means none
+	shape *shape
+	held  bool
+	seq   uint64
+	off   []uint64 // bit set of released addresses, by position; nil means none
 }
 
 // wants reports whether the wish wants the address at position i on.
@@ -36,18 +36,15 @@ func (w *wish) wants(i int) bool {
 }
 
 func newHandle(r Router, poke func()) *Handle {
-	h := &Handle{poke: poke, index: make(map[netip.Addr]int, len(r.Addresses)), announced: make([]announcements, len(r.Addresses))}
-	for i, a := range r.Addresses {
-		h.index[a.Prefix.Addr()] = i
-	}
-	return h
+	s := newShape(r)
+	return &Handle{poke: poke, first: s, shape: s}
 }
 
 // Hold wishes all addresses of the router on. A seq other than that of the
 // Hold before makes the worker announce all of them anew, by the full policy,
 // also when they are on already, and answer with On.
 func (h *Handle) Hold(seq uint64) {
-	h.set(&wish{held: true, seq: seq})
+	h.set(&wish{shape: h.shape, held: true, seq: seq})
 }
 
 // Release wishes the named addresses off; without arguments, all. An address
@@ -57,16 +54,16 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 	if old == nil {
 		old = &wish{}
 	}
-	next := &wish{seq: old.seq}
+	next := &wish{shape: h.shape, seq: old.seq}
 	if old.held && len(addrs) > 0 {
-		next.off = make([]uint64, (len(h.index)+63)/64)
+		next.off = make([]uint64, (len(h.shape.index)+63)/64)
 		copy(next.off, old.off)
 		for _, a := range addrs {
-			if i, ok := h.index[a]; ok {
+			if i, ok := h.shape.index[a]; ok {
 				next.off[i/64] |= 1 << (i % 64)
 			}
 		}
-		for _, i := range h.index {
+		for _, i := range h.shape.index {
 			next.held = next.held || next.off[i/64]&(1<<(i%64)) == 0
 		}
 	}
@@ -77,19 +74,29 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 // or since that was begun anew, and when the last time was, on CLOCK_BOOTTIME; 0
 // where it has not been. It may be called from any goroutine.
 func (h *Handle) Announced(addr netip.Addr) (times int, last time.Duration) {
-	i, ok := h.index[addr]
+	s := h.current()
+	i, ok := s.index[addr]
 	if !ok {
 		return 0, 0
 	}
-	return int(h.announced[i].times.Load()), time.Duration(h.announced[i].last.Load())
+	return int(s.announced[i].times.Load()), time.Duration(s.announced[i].last.Load())
 }
 
 // note keeps that an address has been announced.
 func (h *Handle) note(addr netip.Addr, times int, at time.Duration) {
-	if i, ok := h.index[addr]; ok {
-		h.announced[i].times.Store(int64(times))
-		h.announced[i].last.Store(int64(at))
+	s := h.current()
+	if i, ok := s.index[addr]; ok {
+		s.announced[i].times.Store(int64(times))
+		s.announced[i].last.Store(int64(at))
 	}
+}
+
+// current is the shape of the newest wish, for any goroutine.
+func (h *Handle) current() *shape {
+	if w := h.newest.Load(); w != nil && w.shape != nil {
+		return w.shape
+	}
+	return h.first
 }
 
 func (h *Handle) set(w *wish) {

@@ -326,7 +326,7 @@ func (t *table) dismiss(l link) []request {
 // orphan notes a macvlan of ours that no router has, of an earlier run or by
 // another name: up, it would answer for addresses that are elsewhere by now.
 func (t *table) orphan(l link) {
-	if _, ours := described(l.alias); ours && l.kind == macvlanKind && t.named(l) == nil {
+	if _, ours := described(l.alias); ours && l.kind == macvlanKind && t.named(l) == nil && !t.dismissed(l.index) {
 		t.log.Warn("virtual MAC's interface that no router has: removed", "interface", l.name)
 		t.strays = append(t.strays, t.dismiss(l)...)
 	}

@@ -47,7 +47,7 @@ type refusal struct {
 func (t *table) refused() []netip.Addr {
 	var out []netip.Addr
 	for _, r := range t.routers {
-		for _, a := range r.Addresses {
+		for _, a := range r.addresses {
 			if r.refuses() {
 				out = append(out, a.Prefix.Addr())
 			}
@@ -85,7 +85,11 @@ func (w *Worker) guard(added bool) {
 	g := &w.refusal
 	if added {
 		if wanted := w.table.refused(); !slices.Equal(wanted, g.wanted) || w.table.refusal != nil {
+			ends := len(wanted) == 0 && len(g.wanted) > 0
 			g.wanted, g.stale, g.dueAt = wanted, true, 0
+			if ends {
+				w.leaveRefusal()
+			}
 		}
 	}
 	if len(g.wanted) == 0 || now() < g.dueAt {

@@ -34,6 +34,7 @@ type table struct {
 	settleIn time.Duration // the pause before that
 	room     int           // how many addresses the next plan may put on
 
+	drops   bool            // some of a router may be dropped, and not forgotten yet
 	filters bool            // net.ipv4.conf.all.rp_filter is not 0
 	told    map[string]bool // what has been logged once
 	refusal error           // why packets that are to be refused are not; nil: they are
@@ -101,6 +102,8 @@ type entry struct {
 type router struct {
 	Router
 	handle    *Handle
+	shape     *shape // of the handle, as far as it is known here
+	removed   bool   // it is forgotten once nothing of it is on
 	emit      func(Event)
 	iface     *iface   // of those addresses that name no other
 	macvlan   *macvlan // that iface is; nil without VirtualMAC
@@ -122,6 +125,7 @@ type address struct {
 	Address
 	router    *router
 	iface     *iface
+	dropped   bool // its router does not have it any more: it is forgotten once it is off
 	wished    bool
 	remove    bool // to be taken off: released, or left by an earlier run
 	installed bool // on, as far as we did or know
@@ -173,23 +177,11 @@ func (t *table) add(r Router, h *Handle) {
 	if r.VirtualMAC != nil {
 		on = r.VirtualMAC.Name
 	}
-	n := &router{Router: r, handle: h, emit: t.emit, dirty: true}
+	t.keepLink(on)
+	n := &router{Router: r, handle: h, shape: h.first, emit: t.emit, dirty: true}
 	n.iface = t.use(on, n)
 	for _, a := range r.Addresses {
-		f := t.use(cmp.Or(a.Interface, on), n)
-		if a.Peer.IsValid() { // its length is the one that the kernel keeps
-			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Peer.Bits())
-			// Of IPv6 it brings a route to the peer alone: one to the peer's network the
-			// kernel would make at a renewal and leave behind.
-			a.NoPrefixRoute = a.NoPrefixRoute || a.Peer.Addr().Is6()
-		}
-		na := &address{Address: a, router: n, iface: f, remove: true}
-		n.addresses = append(n.addresses, na)
-		f.wanted = append(f.wanted, na)
-		f.vips[a.Prefix.Addr()] = na
-		if a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()] == nil {
-			f.networks[a.Prefix.Masked()] = &network{}
-		}
+		n.addresses = append(n.addresses, t.addAddress(n, t.use(cmp.Or(a.Interface, on), n), a))
 	}
 	t.follow(n)
 	t.routers = append(t.routers, n)
@@ -200,6 +192,29 @@ func (t *table) add(r Router, h *Handle) {
 		n.refusal = &t.refusal
 	}
 	t.addAnnounce(n.iface, r.Announce)
+}
+
+// addAddress registers an address of a router.
+func (t *table) addAddress(n *router, f *iface, a Address) *address {
+	a = a.asKept()
+	na := &address{Address: a, router: n, iface: f, remove: true}
+	f.wanted = append(f.wanted, na)
+	f.vips[a.Prefix.Addr()] = na
+	if a.Prefix.Addr().Is6() && f.networks[a.Prefix.Masked()] == nil {
+		f.networks[a.Prefix.Masked()] = &network{}
+	}
+	return na
+}
+
+// asKept is the address as the kernel keeps it.
+func (a Address) asKept() Address {
+	if a.Peer.IsValid() { // its length is the one that the kernel keeps
+		a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Peer.Bits())
+		// Of IPv6 it brings a route to the peer alone: one to the peer's network the
+		// kernel would make at a renewal and leave behind.
+		a.NoPrefixRoute = a.NoPrefixRoute || a.Peer.Addr().Is6()
+	}
+	return a
 }
 
 // interfaceNamed returns the interface of that name, as one to be heard of from
@@ -231,7 +246,7 @@ func (t *table) use(name string, r *router) *iface {
 // wishes takes each router's newest wish.
 func (t *table) wishes(now time.Duration) {
 	for _, r := range t.routers {
-		if w := r.handle.newest.Load(); w != nil && w != r.wish {
+		if w := r.handle.newest.Load(); w != nil && w != r.wish && w.shape == r.shape { // else its change comes first
 			r.become(w, now)
 		}
 	}
@@ -252,6 +267,7 @@ func (r *router) become(w *wish, now time.Duration) {
 	}
 	for i, a := range r.addresses {
 		switch {
+		case a.dropped:
 		case !w.wants(i) && a.wished:
 			a.becomeReleased()
 		case w.wants(i) && (anew || !a.wished):
@@ -259,7 +275,9 @@ func (r *router) become(w *wish, now time.Duration) {
 		}
 	}
 	for _, f := range r.followers {
-		f.become(w, anew)
+		if !f.dropped {
+			f.become(w, anew)
+		}
 	}
 }
 

@@ -78,6 +78,9 @@ func (s *sim) resync() {
 
 // turn does what a turn of the worker does; it reports whether there was work.
 func (s *sim) turn() bool {
+	if s.table.drops {
+		s.table.tidy()
+	}
 	s.table.wishes(s.now)
 	if k := &s.table.routing; k.stale && s.now >= k.readAt {
 		s.table.read(s.objects)

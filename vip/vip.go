@@ -122,8 +122,8 @@ type Rule struct {
 	Repair   bool // put back when somebody else removes it
 }
 
-// Router is what the worker has to know of one virtual router. It does not
-// change after [Worker.Add].
+// Router is what the worker has to know of one virtual router. It changes only by
+// [Worker.Reconfigure].
 type Router struct {
 	// Name is the router's name, repeated in its events.
 	Name string

@@ -50,14 +50,17 @@ type Worker struct {
 	stale bool // what the table knows of the kernel may be wrong
 	buf   []byte
 
+	told [2]atomic.Uint64 // announcements sent, by whether IPv6
+
 	namespace int // the network namespace of the sockets
 	refusal   refusal
 }
 
-// addition is a router that Run has not taken over yet.
+// addition is a router, or are changes of some, that Run has not taken over yet.
 type addition struct {
-	router Router
-	handle *Handle
+	router  Router
+	handle  *Handle
+	changes []reshaping
 }
 
 // New opens the worker's sockets in the calling thread's network namespace. The
@@ -145,7 +148,7 @@ func (w *Worker) Close() {
 func (w *Worker) Add(r Router) *Handle {
 	h := newHandle(r, w.ring)
 	w.adding.Lock()
-	w.added = append(w.added, addition{r, h})
+	w.added = append(w.added, addition{router: r, handle: h})
 	w.adding.Unlock()
 	w.ring()
 	return h
@@ -180,6 +183,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.stale = true
 		}
 		w.hearRefusal()
+		if w.table.drops {
+			w.table.tidy()
+			added = true // for guard: what is gone need not be refused
+		}
 		w.guard(added)
 		w.table.wishes(now())
 		w.listen()
@@ -216,13 +223,18 @@ func (w *Worker) leave() {
 	}
 }
 
-// take moves newly added routers into the table and reports whether there were any.
+// take moves newly added routers, and changes, into the table and reports whether
+// there were any.
 func (w *Worker) take() bool {
 	w.adding.Lock()
 	added := w.added
 	w.added = nil
 	w.adding.Unlock()
 	for _, a := range added {
+		if a.handle == nil {
+			w.table.reconfigure(a.changes)
+			continue
+		}
 		w.table.add(a.router, a.handle)
 	}
 	if len(added) > 0 {
@@ -382,6 +394,17 @@ func (w *Worker) protect(requests []request) map[int]error {
 	return refused
 }
 
+// Announced is how many gratuitous ARP messages, or with ipv6 unsolicited neighbour
+// advertisements, have been sent. It may be called from any goroutine.
+func (w *Worker) Announced(ipv6 bool) uint64 { return w.told[index(ipv6)].Load() }
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // announce sends what is due.
 func (w *Worker) announce() {
 	for _, f := range w.table.ifaces {
@@ -396,6 +419,7 @@ func (w *Worker) announce() {
 			err := w.send(f, a)
 			switch {
 			case err == nil:
+				w.told[index(a.Prefix.Addr().Is6())].Add(1)
 				w.table.announced(a, now())
 			case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EAGAIN):
 				// The link's own message says so, or the socket is full.

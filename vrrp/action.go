@@ -60,11 +60,12 @@ const (
 	CauseGroup             // Member, of the same group, changed; the rest of the Action tells why
 	CauseHandover          // HandOver, Elapsed ago, and Rival was heard; Reason is the event's
 	CauseTakeover          // TakeOver from Rival; Reason is the event's
+	CauseRegrouped         // the group has taken another shape: see Reconfigure
 )
 
 var causeNames = [...]string{
 	"none", "startup", "owner", "silence", "left", "preempt", "better", "tie", "stalled",
-	"fault", "recovered", "shutdown", "unelectable", "adopted", "group", "handover", "takeover",
+	"fault", "recovered", "shutdown", "unelectable", "adopted", "group", "handover", "takeover", "regrouped",
 }
 
 // String returns the cause in one word.

@@ -42,10 +42,12 @@ func because(by *router, why Action) Action {
 // have started and none has a reason for FAULT. by is the member that had kept
 // the others. One that an unelectable rival holds in INIT stays there, and
 // comes after the others. Owners are master at once, and so are those that adopt
-// what an earlier process of this host had; all of them, or none.
+// what an earlier process of this host had, all of them or none, and one that joins
+// masters.
 func (g *group) enter(now time.Duration, by *router, cause Cause) {
-	owners, adopted := true, cause == CauseStartup
+	owners, adopted, joins := true, cause == CauseStartup, false
 	for _, m := range g.members {
+		joins = joins || m.role == Master && !m.stopped
 		if !m.stopped && (!m.started || m.faulted) {
 			return
 		}
@@ -58,6 +60,8 @@ func (g *group) enter(now time.Duration, by *router, cause Cause) {
 		become, why = (*router).becomeMaster, Action{Cause: CauseAdopted}
 	case owners:
 		become, why = (*router).becomeMaster, Action{Cause: CauseOwner}
+	case joins: // the others have the role already, and nobody has it in part
+		become = (*router).becomeMaster
 	}
 	for _, m := range g.members {
 		if adopted {

@@ -8,7 +8,7 @@ import (
 // ID names a router within its Set.
 type ID uint32
 
-// Config is what stays the same for a virtual router while it exists.
+// Config is what stays the same for a virtual router until Reconfigure.
 type Config struct {
 	// Link is the caller's number for the interface that advertisements are
 	// heard and sent on.
@@ -65,7 +65,8 @@ type Config struct {
 	PreemptDelay time.Duration
 	// Group joins the routers of a set that have the same number, on whatever
 	// links: they change their role together. 0: the router is alone. All
-	// members are added before the first of them starts.
+	// members are added before the first of them starts, or join later: one that
+	// joins a group of masters is master as soon as it starts.
 	Group int
 	// Together says that the addresses cannot be let go one by one: with a
 	// virtual MAC the first frame of the successor takes them all.
@@ -122,6 +123,8 @@ type router struct {
 	destinations []netip.Addr // where they go
 	priority     uint8        // effective
 	phase        time.Duration
+	burst        int           // of its link, that it advertises with
+	offset       time.Duration // of the burst: the phase before the interval bounds it
 
 	role Role
 	// since is when the role began.

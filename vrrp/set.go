@@ -19,7 +19,7 @@ const (
 // Set is many virtual routers with one clock. It is for one goroutine. The
 // slices of actions that its methods return are valid until the next call.
 type Set struct {
-	routers []*router // by ID
+	routers []*router // by ID; nil where one was removed
 	lookup  map[network]*[256]*router
 	groups  map[int]*group // by Config.Group
 	bursts  map[int][]int  // by link: how many routers each burst has
@@ -59,16 +59,7 @@ func (s *Set) Add(cfg Config) (ID, error) {
 	if s.lookup[n][cfg.VRID] != nil {
 		return 0, fmt.Errorf("add router VRID %d %s: the VRID is taken on this link", cfg.VRID, cfg.Family)
 	}
-	cfg.Addresses = slices.Clone(cfg.Addresses)
-	cfg.Peers = slices.Clone(cfg.Peers)
-	cfg.Nodes = slices.Clone(cfg.Nodes)
-	if cfg.Password != nil {
-		password := *cfg.Password
-		cfg.Password = &password
-	}
 	r := &router{
-		id:             ID(len(s.routers)),
-		cfg:            cfg,
 		priority:       cfg.Priority,
 		masterInterval: cfg.Interval,
 		timer:          Never,
@@ -77,15 +68,12 @@ func (s *Set) Add(cfg Config) (ID, error) {
 		gone:           make([]bool, len(cfg.Addresses)+len(cfg.Excluded)),
 		deadline:       Never,
 		set:            s,
-		destinations:   cfg.Peers,
 		signatures:     newSignatures(cfg.HMAC),
 	}
-	if len(cfg.Peers) == 0 {
-		r.destinations = []netip.Addr{cfg.Family.Group()}
-	}
-	r.phase = s.join(cfg.Link) % cfg.Interval
+	r.burst, r.offset = s.join(cfg.Link)
+	r.configure(cfg)
+	s.place(r)
 	s.gather(r)
-	s.routers = append(s.routers, r)
 	s.lookup[n][cfg.VRID] = r
 	heap.Push(&s.queue, r)
 	return r.id, nil
@@ -121,11 +109,11 @@ func (c Config) check() error {
 	return nil
 }
 
-// join finds the first burst of the link with room and returns its phase.
-// Links are spread over the millisecond, or all of them would speak at once.
-func (s *Set) join(link int) time.Duration {
+// join finds the first burst of the link with room, and returns which it is and
+// its phase. Links are spread over the millisecond, or all of them would speak at
+// once.
+func (s *Set) join(link int) (slot int, phase time.Duration) {
 	counts := s.bursts[link]
-	slot := 0
 	for slot < len(counts) && counts[slot] >= burst {
 		slot++
 	}
@@ -135,7 +123,7 @@ func (s *Set) join(link int) time.Duration {
 	counts[slot]++
 	s.bursts[link] = counts
 	spread := time.Duration(link%16) * burstGap / 16
-	return time.Duration(slot)*burstGap + spread
+	return slot, time.Duration(slot)*burstGap + spread
 }
 
 // Packet is a VRRP message with what the IP header said of it.

@@ -78,6 +78,22 @@ func (r *Remote) Ask(ctx context.Context, at netip.AddrPort) (*Status, []Check, 
 	return &s, checks, nil
 }
 
+// Status asks a node for its status alone, within two seconds.
+func (r *Remote) Status(ctx context.Context, at netip.AddrPort) (*Status, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, clusterLimit, fmt.Errorf("no answer within %s", clusterLimit))
+	defer cancel()
+	client, err := r.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.CloseIdleConnections()
+	var s Status
+	if err := r.get(ctx, client, at, "/v1/status", &s); err != nil {
+		return nil, fmt.Errorf("ask %s: %w", at, err)
+	}
+	return &s, nil
+}
+
 func (r *Remote) client() (*http.Client, error) {
 	t := &http.Transport{DialContext: r.dial, MaxConnsPerHost: 1}
 	if r.tls != nil {

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"baton/internal/control"
 )
@@ -33,4 +35,17 @@ func (d *daemon) Cluster(ctx context.Context) (*control.Cluster, error) {
 		others = others[1:]
 	}
 	return c, nil
+}
+
+// askNode asks another node for its status, by its listener.
+func (d *daemon) askNode(ctx context.Context, name string) (*control.Status, error) {
+	l := d.cfg.Listen
+	if l == nil {
+		return nil, errors.New("the configuration has no `listen`")
+	}
+	at, listens := l.Nodes[name]
+	if !listens {
+		return nil, fmt.Errorf("%s does not listen", name)
+	}
+	return control.NewRemote(l.Token, l.Client()).Status(ctx, at)
 }

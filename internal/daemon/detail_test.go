@@ -148,7 +148,7 @@ func TestStatus_Whole(t *testing.T) {
 	wall := func(at time.Duration) time.Time { return time.Unix(0, int64(at)) }
 	start := wall(1000 * time.Second)
 	want := control.Router{
-		Name: "web", Role: "BACKUP", Since: start, Priority: 140, Master: "10.0.0.3", MasterPriority: 250, Prefers: "a",
+		Name: "web", Role: "BACKUP", Since: start, Transitions: 1, Priority: 140, Master: "10.0.0.3", MasterPriority: 250, Prefers: "a",
 		Why:    "priority 140 = 200 - 60 (synced: behind); backup to 10.0.0.3 (250)",
 		Sum:    "140 = 200 (1st of 2) - 60 (synced: behind)",
 		Reason: "10.0.0.3 is master with 250, which is higher than 140", Note: "250 is higher",

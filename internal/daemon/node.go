@@ -34,6 +34,7 @@ type node struct {
 	quorums  map[string]bool          // checks that ask whether this node is in a majority
 	verdicts map[string]health.Change // newest, by check
 	refused  *refusals
+	counters *counters
 
 	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
@@ -76,6 +77,9 @@ type outlets struct {
 	keep func(s savedStandby)
 	// record keeps what a process has to know that takes over from this one.
 	record func(election string, s record.State)
+	// confirm asks a previous master whether its services have stopped, until an
+	// answer says so or the time is over, and has confirmed called.
+	confirm func(q confirmation, within time.Duration)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -172,12 +176,13 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		byCheck:  make(map[string][]*group),
 		quorums:  make(map[string]bool),
 		verdicts: make(map[string]health.Change),
-		refused:  newRefusals(log),
+		counters: newCounters(),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
 		leaveBy:  vrrp.Never,
 		keptTill: vrrp.Never,
 	}
+	n.refused = newRefusals(log, n.counters)
 	for _, c := range cfg.Checks {
 		n.quorums[c.Name] = c.Type == config.QuorumCheck
 	}

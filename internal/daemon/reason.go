@@ -26,7 +26,7 @@ func (r *router) reason(a vrrp.Action) string {
 	a.Cause = a.Of
 	text := by.why(a)
 	switch a.Of {
-	case vrrp.CauseStartup, vrrp.CauseAdopted, vrrp.CauseOwner, vrrp.CauseRecovered, vrrp.CauseShutdown, vrrp.CauseHandover, vrrp.CauseTakeover:
+	case vrrp.CauseStartup, vrrp.CauseAdopted, vrrp.CauseOwner, vrrp.CauseRecovered, vrrp.CauseShutdown, vrrp.CauseHandover, vrrp.CauseTakeover, vrrp.CauseRegrouped:
 		return text
 	case vrrp.CauseFault:
 		if a.Reason == strings.Join(r.group.common, "; ") {
@@ -69,6 +69,8 @@ func (r *router) why(a vrrp.Action) string {
 		return "baton stops"
 	case vrrp.CauseHandover:
 		return fmt.Sprintf("%s; %s was heard after %s", a.Reason, rival, round(a.Elapsed))
+	case vrrp.CauseRegrouped:
+		return "the configuration has given its group another shape"
 	case vrrp.CauseTakeover:
 		return fmt.Sprintf("%d beats %d of %s, and %s ordered to take over", priority, a.Rival.Priority, rival, a.Reason)
 	case vrrp.CauseAdopted:

@@ -161,7 +161,7 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
 	if r.group.takes() { // no other backup waits: the old master advertises still
-		return min(5*mostKept, r.cfg.Interval/2)
+		return addressGrace
 	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)
@@ -209,6 +209,7 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	case vrrp.Change:
 		r.changed(now, a)
 	case vrrp.Reassert:
+		r.node.counters.reassert(a.Elapsed)
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
 		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
@@ -265,6 +266,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	if e.Seq != r.holds {
 		return
 	}
+	r.node.counters.address(e.Kind)
 	r.noteAddress(e)
 	r.group.touch()
 	if e.Object != "" {

@@ -618,6 +618,7 @@ func TestReasons(t *testing.T) {
 		vrrp.CauseGroup:       {vrrp.Action{Of: vrrp.CauseLeft, Rival: vrrp.Rival{Addr: peerAddr}, Elapsed: time.Second}, "web: b left (priority 0); skew 1s"},
 		vrrp.CauseHandover:    {vrrp.Action{Rival: b, Elapsed: 258 * time.Millisecond, Reason: "failover by root"}, "failover by root; b was heard after 258ms"},
 		vrrp.CauseTakeover:    {vrrp.Action{Rival: b, Reason: "root"}, "200 beats 190 of b, and root ordered to take over"},
+		vrrp.CauseRegrouped:   {vrrp.Action{}, "the configuration has given its group another shape"},
 		vrrp.CauseUnelectable: {vrrp.Action{Rival: b, Reason: "it advertises 10.0.0.100 in version 2"}, "b holds addresses of ours and cannot be elected with: it advertises 10.0.0.100 in version 2"},
 	}
 	s := newStage(t, pair())

@@ -59,6 +59,8 @@ func (g *group) status(now time.Duration) *shown {
 		Tracks:   g.tracksShown(),
 		History:  g.history,
 		Standby:  shownStandby(g.standby),
+
+		Transitions: g.transitions,
 	}
 	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
 		r.MasterPriority = int(m.Priority)

@@ -14,6 +14,7 @@ const (
 	byStart cause = 1 << iota
 	byStop
 	byFollow
+	byRemoval // of the item by Rearrange
 	byClose
 )
 

@@ -50,7 +50,7 @@ func newFIFO(path string, log *slog.Logger) *fifo {
 	return f
 }
 
-// write takes a line to write and returns at once.
+// write takes a line to write, or an empty one to make the pipe, and returns at once.
 func (f *fifo) write(line string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *fifo) work(idle chan struct{}) {
 		f.mu.Unlock()
 		err := f.put(line)
 		f.mu.Lock()
-		if err != nil {
+		if err != nil && (line != "" || !errors.Is(err, unix.ENXIO)) {
 			f.drop(err)
 		}
 	}
@@ -133,6 +133,9 @@ func (f *fifo) put(line string) error {
 	for {
 		if err := f.open(); err != nil {
 			return err
+		}
+		if line == "" { // it was to be made, so that somebody can read it
+			return nil
 		}
 		_, err := unix.Write(f.fd, []byte(line))
 		switch {

@@ -91,7 +91,7 @@ func (s *Sequence) status(ctx context.Context, it *item, w wish) service.Status 
 // ask asks an item for its status and shows it. It reports false when another wish came in between, and then the
 // item is to be asked again.
 func (s *Sequence) ask(it *item, w wish) (st service.Status, ok bool) {
-	c, ok := s.call(it, w, it.StatusTimeout, byStart|byStop|byClose)
+	c, ok := s.call(it, w, it.StatusTimeout, byStart|byStop|byClose|byRemoval)
 	if !ok {
 		return st, false
 	}

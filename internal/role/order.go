@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +17,8 @@ const readyEvery = 100 * time.Millisecond
 type item struct {
 	Item
 	watcher  service.Watcher // nil: its status is polled
-	follower Follower        // nil: it does not care who is master
+	unwatch  context.CancelFunc
+	follower Follower // nil: it does not care who is master
 
 	changed atomic.Bool // its watcher has noticed something
 	shown   ItemState   // under Sequence.mu
@@ -44,6 +44,15 @@ const (
 )
 
 func newItem(i Item, now time.Time) *item {
+	i = i.sensible()
+	it := &item{Item: i, shown: ItemState{Name: i.Name, Since: now}}
+	it.watcher, _ = i.Control.(service.Watcher)
+	it.follower, _ = i.Control.(Follower)
+	return it
+}
+
+// sensible puts the defaults in.
+func (i Item) sensible() Item {
 	if i.StartTimeout <= 0 {
 		i.StartTimeout = DefaultServiceTimeout
 	}
@@ -59,10 +68,7 @@ func newItem(i Item, now time.Time) *item {
 	if i.Revive.Within <= 0 {
 		i.Revive.Within = backoffMost
 	}
-	it := &item{Item: i, shown: ItemState{Name: i.Name, Since: now}}
-	it.watcher, _ = i.Control.(service.Watcher)
-	it.follower, _ = i.Control.(Follower)
-	return it
+	return i
 }
 
 // progress is how far the present wish is done.
@@ -78,22 +84,18 @@ type progress struct {
 func (s *Sequence) work(done chan struct{}) {
 	defer close(done)
 	watching, cancel := context.WithCancel(s.ctx)
-	var watchers sync.WaitGroup
-	defer watchers.Wait()
+	defer s.watchers.Wait()
 	defer cancel()
+	s.mu.Lock()
+	s.watching = watching
 	for _, it := range s.items {
-		if it.watcher != nil {
-			watchers.Go(func() {
-				it.watcher.Watch(watching, func() {
-					it.changed.Store(true)
-					s.poke()
-				})
-			})
-		}
+		s.watch(it)
 	}
+	s.mu.Unlock()
 	for {
 		s.mu.Lock()
-		w, closed := s.wish, s.closed
+		s.arrange()
+		w, closed := s.wish, s.closed || s.dissolves && len(s.leaving) == 0
 		s.mu.Unlock()
 		if closed {
 			return
@@ -153,6 +155,10 @@ func (it *item) adopt(w wish) {
 // step does one thing that is due. again says that there may be more to do at once; else there is nothing before next
 // or news.
 func (s *Sequence) step(w wish) (next time.Time, again bool) {
+	if len(s.leaving) > 0 {
+		s.part(w)
+		return time.Time{}, true
+	}
 	if s.begin(w) {
 		return time.Time{}, true
 	}
@@ -267,7 +273,7 @@ func (s *Sequence) begunBy(it *item, w wish) {
 
 // start brings an item up, and waits until it is ready. The error is errSuperseded when another wish came in between.
 func (s *Sequence) start(it *item, w wish) error {
-	c, ok := s.call(it, w, it.StartTimeout, byStop|byClose)
+	c, ok := s.call(it, w, it.StartTimeout, byStop|byClose|byRemoval)
 	if !ok {
 		return errSuperseded
 	}

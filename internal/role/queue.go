@@ -45,6 +45,7 @@ type Queue struct {
 
 	words words
 	run   RunFunc
+	base  *slog.Logger // without the router
 	log   *slog.Logger
 	fifo  *fifo // nil: none
 
@@ -55,7 +56,7 @@ type Queue struct {
 	ctx    context.Context // of every hook; ends when Close gives up
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
+	mu       sync.Mutex    // guards words, log and fifo as well
 	newest   State         // the newest state told to the queue
 	heard    State         // the newest state whose hooks were begun
 	pending  *Transition   // the state that waits
@@ -70,12 +71,35 @@ type Queue struct {
 // written to; but it makes the named pipe, so that somebody can read it before the first change.
 // lookup may be nil where no nodes are configured.
 func New(r Router, run RunFunc, log *slog.Logger, lookup Lookup) *Queue {
-	q := &Queue{words: newWords(r, lookup), run: run, log: log.With("router", r.Name), news: make(chan struct{}, 1)}
+	q := &Queue{words: newWords(r, lookup), run: run, base: log, log: log.With("router", r.Name), news: make(chan struct{}, 1)}
 	if path := r.Hooks.FIFO; path != "" {
 		q.fifo = newFIFO(path, q.log)
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	return q
+}
+
+// Reconfigure gives the queue other hooks, for a router of perhaps another name or with other addresses. Nothing is
+// told again: a transition that waits is told to the new hooks, one whose hooks run is finished with the old.
+func (q *Queue) Reconfigure(r Router) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	was := q.words.router.Hooks.FIFO
+	q.words.router = r
+	q.log = q.base.With("router", r.Name)
+	if path := r.Hooks.FIFO; path != was {
+		if q.fifo != nil {
+			q.fifo.close()
+			q.fifo = nil
+		}
+		if path != "" {
+			q.fifo = &fifo{path: path, log: q.log.With("fifo", path), fd: -1}
+			q.fifo.write("") // makes it, beside the caller
+		}
+	}
 }
 
 // Tell hands a transition to the hooks and returns at once; see Queue for which are run. After Close it does nothing.
@@ -179,46 +203,54 @@ func (q *Queue) Close(ctx context.Context) error {
 // work runs what waits until nothing does. There is one at a time.
 func (q *Queue) work(idle chan struct{}) {
 	for {
-		t, ok := q.take(idle)
+		r, ok := q.take(idle)
 		if !ok {
 			return
 		}
-		if q.fifo != nil {
-			q.fifo.wait()
+		if r.fifo != nil {
+			r.fifo.wait()
 		}
-		for i, j := range q.words.router.Hooks.of(t) {
+		for i, j := range r.words.router.Hooks.of(r.t) {
 			if i > 0 && q.outdated() {
-				q.log.Info("hooks left out, a newer state waits", "state", t.To, "hook", j.list)
+				r.log.Info("hooks left out, a newer state waits", "state", r.t.To, "hook", j.list)
 				break
 			}
-			q.perform(j, t)
+			q.perform(j, r)
 		}
 		if q.Finished != nil && q.ctx.Err() == nil {
-			q.Finished(t.To)
+			q.Finished(r.t.To)
 		}
 	}
 }
 
+// round is a transition whose hooks are run, and what they are told it with.
+type round struct {
+	t     Transition
+	words words
+	log   *slog.Logger
+	fifo  *fifo
+}
+
 // perform runs one hook, and again as often as it may be when it fails and no newer state waits.
-func (q *Queue) perform(j job, t Transition) {
+func (q *Queue) perform(j job, r round) {
 	hook := j.hook
 	if hook.Timeout <= 0 {
 		hook.Timeout = DefaultTimeout
 	}
-	argv, env := q.argv(j, t), q.words.environment(hook.Env, t)
+	argv, env := r.argv(j), r.words.environment(hook.Env, r.t)
 	pause := retryFirst
 	for try := 0; ; try++ {
-		r := q.run(q.ctx, hook, argv, env)
+		ended := q.run(q.ctx, hook, argv, env)
 		if q.Ended != nil {
-			q.Ended(j.list, argv, r)
+			q.Ended(j.list, argv, ended)
 		}
-		if r.OK() || try >= hook.Retries || q.outdated() {
-			q.report(j, t, r)
+		if ended.OK() || try >= hook.Retries || q.outdated() {
+			r.report(j, ended)
 			return
 		}
-		q.report(j, t, r, "again_in", pause)
+		r.report(j, ended, "again_in", pause)
 		if !q.pause(pause) {
-			q.log.Info("hook is not run again, a newer state waits", "state", t.To, "hook", j.list, "command", hook.Argv[0])
+			r.log.Info("hook is not run again, a newer state waits", "state", r.t.To, "hook", j.list, "command", hook.Argv[0])
 			return
 		}
 		pause = min(2*pause, retryMost)
@@ -242,10 +274,10 @@ func (q *Queue) pause(d time.Duration) bool {
 
 // argv returns the command of a hook with its variables replaced; an `any` hook gets keepalived's four arguments after
 // its own.
-func (q *Queue) argv(j job, t Transition) []string {
-	argv, _ := q.words.argv(j.hook.Argv, t)
+func (r round) argv(j job) []string {
+	argv, _ := r.words.argv(j.hook.Argv, r.t)
 	if j.list == "any" {
-		argv = append(argv, q.words.arguments(string(t.To), t)...)
+		argv = append(argv, r.words.arguments(string(r.t.To), r.t)...)
 	}
 	return argv
 }
@@ -261,7 +293,7 @@ func (q *Queue) line(state string, t Transition) {
 
 // take returns what is to be told next. When nothing is, it ends the worker, under the lock: a Tell that comes
 // later starts another.
-func (q *Queue) take(idle chan struct{}) (Transition, bool) {
+func (q *Queue) take(idle chan struct{}) (round, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ctx.Err() == nil {
@@ -279,17 +311,17 @@ func (q *Queue) take(idle chan struct{}) (Transition, bool) {
 				t.From = q.heard
 			}
 			q.heard = t.To
-			return t, true
+			return round{t, q.words, q.log, q.fifo}, true
 		case q.reassert != nil:
 			t := *q.reassert
 			q.reassert = nil
 			t.To, t.From = Master, Master
-			return t, true
+			return round{t, q.words, q.log, q.fifo}, true
 		}
 	}
 	q.idle = nil
 	close(idle)
-	return Transition{}, false
+	return round{}, false
 }
 
 // outdated says whether hooks of the present transition that have not begun are to be left out.
@@ -300,22 +332,22 @@ func (q *Queue) outdated() bool {
 }
 
 // report logs how a hook ended.
-func (q *Queue) report(j job, t Transition, r command.Result, more ...any) {
+func (r round) report(j job, ended command.Result, more ...any) {
 	level, message := slog.LevelInfo, "hook ran"
-	if !r.OK() {
+	if !ended.OK() {
 		level, message = slog.LevelWarn, "hook failed"
 	}
-	attrs := []any{"state", t.To, "hook", j.list, "command", j.hook.Argv[0]}
-	if r.Err == nil && !r.TimedOut && r.Signal == "" {
-		attrs = append(attrs, "exit", r.Exit)
+	attrs := []any{"state", r.t.To, "hook", j.list, "command", j.hook.Argv[0]}
+	if ended.Err == nil && !ended.TimedOut && ended.Signal == "" {
+		attrs = append(attrs, "exit", ended.Exit)
 	}
-	attrs = append(attrs, "took", r.Took.Round(100*time.Microsecond))
-	if line := r.FirstLine(); line != "" {
+	attrs = append(attrs, "took", ended.Took.Round(100*time.Microsecond))
+	if line := ended.FirstLine(); line != "" {
 		attrs = append(attrs, "output", line)
 	}
-	if r.Err != nil || r.TimedOut || r.Signal != "" {
-		attrs = append(attrs, "err", r.String())
+	if ended.Err != nil || ended.TimedOut || ended.Signal != "" {
+		attrs = append(attrs, "err", ended.String())
 	}
 	attrs = append(attrs, more...)
-	q.log.Log(context.Background(), level, message, attrs...)
+	r.log.Log(context.Background(), level, message, attrs...)
 }

@@ -31,6 +31,7 @@ type Item struct {
 	Addresses bool // the mark; nothing else of it counts
 
 	Name             string
+	What             string // of two arrangements of the same Name says whether they are one service; see Rearrange
 	Control          Control
 	OnlyAfterSilence bool          // started only where nobody gave the role away, and then once for each Start; not monitored
 	StartTimeout     time.Duration // bounds the start, and with it Ready; 0 or less: DefaultServiceTimeout
@@ -155,10 +156,16 @@ type Sequence struct {
 	follow *Transition // the newest of Follow since the last Start
 	told   uint64      // how many calls of Follow there were
 	now    *call       // what is under way
+	next   *arrangement
 	done   chan struct{}
 	closed bool
 
-	progress // of the goroutine alone
+	dissolves bool // it ends once nothing is left
+
+	watching context.Context // of the watchers; nil while there is no goroutine
+	watchers sync.WaitGroup
+	leaving  []*item // that Rearrange has removed, and that are to be stopped; of the goroutine alone
+	progress         // of the goroutine alone
 }
 
 // wish is the newest Start or Stop.
@@ -233,6 +240,17 @@ func (s *Sequence) Start(order uint64, t Transition, delay time.Duration) {
 	s.wish, s.follow = w, nil
 	s.interrupt(byStart)
 	s.run()
+}
+
+// StartNow ends the delay of a Start of that order: what it was for is certain. One of
+// an older order is ignored.
+func (s *Sequence) StartNow(order uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); s.wish.start && s.wish.order == order && s.wish.from.After(now) {
+		s.wish.from = now
+		s.poke()
+	}
 }
 
 // Stop says that this node is not, or must not be, master: what runs, or may run,

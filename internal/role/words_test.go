@@ -147,7 +147,7 @@ func TestQueue_Environment(t *testing.T) {
 // may count on the 0.
 func TestQueue_WordsOfAGroup(t *testing.T) {
 	q := New(Router{Name: "edge", Group: true, Interfaces: []string{"eth0", "eth1"}, VRIDs: []uint8{10, 20}}, nil, quiet(), nil)
-	got := q.argv(job{list: "any", hook: Hook{Argv: []string{"hook", "$router"}}}, Transition{To: Master, Priority: 200})
+	got := round{t: Transition{To: Master, Priority: 200}, words: q.words}.argv(job{list: "any", hook: Hook{Argv: []string{"hook", "$router"}}})
 	if diff := cmp.Diff([]string{"hook", "edge", "GROUP", "edge", "MASTER", "0"}, got); diff != "" {
 		t.Errorf("words (-want +got):\n%s", diff)
 	}

@@ -176,6 +176,18 @@ func TestRun_ClientGone(t *testing.T) {
 	}
 }
 
+// It can be cancelled however long it has run.
+func TestRun_CancelledLate(t *testing.T) {
+	t.Parallel()
+	c := serve(t, local(t), nil).client
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(talkLimit+100*time.Millisecond, cancel)
+	res := c.Run(ctx, command.Spec{Argv: []string{"sleep", "100"}, Timeout: time.Minute})
+	if !errors.Is(res.Err, context.Canceled) || res.Left != nil {
+		t.Errorf("got %+v", res)
+	}
+}
+
 func TestClient_NoRunner(t *testing.T) {
 	s := serve(t, local(t), nil)
 	s.stop()
@@ -212,6 +224,7 @@ func TestClient_WaitsForRestart(t *testing.T) {
 
 // A runner that hangs accepts in the kernel, and says nothing.
 func TestClient_HungRunner(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(trial.ShortDir(t), "s")
 	l, err := Listen(path, -1)
 	if err != nil {
@@ -372,6 +385,7 @@ func TestServer_Garbage(t *testing.T) {
 
 // One that connects and is silent takes a place for two seconds, and no longer.
 func TestServer_Silent(t *testing.T) {
+	t.Parallel()
 	s := serve(t, local(t), nil)
 	conn, err := net.Dial("unix", s.path)
 	if err != nil {
@@ -488,5 +502,33 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 	case <-c:
 	case <-time.After(5 * time.Second):
 		t.Fatal("not within 5s: " + what)
+	}
+}
+
+// BenchmarkRun is what a command costs that the runner runs; that of package
+// command is without it.
+func BenchmarkRun(b *testing.B) {
+	log := slog.New(slog.DiscardHandler)
+	r := command.NewRunner(log)
+	defer r.Close()
+	path := filepath.Join(trial.ShortDir(b), "s")
+	s := NewServer(Options{Peers: Peers{PID: os.Getpid()}, Policy: policyOf(nil), Run: r.Run, Log: log})
+	s.allowed = func(c command.Spec) (command.Spec, error) { return c, nil }
+	l, err := Listen(path, -1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go func() { _ = s.Serve(ctx, l) }()
+	c := NewClient(path, "", log)
+	defer c.Close()
+	c.owner = uint32(os.Geteuid())
+	spec := command.Spec{Argv: []string{"/bin/true"}, Timeout: 5 * time.Second}
+	b.ReportAllocs()
+	for b.Loop() {
+		if res := c.Run(b.Context(), spec); !res.OK() {
+			b.Fatal(res)
+		}
 	}
 }
