@@ -48,6 +48,7 @@ type node struct {
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
 	stale   bool          // what was published is not all true any more: of the groups that are stale as well
 	shown   []*shown      // that was published, by name
+	placed  []*group      // that have their places in it
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }

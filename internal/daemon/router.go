@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
@@ -212,11 +213,14 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 		r.node.counters.reassert(a.Elapsed)
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "two masters", fmt.Sprintf("%s was master as well for %s, with %d: this node won and announced its addresses again",
+			r.nameOf(a.Rival), round(a.Elapsed), a.Rival.Priority))
 		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
 	case vrrp.Vacant:
 		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "stays MASTER", "its priority fell, and nobody took over within "+round(a.Elapsed))
 	case vrrp.Unheard:
 		r.group.unheard(a)
 	case vrrp.Notice:
