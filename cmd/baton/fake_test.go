@@ -24,6 +24,7 @@ type scripted struct {
 
 	upgraded time.Time
 	began    time.Time
+	reloads  int
 	events   []control.Event
 }
 
@@ -117,6 +118,27 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 		return control.Check{}, err
 	}
 	return *c, nil
+}
+
+// Reload has changes to tell, and mistakes where they are to be applied.
+func (s *scripted) Reload(_ context.Context, dryRun bool, _ string) (control.Reload, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !dryRun {
+		s.reloads++
+	}
+	switch s.reloads {
+	case 1:
+		e := control.Errorf(control.Mistaken, "Nothing has been changed: baton goes on with configuration 3f9a2c17")
+		e.Mistakes = "baton.yaml:8:3: error: unknown key \"prioritty\"\n1 error\n"
+		return control.Reload{}, e
+	case 3:
+		return control.Reload{Before: "5b1e77aa", After: "5b1e77aa"}, nil
+	}
+	return control.Reload{DryRun: dryRun, Before: "3f9a2c17", After: "5b1e77aa", Unchanged: control.Unchanged{Routers: 3, Checks: 1}, Changes: []control.Difference{
+		{Name: "public", What: "prefer: controller-1 to controller-2", Cost: "priority 200 to 190; stays MASTER (preempt: false)"},
+		{Name: "haproxy", What: "interval: 500ms to 200ms", Cost: "keeps its verdict (pass)"},
+	}}, nil
 }
 
 // Upgrade is to a binary whose name is its version; to old it is refused.

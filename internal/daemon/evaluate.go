@@ -102,9 +102,20 @@ func (g *group) serviceSince() time.Duration {
 	return g.masterSince
 }
 
-// isMaster tells whether all routers of the group are.
+// isMaster tells whether all routers of the group are, but for one that is about to
+// join those that run.
 func (g *group) isMaster() bool {
-	return !slices.ContainsFunc(g.routers, func(r *router) bool { return r.node.set.State(r.id).Role != vrrp.Master })
+	master := false
+	for _, r := range g.routers {
+		if !r.entered {
+			continue
+		}
+		if r.node.set.State(r.id).Role != vrrp.Master {
+			return false
+		}
+		master = true
+	}
+	return master
 }
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
@@ -115,6 +126,8 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, unhea
 	if link != "" {
 		faults = append([]string{link}, faults...)
 	}
+	first = first || !r.entered
+	r.entered = true
 	changed := !slices.Equal(faults, r.faults)
 	r.faults = faults
 	reprioritise := func() { r.step(now, vrrp.Event{Kind: vrrp.Reprioritised, Priority: priority}) }
