@@ -380,7 +380,7 @@ func (d *differ) checks() (same int) {
 			d.add(c.Name, "added", "begins at once")
 		case reflect.DeepEqual(old, c):
 			same++
-		case !sameProbe(old, c):
+		case !sameQuestion(old, c):
 			d.add(c.Name, "asks something else", keeps+" until the first answer")
 		default:
 			for _, v := range []struct {

@@ -495,7 +495,7 @@ func (n *node) relink() {
 		}
 		for _, c := range n.cfg.Routers { // also for one that has to wait
 			if c.Interface == u.name {
-				if _, wanted := u.known[c.IPv6]; !wanted {
+				if _, there := u.known[c.IPv6]; !there {
 					u.known[c.IPv6] = link.Known{}
 				}
 				if c.VirtualMAC != nil && !c.VirtualMAC.FromInterface {

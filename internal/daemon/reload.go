@@ -220,6 +220,7 @@ func (h *host) replacements(was, is *config.Config) ([]health.Check, error) {
 	for _, c := range is.Checks {
 		i := slices.IndexFunc(made, func(m health.Check) bool { return m.Name == c.Name })
 		if i >= 0 {
+			made[i].Continues = slices.ContainsFunc(was.Checks, func(o config.Check) bool { return sameQuestion(o, c) })
 			all = append(all, made[i])
 			continue
 		}
@@ -232,12 +233,19 @@ func (h *host) replacements(was, is *config.Config) ([]health.Check, error) {
 	return all, nil
 }
 
-// sameProbe tells whether two checks of one name ask the same. The timeout of a
-// command is a part of its question.
+// sameProbe tells whether one probe serves two checks of one name. That of a command
+// has its time limit.
 func sameProbe(a, b config.Check) bool {
-	a.Interval, a.Rise, a.Fall = b.Interval, b.Rise, b.Fall
-	if a.Type != config.CommandCheck {
-		a.Timeout = b.Timeout
+	return sameQuestion(a, b) && (a.Command == nil || a.Command.Timeout == b.Command.Timeout)
+}
+
+// sameQuestion tells whether two checks of one name ask the same.
+func sameQuestion(a, b config.Check) bool {
+	a.Interval, a.Timeout, a.Rise, a.Fall = b.Interval, b.Timeout, b.Rise, b.Fall
+	if a.Command != nil && b.Command != nil {
+		c := *a.Command
+		c.Timeout = b.Command.Timeout
+		a.Command = &c
 	}
 	return reflect.DeepEqual(a, b)
 }
