@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
@@ -169,5 +172,81 @@ func TestFirewall(t *testing.T) {
 				t.Errorf("found %q, want %q\n%+v", got, tt.want, found)
 			}
 		})
+	}
+}
+
+// The matches of iptables-nft, as its version 1.8.9 has been seen to write them.
+func TestFirewall_Extensions(t *testing.T) {
+	states := func(mask uint16, invert uint16) *xt.ConntrackMtinfo3 {
+		var m xt.ConntrackMtinfo3
+		m.MatchFlags, m.InvertFlags, m.StateMask = uint16(xt.ConntrackState), invert, mask
+		return &m
+	}
+	raw := func(b ...byte) *xt.Unknown { u := xt.Unknown(b); return &u }
+	tests := map[string]struct {
+		name string
+		info xt.InfoAny
+		six  bool
+		want string // id of what is found where the match accepts, and all else is dropped
+	}{
+		"answers":                 {"conntrack", states(2|4, 0), false, "firewall-answers"},
+		"new":                     {"conntrack", states(2|4|8, 0), false, ""},
+		"not invalid":             {"conntrack", states(1, uint16(xt.ConntrackState)), false, ""},
+		"old form of answers":     {"state", raw(6, 0, 0, 0), false, "firewall-answers"},
+		"old form of new":         {"state", raw(8, 0, 0, 0), false, ""},
+		"of a direction":          {"conntrack", &xt.ConntrackMtinfo3{}, false, "firewall-unclear"},
+		"multicast":               {"addrtype", &xt.AddrTypeV1{Dest: 1 << unix.RTN_MULTICAST}, false, ""},
+		"local":                   {"addrtype", &xt.AddrTypeV1{Dest: 1 << unix.RTN_LOCAL}, false, "firewall-in"},
+		"not local":               {"addrtype", &xt.AddrTypeV1{Dest: 1 << unix.RTN_LOCAL, Flags: 2}, false, ""},
+		"packet type":             {"pkttype", raw(2, 0, 0, 0, 0, 0, 0, 0), false, ""},
+		"other packet type":       {"pkttype", raw(0, 0, 0, 0, 0, 0, 0, 0), false, "firewall-in"},
+		"TCP":                     {"tcp", raw(), false, "firewall-in"},
+		"ports":                   {"multiport", raw(), false, "firewall-in"},
+		"comment":                 {"comment", raw(), false, ""},
+		"one that is not known":   {"u32", raw(1, 2, 3), false, "firewall-unclear"},
+		"a short one":             {"state", raw(8), false, "firewall-unclear"},
+		"solicitations":           {"icmp6", raw(135, 0, 255, 0), true, "firewall-in"},
+		"other ICMPv6":            {"icmp6", raw(128, 0, 255, 0), true, "firewall-in firewall-nd"},
+		"all but echo, of ICMPv6": {"icmp6", raw(128, 0, 255, 1), true, "firewall-in"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := web()
+			tb := &table{family: nftables.TableFamilyIPv4, name: "filter", chains: map[string]*chain{}}
+			if tt.six {
+				r, tb.family = web6(), nftables.TableFamilyIPv6
+			}
+			c := &chain{table: tb, name: "INPUT", base: true, hook: *nftables.ChainHookInput, drop: true, rules: []rule{
+				{2, []expr.Any{&expr.Match{Name: tt.name, Info: tt.info}, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictAccept}}},
+			}}
+			var ids []string
+			for _, f := range firewall(firewallFacts(&ruleset{[]*chain{c}}, r)) {
+				ids = append(ids, f.ID)
+				if !strings.HasPrefix(f.Mend, "ip") {
+					t.Errorf("mend: %s", f.Mend)
+				}
+			}
+			if got := strings.Join(ids, " "); got != tt.want {
+				t.Errorf("found %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Rules that call each other for ever, or very often, end.
+func TestFirewall_Bounded(t *testing.T) {
+	tb := &table{family: nftables.TableFamilyINet, name: "f", chains: map[string]*chain{}}
+	for i := range 20 {
+		c := &chain{table: tb, name: string(rune('a' + i))}
+		for range 20 {
+			c.rules = append(c.rules, rule{1, []expr.Any{&expr.Limit{}, &expr.Verdict{Kind: expr.VerdictJump, Chain: string(rune('a' + (i+1)%20))}}})
+		}
+		tb.chains[c.name] = c
+	}
+	first := tb.chains["a"]
+	first.base, first.hook = true, *nftables.ChainHookInput
+	found := firewall(firewallFacts(&ruleset{[]*chain{first}}, web()))
+	if len(found) != 1 || found[0].ID != "firewall-unclear" || !strings.Contains(found[0].Text, "calls too many others") {
+		t.Errorf("%+v", found)
 	}
 }

@@ -37,7 +37,6 @@ type judgement struct {
 	packet packet
 	steps  int // that are left
 	where  string
-	table  *table // of where
 	chain  *chain // of where
 	state  uint32 // of connection tracking
 	marked bool   // a rule may have set the mark
@@ -265,6 +264,11 @@ func (j *judgement) extension(m *expr.Match) truth {
 	case "state":
 		if raw, ok := m.Info.(*xt.Unknown); ok && len(*raw) >= 4 {
 			return truthOf(binary.NativeEndian.Uint32(*raw)&j.state != 0)
+		}
+	case "pkttype":
+		if raw, ok := m.Info.(*xt.Unknown); ok && len(*raw) >= 8 && p.in {
+			kind, invert := binary.NativeEndian.Uint32(*raw), binary.NativeEndian.Uint32((*raw)[4:]) != 0
+			return truthOf((kind == uint32(p.meta(expr.MetaKeyPKTTYPE, false).b[0])) != invert)
 		}
 	case "addrtype":
 		if info, ok := m.Info.(*xt.AddrTypeV1); ok && info.Source == 0 {
