@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
+	"baton/internal/link"
 	"baton/internal/trial"
 )
 
@@ -75,7 +76,8 @@ func unicast(r config.Router) config.Router {
 }
 
 func firewallFacts(rules *ruleset, routers ...config.Router) *facts {
-	return &facts{cfg: &config.Config{Node: "lb1", Nodes: pair, Routers: routers}, rules: rules}
+	return &facts{cfg: &config.Config{Node: "lb1", Nodes: pair, Routers: routers}, rules: rules,
+		interfaces: []link.Interface{{Index: 2, Name: "eth0"}}}
 }
 
 // What a ruleset does with what a router needs, as `nft` has loaded it.
@@ -121,6 +123,14 @@ func TestFirewall(t *testing.T) {
 		"wrong range":      {input(`ip saddr . meta l4proto { 10.0.0.0/28 . 100-111 } accept`), web(), "firewall-in"},
 		"map of verdicts":  {input(`meta l4proto vmap { 6 : accept, 112 : accept }`), web(), ""},
 		"all others":       {input(`meta l4proto vmap { 6 : drop, * : accept }`), web(), ""},
+		"neighbouring":     {input(`ip saddr vmap { 10.0.0.0-10.0.0.11 : drop, 10.0.0.12-10.0.0.20 : accept, 10.0.0.21-10.0.0.30 : drop }`), web(), ""},
+		"range of indices": {input(`meta iif 2-3 accept`), web(), ""},
+		"other indices":    {input(`meta iif 0x02000000-0x03000000 accept`), web(), "firewall-in"},
+		"set of indices":   {input(`meta iif { 2-3, 7 } accept`), web(), ""},
+		"part of a number": {input(`meta iif & 0xff 2-3 accept`), web(), ""},
+		"set of others":    {input(`meta iif { 3-9 } accept`), web(), "firewall-in"},
+		"pair of indices":  {input(`meta iif . meta l4proto { 2-3 . 112, 7-8 . 112 } accept`), web(), ""},
+		"no longer known":  {input(`meta l4proto 112 socket transparent 1 accept`), web(), "firewall-unclear"},
 		"named set":        {"table inet filter { set peers { type ipv4_addr; flags interval; elements = { 10.0.0.12/31 } }; chain input { type filter hook input priority 0; policy drop; ip saddr @peers accept; } }", web(), ""},
 		"mark":             {input("meta mark & 0xff == 1 drop; accept"), web(), ""},
 		"ttl":              {input("ip ttl 255 accept"), web(), ""},

@@ -9,10 +9,12 @@ import (
 )
 
 // registers are those of a rule: 64 bytes, of which each can be unknown. What no
-// expression has written, such as one that the library does not know, is.
+// expression has written is, and what has been compared: some expressions the library
+// passes over, and the next comparison may be of what one of them has loaded.
 type registers struct {
-	b     [64]byte
-	known [64]bool
+	b      [64]byte
+	known  [64]bool
+	native [64]bool // the word that begins here is a number in the order of this host
 }
 
 // at is where a register begins; beyond the end: there is none of that number.
@@ -35,6 +37,37 @@ func (r *registers) load(register uint32, v bytes) {
 		} else {
 			r.b[from+i], r.known[from+i] = 0, true
 		}
+		r.native[from+i] = false
+	}
+}
+
+// loadNumber fills a register with a number in the order of this host.
+func (r *registers) loadNumber(register uint32, v bytes) {
+	r.load(register, v)
+	if from := at(register); from < len(r.native) {
+		r.native[from] = true
+	}
+}
+
+// ordered is what a register has where greater and less count. For that the kernel
+// turns a number round, with an expression that the library passes over.
+func (r *registers) ordered(register uint32, n int) bytes {
+	v := r.read(register, n)
+	from := at(register)
+	for i := 0; i+4 <= n && from+i < len(r.native); i += 4 {
+		if r.native[from+i] && binary.NativeEndian.Uint16([]byte{0, 1}) != 1 {
+			slices.Reverse(v.b[i : i+4])
+			slices.Reverse(v.known[i : i+4])
+		}
+	}
+	return v
+}
+
+// forget takes what has been compared out of a register.
+func (r *registers) forget(register uint32, n int) {
+	for i := min(at(register), len(r.known)); n > 0 && i < len(r.known); i++ {
+		r.known[i] = false
+		n--
 	}
 }
 
@@ -53,8 +86,10 @@ func (j *judgement) simple(regs *registers, e expr.Any) truth {
 	case *expr.Meta:
 		if e.SourceRegister {
 			j.marked = j.marked || e.Key == expr.MetaKeyMARK
+		} else if v := p.meta(e.Key, j.marked); e.Key == expr.MetaKeyIIF || e.Key == expr.MetaKeyOIF || e.Key == expr.MetaKeyMARK {
+			regs.loadNumber(e.Register, v)
 		} else {
-			regs.load(e.Register, p.meta(e.Key, j.marked))
+			regs.load(e.Register, v)
 		}
 	case *expr.Payload:
 		if e.OperationType == expr.PayloadLoad {
@@ -70,12 +105,18 @@ func (j *judgement) simple(regs *registers, e expr.Any) truth {
 		regs.load(e.Register, j.fib(e))
 	case *expr.Bitwise:
 		regs.bitwise(e)
-	case *expr.Byteorder:
-		regs.swap(e)
 	case *expr.Cmp:
-		return compare(regs.read(e.Register, len(e.Data)), e.Op, e.Data)
+		v := regs.read(e.Register, len(e.Data))
+		if e.Op != expr.CmpOpEq && e.Op != expr.CmpOpNeq {
+			v = regs.ordered(e.Register, len(e.Data))
+		}
+		if e.Op != expr.CmpOpGte { // the other end of a range follows
+			regs.forget(e.Register, len(e.Data))
+		}
+		return compare(v, e.Op, e.Data)
 	case *expr.Range:
-		v := regs.read(e.Register, len(e.FromData))
+		v := regs.ordered(e.Register, len(e.FromData))
+		regs.forget(e.Register, len(e.FromData))
 		in := min(compare(v, expr.CmpOpGte, e.FromData), compare(v, expr.CmpOpLte, e.ToData))
 		if e.Op == expr.CmpOpNeq {
 			return yes - in
@@ -85,10 +126,6 @@ func (j *judgement) simple(regs *registers, e expr.Any) truth {
 		if e.SourceRegister == 0 {
 			regs.load(e.DestRegister, unknownBytes(int(e.Len)))
 		}
-	case *expr.Rt:
-		regs.load(e.Register, unknownBytes(16))
-	case *expr.Socket:
-		regs.load(e.Register, unknownBytes(16))
 	case *expr.Numgen:
 		regs.load(e.Register, unknownBytes(4))
 	case *expr.Hash:
@@ -148,17 +185,9 @@ func (r *registers) bitwise(e *expr.Bitwise) {
 		v.known[i] = v.known[i] || e.Mask[i] == 0
 		v.b[i] = v.b[i]&e.Mask[i] ^ e.Xor[i]
 	}
-	r.load(e.DestRegister, v)
-}
-
-func (r *registers) swap(e *expr.Byteorder) {
-	v := r.read(e.SourceRegister, int(min(e.Len, 64)))
-	// A rule is the same on hosts of either order; where they agree nothing is swapped.
-	if binary.NativeEndian.Uint16([]byte{0, 1}) != 1 {
-		for from := 0; e.Size > 1 && from+int(e.Size) <= len(v.b); from += int(e.Size) {
-			slices.Reverse(v.b[from : from+int(e.Size)])
-			slices.Reverse(v.known[from : from+int(e.Size)])
-		}
+	if from := at(e.SourceRegister); from < len(r.native) && r.native[from] {
+		r.loadNumber(e.DestRegister, v)
+		return
 	}
 	r.load(e.DestRegister, v)
 }
@@ -202,7 +231,12 @@ func (r *registers) lookup(s *set, e *expr.Lookup) (verdicts []*expr.Verdict, ma
 	if s == nil {
 		return nil, maybe
 	}
-	found, match := s.find(r.read(e.SourceRegister, s.size))
+	key := r.read(e.SourceRegister, s.size)
+	if s.interval {
+		key = r.ordered(e.SourceRegister, s.size)
+	}
+	r.forget(e.SourceRegister, s.size)
+	found, match := s.find(key)
 	for _, f := range found {
 		if f.verdict != nil {
 			verdicts = append(verdicts, f.verdict)
