@@ -93,6 +93,9 @@ type Check struct {
 	Rise     int           // passes in a row from Fail to Pass; at least 1
 	Fall     int           // failures in a row from Pass to Fail; at least 1
 	Probe    Probe         // nil of a combination
+	// Continues says, for Replace, that Probe asks what that of the present check of
+	// the name asks: what was counted goes on.
+	Continues bool
 
 	// Of makes a combination: a verdict on other checks, named here, of which at
 	// least Least must pass. It is drawn anew at once when one of theirs changes,

@@ -121,3 +121,6 @@ func (h *Hold) Resume(s HoldState) {
 
 // Clear ends the hold and forgets all, on an operator's word.
 func (h *Hold) Clear() { *h = NewHold(h.first, h.most) }
+
+// Change gives it other waits, from the next fault on.
+func (h *Hold) Change(first, most time.Duration) { h.first, h.most = first, max(first, most) }

@@ -13,7 +13,7 @@ import (
 // a present check keeps its verdict, a forced one included, and where it brings no
 // Probe and is no combination it keeps that one's Probe, too: it goes on as if
 // nothing had happened, with the times and counts that it has now. A probe that is
-// new decides by its first answer, whatever Rise and Fall are. Checks that are
+// new, and does not continue, decides by its first answer, whatever Rise and Fall are. Checks that are
 // missing end, and nothing more is reported of them.
 //
 // The new ones begin at once. It fails where a check has no Probe to keep, and then
@@ -107,7 +107,12 @@ func (s *Scheduler) retime(c *checkState, to Check, now time.Time) {
 // until it knows better.
 func (c *checkState) successor(to Check) *checkState {
 	next := &checkState{Check: to, result: c.result, own: c.own, until: c.until, inherited: c.own.Verdict != Unknown}
-	next.result.Interval, next.result.Runs, next.result.Hung = to.Interval, 0, false
+	next.result.Interval, next.result.Hung = to.Interval, false
+	if to.Continues {
+		next.inherited = false
+	} else {
+		next.result.Runs = 0
+	}
 	return next
 }
 

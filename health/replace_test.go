@@ -43,6 +43,10 @@ func TestScheduler_Replace(t *testing.T) {
 			Check{Interval: time.Second, Fall: 2, Probe: sequence("p")}, false, []Check{{Name: "c", Interval: time.Second, Fall: 2, Probe: sequence("pff")}},
 			[]string{"0s c unknown to pass after 1: answer 1", "5.5s c pass to fail after 2: answer 3"},
 		},
+		"another probe that continues": {
+			Check{Interval: time.Second, Fall: 3, Probe: sequence("ppff")}, false, []Check{{Name: "c", Interval: time.Second, Fall: 3, Continues: true, Probe: sequence("f")}},
+			[]string{"0s c unknown to pass after 1: answer 1", "3.5s c pass to fail after 3: answer 1"},
+		},
 		"a forced verdict stays": {
 			Check{Interval: time.Second, Fall: 2, Probe: sequence("f")}, true, []Check{{Name: "c", Interval: time.Second, Fall: 2, Probe: sequence("f")}},
 			[]string{"0s c unknown to fail after 1: answer 1", "2s c fail to pass after 0: forced to pass by root until 00:00:08: drill",

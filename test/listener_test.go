@@ -43,13 +43,16 @@ func TestListener(t *testing.T) {
 	c.More = "listen: {token: 0123456789abcdef, address: {a: $node.cluster:9112, default: \"[::]:9112\"}}\n"
 	a, b := startPair(t, s, site.Baton, site.Baton, c)
 	spoken(t, a, b)
-	where := map[*site.Node]string{}
+	where, six := map[*site.Node]string{}, ""
 	for _, n := range []*site.Node{a, b} {
 		prefixes, err := n.Host.Addresses(site.Interface)
 		must(t, err)
 		for _, p := range prefixes {
 			if p.Addr().Is4() && p.Addr() != site.Address(c.Routers[0].Addresses[0]) {
 				where[n] = p.Addr().String()
+			}
+			if n == b && p.Addr().Is6() && !p.Addr().IsLinkLocalUnicast() {
+				six = p.Addr().String()
 			}
 		}
 	}
@@ -100,6 +103,10 @@ func TestListener(t *testing.T) {
 		}
 		t.Error("no advertisement was counted")
 		return 0
+	}
+
+	if out, err := s.Client.Run(patience, "curl", "-s", "--max-time", "10", "http://["+six+"]:9112/healthz"); err != nil || out != "alive\n" {
+		t.Errorf("over IPv6: %q, %v", out, err)
 	}
 
 	// The flood.

@@ -23,6 +23,8 @@ type scripted struct {
 	level   control.LogLevel
 
 	upgraded time.Time
+	began    time.Time
+	reloads  int
 	events   []control.Event
 }
 
@@ -50,6 +52,7 @@ func newScripted() *scripted {
 			{Name: "redis", State: "running"}, {Name: "osc.service", State: "starting", Text: "its check osc fails"},
 		}},
 		changed: make(chan struct{}),
+		began:   at,
 		level:   control.LogLevel{Level: "info", Configured: "info"},
 		checks: []control.Check{
 			{Name: "galera", Verdict: "fail", Since: before, Interval: 2 * time.Second, Text: "exit 1: Non-Primary", Hint: "look at \x1b[31mwsrep",
@@ -68,7 +71,13 @@ func (s *scripted) Status() *control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
-	return &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
+	status := &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
+	for _, c := range s.checks {
+		if c.Forced != nil {
+			status.Problems = append(status.Problems, control.Problem{Text: c.Name + " is forced", Hint: "end it", Routers: []string{"web"}})
+		}
+	}
+	return status
 }
 
 func (s *scripted) Changed() <-chan struct{} {
@@ -101,6 +110,7 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 	case "ready":
 		s.router.Ready = true
 	}
+	s.events = append(s.events, control.Event{Number: uint64(len(s.events) + 1), At: time.Now(), Kind: control.OperatorEvent, Name: name, What: "run"})
 	close(s.changed)
 	s.changed = make(chan struct{})
 	c, err := s.find(name)
@@ -108,6 +118,27 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 		return control.Check{}, err
 	}
 	return *c, nil
+}
+
+// Reload has changes to tell, and mistakes where they are to be applied.
+func (s *scripted) Reload(_ context.Context, dryRun bool, _ string) (control.Reload, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !dryRun {
+		s.reloads++
+	}
+	switch s.reloads {
+	case 1:
+		e := control.Errorf(control.Mistaken, "Nothing has been changed: baton goes on with configuration 3f9a2c17")
+		e.Mistakes = "baton.yaml:8:3: error: unknown key \"prioritty\"\n1 error\n"
+		return control.Reload{}, e
+	case 3:
+		return control.Reload{Before: "5b1e77aa", After: "5b1e77aa"}, nil
+	}
+	return control.Reload{DryRun: dryRun, Before: "3f9a2c17", After: "5b1e77aa", Unchanged: control.Unchanged{Routers: 3, Checks: 1}, Changes: []control.Difference{
+		{Name: "public", What: "prefer: controller-1 to controller-2", Cost: "priority 200 to 190; stays MASTER (preempt: false)"},
+		{Name: "haproxy", What: "interval: 500ms to 200ms", Cost: "keeps its verdict (pass)"},
+	}}, nil
 }
 
 // Upgrade is to a binary whose name is its version; to old it is refused.
@@ -198,7 +229,7 @@ func (s *scripted) Events(after uint64) (control.Events, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	newest := uint64(len(s.events))
-	return control.Events{Newest: newest, Events: s.events[min(after, newest):]}, s.changed
+	return control.Events{Since: s.began, Newest: newest, Events: s.events[min(after, newest):]}, s.changed
 }
 
 func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {

@@ -128,7 +128,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newRunCommand(), newRunnerCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
-		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
+		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newReloadCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
 		newStatusCommand(), newWatchCommand(), newDoctorCommand(), newEventsCommand(),
 		newStandbyCommand(), newResumeCommand(), newFailoverCommand(), newTakeoverCommand(), newClearCommand(), newAnnounceCommand())
 	strictDefaults(root)

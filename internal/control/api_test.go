@@ -69,13 +69,13 @@ func TestAPI_EveryFieldIsDocumented(t *testing.T) {
 			walk(f.Type)
 		}
 	}
-	for _, v := range []any{Status{}, Cluster{}, Events{}, []Check{}, Result{}, LogLevel{}, Upgrade{}, Error{}, Order{}, force{}, logLevel{}, upgrade{}} {
+	for _, v := range []any{Status{}, Cluster{}, Events{}, []Check{}, Result{}, LogLevel{}, Upgrade{}, Reload{}, reload{}, Error{}, Order{}, force{}, logLevel{}, upgrade{}} {
 		walk(reflect.TypeOf(v))
 	}
 	if len(seen) < 20 {
 		t.Errorf("%d types: are they found?", len(seen))
 	}
-	for _, k := range []Kind{NotFound, BadRequest, Forbidden, Refused, Unavailable, Failed} {
+	for _, k := range []Kind{NotFound, BadRequest, Forbidden, Refused, Mistaken, Unavailable, Failed} {
 		if !strings.Contains(page, "| `"+string(k)+"` | ") {
 			t.Errorf("docs/api.md does not explain the kind %s", k)
 		}

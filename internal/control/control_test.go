@@ -79,6 +79,15 @@ func (f *fake) RunCheck(ctx context.Context, name string) (Check, error) {
 	return Check{}, errors.New("asked for a check that the server should have refused")
 }
 
+func (f *fake) Reload(_ context.Context, dryRun bool, by string) (Reload, error) {
+	if !dryRun {
+		e := Errorf(Mistaken, "nothing has been changed")
+		e.Mistakes = "baton.yaml:1:1: error: no"
+		return Reload{}, e
+	}
+	return Reload{Node: "lb1", DryRun: true, Before: "1", After: "2", Changes: []Difference{{Name: "web", What: "added", Cost: by}}}, nil
+}
+
 func (f *fake) Upgrade(_ context.Context, binary string) (Upgrade, error) {
 	if binary == "/bad" {
 		return Upgrade{}, Errorf(Refused, "/bad is no baton")
@@ -315,10 +324,10 @@ func TestControl_Refusals(t *testing.T) {
 		do   func() error
 		want *Error
 	}{
-		{"unknown", ran("hapoxy"), &Error{NotFound, `no router of this node tracks a check "hapoxy"`, "hapoxy", known}},
-		{"escaped", ran("a/b c%?#"), &Error{NotFound, `no router of this node tracks a check "a/b c%?#"`, "a/b c%?#", known}},
-		{"dots", ran(".."), &Error{NotFound, `no router of this node tracks a check ".."`, "..", known}},
-		{"force unknown", forced("x", "pass", time.Minute, "why"), &Error{NotFound, `no router of this node tracks a check "x"`, "x", known}},
+		{"unknown", ran("hapoxy"), &Error{Kind: NotFound, Text: `no router of this node tracks a check "hapoxy"`, Name: "hapoxy", Known: known}},
+		{"escaped", ran("a/b c%?#"), &Error{Kind: NotFound, Text: `no router of this node tracks a check "a/b c%?#"`, Name: "a/b c%?#", Known: known}},
+		{"dots", ran(".."), &Error{Kind: NotFound, Text: `no router of this node tracks a check ".."`, Name: "..", Known: known}},
+		{"force unknown", forced("x", "pass", time.Minute, "why"), &Error{Kind: NotFound, Text: `no router of this node tracks a check "x"`, Name: "x", Known: known}},
 		{"failed", ran("haproxy"), &Error{Kind: Failed, Text: "the scheduler has ended"}},
 		{"refused", forced("galera", "pass", time.Minute, "why"), &Error{Kind: Refused, Text: "force galera: it is only shown"}},
 		{"verdict", forced("haproxy", "maybe", time.Minute, "why"), &Error{Kind: BadRequest, Text: `a check is forced to pass or to fail, not to "maybe"`}},
@@ -327,7 +336,7 @@ func TestControl_Refusals(t *testing.T) {
 		{"no reason", forced("haproxy", "pass", time.Minute, " "), &Error{Kind: BadRequest, Text: "a reason is missing: others will ask"}},
 		{"long reason", forced("haproxy", "pass", time.Minute, strings.Repeat("x", 201)), &Error{Kind: BadRequest, Text: "the reason has 201 bytes, at most 200 are kept"}},
 		{"lines", forced("haproxy", "pass", time.Minute, "a\nb"), &Error{Kind: BadRequest, Text: `the reason "a\nb" has characters that do not print`}},
-		{"router", waited(Wait{Router: "wbe", States: []string{"MASTER"}}), &Error{NotFound, `this node runs no virtual router and no group "wbe"`, "wbe", routers}},
+		{"router", waited(Wait{Router: "wbe", States: []string{"MASTER"}}), &Error{Kind: NotFound, Text: `this node runs no virtual router and no group "wbe"`, Name: "wbe", Known: routers}},
 		{"no router", waited(Wait{States: []string{"MASTER"}}), &Error{Kind: BadRequest, Text: "a router is missing"}},
 		{"state", waited(Wait{Router: "web", States: []string{"ACTIVE"}}), &Error{Kind: BadRequest, Text: `there is no state "ACTIVE": it is one of init, backup, master, fault`}},
 	} {

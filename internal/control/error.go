@@ -15,6 +15,8 @@ type Error struct {
 	Text  string   `json:"error"`
 	Name  string   `json:"name,omitempty"`  // that was not found
 	Known []string `json:"known,omitempty"` // those that there are
+	// Mistakes are those of the configuration, as `baton validate` prints them.
+	Mistakes string `json:"mistakes,omitempty"`
 }
 
 // Error is the daemon's words.
@@ -29,6 +31,7 @@ const (
 	BadRequest  Kind = "bad request" // it cannot be understood
 	Refused     Kind = "refused"     // it is understood, and must not be done now
 	Forbidden   Kind = "forbidden"   // who asks may not
+	Mistaken    Kind = "mistaken"    // the configuration has mistakes
 	Unavailable Kind = "unavailable" // the daemon starts, ends or is busy: a later request can succeed
 	Failed      Kind = "failed"      // it was tried
 )
@@ -47,6 +50,8 @@ func (k Kind) status() int {
 		return http.StatusBadRequest
 	case Refused:
 		return http.StatusConflict
+	case Mistaken:
+		return http.StatusUnprocessableEntity
 	case Forbidden:
 		return http.StatusForbidden
 	case Unavailable:

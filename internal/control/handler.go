@@ -51,6 +51,7 @@ func (s *Server) routes() *routes {
 	mux.HandleFunc("GET /v1/cluster", s.cluster)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/upgrade", s.upgrade)
+	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("GET /v1/log", s.logLevel)
 	mux.HandleFunc("POST /v1/log", s.setLogLevel)
 	s.registerOrders(mux)

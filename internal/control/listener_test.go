@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -193,6 +194,19 @@ func TestListener_MetricsAreBounded(t *testing.T) {
 	_, text := get(t, url+"/metrics", "")
 	if n := strings.Count(text, `router="r7"`); n != 7 {
 		t.Errorf("a virtual router has %d series, want 7", n)
+	}
+}
+
+// BenchmarkMetrics is a scrape of a thousand virtual routers.
+func BenchmarkMetrics(b *testing.B) {
+	o := full()
+	o.status.Routers = nil
+	for i := range 1000 {
+		o.status.Routers = append(o.status.Routers, Router{Name: fmt.Sprintf("router-%d", i), Role: "BACKUP", Since: time.Now()})
+	}
+	l := NewListener(o, slog.New(slog.DiscardHandler))
+	for b.Loop() {
+		l.metrics(httptest.NewRecorder(), nil)
 	}
 }
 

@@ -60,9 +60,9 @@ func TestOrder_Refusals(t *testing.T) {
 		order Order
 		want  *Error
 	}{
-		"unknown":     {Order{Kind: FailoverOrder, Routers: []string{"wbe"}}, &Error{NotFound, `this node runs no virtual router and no group "wbe"`, "wbe", known}},
-		"one unknown": {Order{Kind: StandbyOrder, Routers: []string{"web", "db"}}, &Error{NotFound, `this node runs no virtual router and no group "db"`, "db", known}},
-		"dots":        {Order{Kind: ClearOrder, Routers: []string{".."}}, &Error{NotFound, `this node runs no virtual router and no group ".."`, "..", known}},
+		"unknown":     {Order{Kind: FailoverOrder, Routers: []string{"wbe"}}, &Error{Kind: NotFound, Text: `this node runs no virtual router and no group "wbe"`, Name: "wbe", Known: known}},
+		"one unknown": {Order{Kind: StandbyOrder, Routers: []string{"web", "db"}}, &Error{Kind: NotFound, Text: `this node runs no virtual router and no group "db"`, Name: "db", Known: known}},
+		"dots":        {Order{Kind: ClearOrder, Routers: []string{".."}}, &Error{Kind: NotFound, Text: `this node runs no virtual router and no group ".."`, Name: "..", Known: known}},
 		"refused":     {Order{Kind: TakeoverOrder, Routers: []string{"web"}}, &Error{Kind: Refused, Text: "web is MASTER here already"}},
 		"long":        {Order{Kind: StandbyOrder, For: 9000 * time.Hour}, &Error{Kind: BadRequest, Text: "9000h0m0s is not in 1s to 8760h0m0s"}},
 		"negative":    {Order{Kind: StandbyOrder, For: -time.Hour}, &Error{Kind: BadRequest, Text: "-1h0m0s is not in 1s to 8760h0m0s"}},

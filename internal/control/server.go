@@ -32,6 +32,9 @@ type Daemon interface {
 	Cluster(ctx context.Context) (*Cluster, error)
 	// Upgrade has the daemon replaced by a binary, and returns shortly before.
 	Upgrade(ctx context.Context, binary string) (Upgrade, error)
+	// Reload reads the configuration again and applies the difference, or only tells it.
+	// Its error is a Mistaken where the file has mistakes. by is the user.
+	Reload(ctx context.Context, dryRun bool, by string) (Reload, error)
 	// Events are those that are kept and have a greater number, all of them where no
 	// number is as great, and what is closed when there are more.
 	Events(after uint64) (Events, <-chan struct{})

@@ -32,7 +32,7 @@ func (n *node) foretell(actions []vrrp.Action) {
 		if a.Kind != vrrp.Send {
 			continue
 		}
-		if g := n.routers[a.Router].group; g.said != (a.Priority == 0) {
+		if g := n.byID[a.Router].group; g.said != (a.Priority == 0) {
 			g.said = a.Priority == 0
 			g.note()
 		}

@@ -10,6 +10,7 @@ import (
 
 	"baton/health"
 	"baton/internal/control"
+	"baton/internal/role"
 )
 
 // The daemon as the control socket asks it. Nothing of this is on the protocol
@@ -39,11 +40,18 @@ func (d *daemon) Status() *control.Status {
 	clock, now := d.loop.poller.Now(), time.Now()
 	s := d.published.snapshot().read(clock, now)
 	s.Upgraded = d.upgraded
+	d.mu.Lock()
 	s.Started, s.Loaded = onWall(d.started, now), onWall(d.loaded, now)
-	for i, r := range s.Routers {
-		s.Routers[i].Services = statesOf(d.sequences[r.Name])
+	bound := make(map[string]*role.Sequence)
+	for _, b := range d.bound {
+		bound[b.router.Name] = b.Sequence
 	}
-	s.Services = statesOf(d.everywhere)
+	everywhere := d.everywhere
+	d.mu.Unlock()
+	for i, r := range s.Routers {
+		s.Routers[i].Services = statesOf(bound[r.Name])
+	}
+	s.Services = statesOf(everywhere)
 	if p := d.standbyFile.problem(); p != nil {
 		s.Problems = append(s.Problems, *p)
 	}
@@ -63,11 +71,17 @@ func (d *daemon) problems() []control.Problem {
 	if p := d.listener.Problem(); p != nil {
 		all = append(all, *p)
 	}
-	if d.mistakes != nil {
+	d.mu.Lock()
+	mistakes := d.mistakes
+	d.mu.Unlock()
+	if mistakes != nil {
 		all = append(all, control.Problem{
-			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.cfg.Path, d.mistakes.Report.Errors()),
-			Hint: "baton validate " + d.cfg.Path + ", and restart baton when it is mended",
+			Text: fmt.Sprintf("%s has %d mistakes: since the crash baton runs with what was kept of it", d.config().Path, mistakes.Report.Errors()),
+			Hint: "baton validate " + d.config().Path + ", and baton reload when it is mended",
 		})
+	}
+	if p := d.reloads.problem(d.config()); p != nil {
+		all = append(all, *p)
 	}
 	return all
 }

@@ -184,3 +184,14 @@ func listenerOf(l *config.Listen) *control.ListenOptions {
 	}
 	return o
 }
+
+// changesOf is what the address worker has to know of other configurations.
+func changesOf(changes []addressChange) []vip.Change {
+	var all []vip.Change
+	for _, c := range changes {
+		if h, ok := c.of.(*vip.Handle); ok {
+			all = append(all, vip.Change{Handle: h, Router: c.router, Seq: c.seq, Remove: c.remove})
+		}
+	}
+	return all
+}

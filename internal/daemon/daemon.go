@@ -129,7 +129,7 @@ func Run(o Options) error {
 	if err != nil {
 		return errors.Join(err, releaseLeft(o.RuntimeDir, log))
 	}
-	d.logging, d.ordinary, d.before, d.mistakes = logging, realtimeErr != nil, before, mistakes
+	d.logging, d.ordinary, d.before, d.mistakes, d.nodeName = logging, realtimeErr != nil, before, mistakes, o.Node
 	if before != nil && before.Succeeded {
 		d.started, d.upgraded = before.Started, time.Now()
 	}
@@ -148,7 +148,6 @@ func Run(o Options) error {
 
 // daemon is the running parts.
 type daemon struct {
-	cfg       *config.Config
 	log       *slog.Logger
 	logging   *logging
 	loop      *loop
@@ -157,17 +156,13 @@ type daemon struct {
 	links     *links
 	host      *host
 	scheduler *health.Scheduler
-	queues    []*role.Queue
 	published *published
 	events    *events
 	started   time.Time
-	loaded    time.Time // when the configuration was
-	ordinary  bool      // it has no real-time scheduling
-	webhooks  *webhook.Sender
+	ordinary  bool // it has no real-time scheduling
 	listener  *control.Listener
 	pulse     pulse
 	record    *record.Writer
-	mistakes  *ConfigError   // of the file, where what runs was kept from before a crash
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
 	before    *record.Record // of the process before; nil: there was none, or it counts no more
 
@@ -175,8 +170,19 @@ type daemon struct {
 
 	confirmations *confirmations // of previous masters
 
-	sequences  map[string]*role.Sequence // of bound services, by router or group
-	everywhere *role.Sequence            // of those that run on every node; nil: there are none
+	reloads  reloads
+	newHead  atomic.Pointer[record.Head] // newest, for the record
+	headed   chan struct{}               // has an element when there is another
+	nodeName string                      // that it was started with; empty: it finds out
+
+	mu         sync.Mutex // guards what follows, up to ctx: a reload changes it
+	cfg        *config.Config
+	loaded     time.Time    // when the configuration was
+	mistakes   *ConfigError // of the file, where what runs was kept from before a crash
+	webhooks   *webhook.Sender
+	queues     []*hookQueue
+	bound      []*boundServices
+	everywhere *role.Sequence // of those that run on every node; nil: there are none
 
 	ctx    context.Context // of the parts beside the loop
 	cancel context.CancelFunc
@@ -195,7 +201,7 @@ type daemon struct {
 // newDaemon opens all that can fail. Its sockets live in the network
 // namespace of the calling thread.
 func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.Client, log *slog.Logger) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), sequences: make(map[string]*role.Sequence)}
+	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), headed: make(chan struct{}, 1)}
 	d.events = newEvents()
 	d.listener = control.NewListener(d, log)
 	d.standbyFile = newStandbyFile(stateDir, log)
@@ -235,7 +241,11 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 		hooks:     d.hooks,
 		services:  d.services,
 		publish:   d.published.publish,
-		announce:  d.webhooks.Tell,
+		announce:  func(e webhook.Event) { d.sender().Tell(e) },
+		readdress: d.readdress,
+		retire:    d.retire,
+		relinked:  d.relinked,
+		structure: d.restructured,
 		event:     d.events.add,
 		keep:      d.standbyFile.keep,
 		record:    d.record.SetState,
@@ -284,12 +294,15 @@ func (d *daemon) free() {
 
 // hooks makes the queue of the hooks of one group.
 func (d *daemon) hooks(r role.Router) hooks {
-	q := role.New(r, role.Exec(d.host.run(), d.cfg.Dir), d.log, lookupOf(d.cfg))
+	q := &hookQueue{Queue: role.New(r, role.Exec(d.host.run(), d.config().Dir), d.log, d.lookup)}
+	q.name.Store(&r.Name)
 	q.Ended = func(list string, argv []string, res command.Result) {
-		d.events.noteHook(r.Name, list, argv, res)
+		d.events.noteHook(*q.name.Load(), list, argv, res)
 		d.loop.node.counters.hook(res)
 	}
-	q.Finished = func(s role.State) { d.record.SetTold(r.Name, string(s)) }
+	q.Finished = func(s role.State) { d.record.SetTold(*q.name.Load(), string(s)) }
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.queues = append(d.queues, q)
 	return q
 }
@@ -297,12 +310,12 @@ func (d *daemon) hooks(r role.Router) hooks {
 // run starts the parts, runs the loop on the calling goroutine, and ends the
 // parts when it has ended.
 func (d *daemon) run(signals <-chan os.Signal) error {
-	l, cfg := d.loop, d.cfg
+	l, cfg := d.loop, d.config()
 	now := l.poller.Now()
 	for _, up := range d.links.updates() {
 		l.update(now, up)
 	}
-	d.events.add(control.DaemonEvent, d.cfg.Node, "started", "baton "+Version()+", configuration "+d.cfg.Hash)
+	d.events.add(control.DaemonEvent, d.config().Node, "started", "baton "+Version()+", configuration "+d.config().Hash)
 	d.resume(now)
 	l.node.start(now) // before the worker, which removes what nobody holds
 	d.beginRecord(l.poller.Now())
@@ -392,13 +405,13 @@ func (d *daemon) follow(ctx context.Context, signals <-chan os.Signal) error {
 		case s := <-signals:
 			switch {
 			case s == syscall.SIGHUP:
-				d.log.Warn("this version cannot reload: restart baton to apply a changed configuration")
+				d.parts.Go(func() { d.reloadBySignal(ctx) })
 			case d.left.Load():
 				d.log.Warn("second signal: the addresses go at once", "signal", s.String())
 				d.loop.post(ctx, func(now time.Duration) { d.loop.node.let(now) })
 			default:
 				d.log.Info("baton leaves", "signal", s.String())
-				d.events.add(control.DaemonEvent, d.cfg.Node, "leaves", s.String())
+				d.events.add(control.DaemonEvent, d.config().Node, "leaves", s.String())
 				d.leave()
 			}
 		}
@@ -429,7 +442,7 @@ func (d *daemon) close() error {
 	hooks, cancel := context.WithTimeout(context.Background(), hooksLimit)
 	defer cancel()
 	d.closeRoles(hooks)
-	if err := d.webhooks.Close(hooks); err != nil {
+	if err := d.sender().Close(hooks); err != nil {
 		d.log.Warn("webhooks were cut short", "err", err)
 	}
 	d.cancel()

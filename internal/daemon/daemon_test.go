@@ -67,6 +67,7 @@ virtual_routers:
 	})
 	d, err := newDaemon(cfg, t.TempDir(), t.TempDir(), nil, slog.New(slog.NewTextHandler(log, nil)))
 	must(t, err)
+	d.logging = newLogging(io.Discard, cfg.Log, "", false)
 	signals := make(chan os.Signal, 2)
 	ended := make(chan error, 1)
 	go func() { ended <- d.run(signals) }()
@@ -131,8 +132,20 @@ virtual_routers:
 	log.await(t, &at, "msg=role", "to=MASTER", `reason="b left (priority 0); skew`)
 	log.await(t, &at, `msg="hook ran"`, "state=MASTER")
 
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "prefer: a", "prefer: d", 1)), 0o600))
 	signals <- syscall.SIGHUP
-	log.await(t, &at, "this version cannot reload")
+	log.await(t, &at, "reload failed, and nothing has changed", `err="1 mistake"`)
+	log.await(t, &at, "mistake in the configuration", "line=7")
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "[10.77.0.100/24]", "[10.77.0.100/24, 10.77.0.101/24]", 1)), 0o600))
+	signals <- syscall.SIGHUP
+	log.await(t, &at, "configuration changed", `what="addresses: + 10.77.0.101/24" cost="added and announced; stays MASTER"`)
+	for began := time.Now(); !holds(t, "eth0", netip.MustParseAddr("10.77.0.101")); <-tick.C {
+		if time.Since(began) > patience {
+			t.Fatal("the new address is not there")
+		}
+	}
 	left := time.Now()
 	signals <- syscall.SIGTERM
 	log.await(t, &at, `msg="baton leaves"`, "signal=terminated")
@@ -157,7 +170,7 @@ virtual_routers:
 	if holds(t, "eth0", virtual) {
 		t.Error("the address is still on")
 	}
-	text, err := os.ReadFile(told)
+	text, err = os.ReadFile(told)
 	must(t, err)
 	if got, want := string(text), "FAULT \nBACKUP \nMASTER \nBACKUP a\nMASTER b\nSTOP a\n"; got != want {
 		t.Errorf("hooks were told %q, want %q", got, want)

@@ -104,7 +104,9 @@ func TestStatus_AsTheRoleGoes(t *testing.T) {
 		"check haproxy: unknown to pass: 0 runs: pid 4338",
 		"router web: INIT to BACKUP: every check that could fault it has answered",
 		"check synced: unknown to FAIL: 0 runs: 12s behind",
+		"router web: priority 200 to 140: 140 = 200 (1st of 2) - 60 (synced: 12s behind)",
 		"check synced: unknown to pass: 0 runs: ",
+		"router web: priority 140 to 200: 200 = 200 (1st of 2); no check takes anything off",
 		"router web: BACKUP to MASTER: b left (priority 0); skew 219ms",
 		"check haproxy: unknown to FAIL: 0 runs: connection refused",
 		"router web: MASTER to FAULT: haproxy fails: connection refused; priority 0 sent, 10.0.0.100/24 kept until a successor has it",
@@ -329,5 +331,49 @@ func TestOrdinal(t *testing.T) {
 	}
 	if want := "1st 2nd 3rd 4th 11th 12th 13th 21st 102nd 113th"; strings.Join(got, " ") != want {
 		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// Two masters, and a master whose priority fell and whom nobody relieved, are kept as well.
+func TestStatus_EventsOfAMaster(t *testing.T) {
+	web := webRouter()
+	web.Track = []config.Track{track("haproxy", config.Weight, -60, config.Always)}
+	s := newStage(t, pair(web))
+	s.master()
+	s.kept = nil
+	s.hear(peerAddr, 190)
+	s.advance(5 * time.Second)
+	s.verdict("haproxy", health.Fail, "refused")
+	s.advance(5 * time.Second)
+	var got []string
+	for _, e := range s.kept {
+		if e.Kind == control.RouterEvent {
+			got = append(got, e.What+": "+e.Text)
+		}
+	}
+	want := []string{
+		"two masters: b was master as well for 0s, with 190: this node won and announced its addresses again",
+		"priority 200 to 140: 140 = 200 (1st of 2) - 60 (haproxy: refused)",
+		"stays MASTER: its priority fell, and nobody took over within 449ms",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A group that takes the place of another one is published in its stead.
+func TestStatus_OtherGroups(t *testing.T) {
+	db := webRouter()
+	db.Name, db.VRID, db.Addresses = "db", 52, nil
+	s := newStage(t, pair(webRouter(), db))
+	s.start()
+	zeta := s.n.groups[1]
+	zeta.name = "zeta" // as a reload would: another one, and as many as before
+	other := *zeta
+	s.n.groups[1] = &other
+	s.n.groups[0].touch()
+	s.n.settle(s.now)
+	if got := []string{s.status.Routers[0].Name, s.status.Routers[1].Name}; !slices.Equal(got, []string{"web", "zeta"}) {
+		t.Errorf("%v are published", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baton/health"
+	"baton/internal/control"
 	"baton/vrrp"
 )
 
@@ -51,6 +52,9 @@ func (g *group) evaluate(now time.Duration) {
 	g.started = true
 	if st := n.set.State(g.routers[0].id); g.out.Priority != int(st.Priority) {
 		g.log.Info("priority", "from", st.Priority, "to", g.out.Priority, "why", g.explain(now))
+		if st.Role != vrrp.Init {
+			n.out.event(control.RouterEvent, g.name, fmt.Sprintf("priority %d to %d", st.Priority, g.out.Priority), g.sum())
+		}
 	}
 	// A master stops its services before it says that it goes, unless it is cut off
 	// from the others: they are already taking over.
@@ -98,9 +102,20 @@ func (g *group) serviceSince() time.Duration {
 	return g.masterSince
 }
 
-// isMaster tells whether all routers of the group are.
+// isMaster tells whether all routers of the group are, but for one that is about to
+// join those that run.
 func (g *group) isMaster() bool {
-	return !slices.ContainsFunc(g.routers, func(r *router) bool { return r.node.set.State(r.id).Role != vrrp.Master })
+	master := false
+	for _, r := range g.routers {
+		if !r.entered {
+			continue
+		}
+		if r.node.set.State(r.id).Role != vrrp.Master {
+			return false
+		}
+		master = true
+	}
+	return master
 }
 
 // apply brings the group's reasons for FAULT, the router's own and the priority
@@ -111,6 +126,8 @@ func (r *router) apply(now time.Duration, priority uint8, common []string, unhea
 	if link != "" {
 		faults = append([]string{link}, faults...)
 	}
+	first = first || !r.entered
+	r.entered = true
 	changed := !slices.Equal(faults, r.faults)
 	r.faults = faults
 	reprioritise := func() { r.step(now, vrrp.Event{Kind: vrrp.Reprioritised, Priority: priority}) }

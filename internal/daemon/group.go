@@ -31,6 +31,7 @@ const (
 type group struct {
 	node    *node
 	name    string
+	number  int // in the protocol
 	routers []*router
 	tracks  []health.Track
 	hooks   hooks
@@ -65,6 +66,11 @@ type group struct {
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
+	removed bool   // it is not configured any more
+
+	next     []*router   // while the node is reconfigured: those that it will have
+	reshaped bool        // likewise: they are others, or its name is
+	hooked   role.Router // what the hooks were told that they belong to
 
 	said    bool         // the others were told with priority 0 that it gives the role away
 	noted   record.State // as the record has it
@@ -78,18 +84,15 @@ func (n *node) group(c config.Router) *group {
 		name = c.Name
 	}
 	for _, g := range n.groups {
-		if g.name == name {
+		if g.name == name && !g.removed {
 			return g
 		}
 	}
-	g := &group{node: n, name: name, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
+	n.numbers++
+	g := &group{node: n, name: name, number: n.numbers, evalAt: vrrp.Never, startAt: vrrp.Never, tracks: tracksOf(c.Track)}
 	g.out.Priority = int(c.Priority)
 	g.standby = n.standby
-	retryAfter := c.RetryAfter
-	if c.Priority == 255 {
-		retryAfter = max(retryAfter, ownerRetryAfter)
-	}
-	g.hold = health.NewHold(retryAfter, maxRetryAfter)
+	g.hold = health.NewHold(retryAfter(c), maxRetryAfter)
 	n.groups = append(n.groups, g)
 	for _, t := range c.Track {
 		n.byCheck[t.Check] = append(n.byCheck[t.Check], g)
@@ -97,8 +100,24 @@ func (n *node) group(c config.Router) *group {
 	return g
 }
 
+// retryAfter is how long the first hold lasts.
+func retryAfter(c config.Router) time.Duration {
+	if c.Priority == 255 {
+		return max(c.RetryAfter, ownerRetryAfter)
+	}
+	return c.RetryAfter
+}
+
 // complete is called when all routers of the group are there.
 func (g *group) complete() {
+	g.relog()
+	g.hooked = g.hookRouter()
+	g.hooks = g.node.out.hooks(g.hooked)
+	g.bind()
+}
+
+// relog has the group log as what it is.
+func (g *group) relog() {
 	first := g.routers[0]
 	switch {
 	case len(g.routers) == 1:
@@ -108,8 +127,6 @@ func (g *group) complete() {
 	default:
 		g.log = g.node.log.With("router", g.name)
 	}
-	g.hooks = g.node.out.hooks(g.hookRouter())
-	g.bind()
 }
 
 // hookRouter is what the hooks are told that they belong to.

@@ -98,9 +98,13 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		send:      s.send,
 		flush:     s.flush,
 		wall:      func() time.Duration { return s.now },
-		addresses: func(r vip.Router) addresses { return stageAddresses{s, r.Name} },
-		hooks:     func(r role.Router) hooks { return stageHooks{s, r.Name} },
-		services:  func(_ config.Router, r role.Router) services { return stageServices{s, r.Name} },
+		addresses: func(r vip.Router) addresses { return &stageAddresses{s, r.Name} },
+		hooks:     func(r role.Router) hooks { return &stageHooks{s, r.Name} },
+		services:  func(_ config.Router, r role.Router) services { return &stageServices{s: s, name: r.Name} },
+		readdress: s.readdress,
+		retire:    s.retire,
+		relinked:  func(*uplink) {},
+		structure: func() {},
 		announce:  func(e webhook.Event) { s.events = append(s.events, e) },
 		event: func(kind control.EventKind, name, what, text string) {
 			s.kept = append(s.kept, control.Event{Kind: kind, Name: name, What: what, Text: text})
@@ -154,11 +158,11 @@ type stageAddresses struct {
 	name string
 }
 
-func (a stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
+func (a *stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
 
-func (a stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
+func (a *stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
 
-func (a stageAddresses) Release(addrs ...netip.Addr) {
+func (a *stageAddresses) Release(addrs ...netip.Addr) {
 	if len(addrs) == 0 {
 		a.s.note("release %s", a.name)
 		return
@@ -171,7 +175,7 @@ type stageHooks struct {
 	name string
 }
 
-func (h stageHooks) Tell(t role.Transition) {
+func (h *stageHooks) Tell(t role.Transition) {
 	what := string(t.To)
 	if t.Reassert {
 		what = "reassert"
@@ -181,48 +185,49 @@ func (h stageHooks) Tell(t role.Transition) {
 }
 
 type stageServices struct {
-	s    *stage
-	name string
+	s     *stage
+	name  string
+	order uint64
 }
 
-func (h stageHooks) Resume(st role.State) { h.s.note("resume %s %s", h.name, st) }
+func (h *stageHooks) Resume(st role.State) { h.s.note("resume %s %s", h.name, st) }
 
-func (v stageServices) StopLeft() { v.s.note("stop left services of %s", v.name) }
+func (v *stageServices) StopLeft() { v.s.note("stop left services of %s", v.name) }
 
-func (v stageServices) Adopt(order uint64, t role.Transition) {
-	v.s.order, v.s.asked = order, t
+func (v *stageServices) Adopt(order uint64, t role.Transition) {
+	v.order, v.s.order, v.s.asked = order, order, t
 	v.s.note("adopt services of %s", v.name)
 }
 
-func (v stageServices) Begin() { v.s.note("begin services of %s", v.name) }
+func (v *stageServices) Begin() { v.s.note("begin services of %s", v.name) }
 
-func (v stageServices) Start(order uint64, t role.Transition, delay time.Duration) {
-	v.s.order, v.s.asked = order, t
+func (v *stageServices) Start(order uint64, t role.Transition, delay time.Duration) {
+	v.order, v.s.order, v.s.asked = order, order, t
 	v.s.note("start services of %s after %s", v.name, delay)
 }
 
-func (v stageServices) Stop(order uint64, t role.Transition, chosen bool) {
-	v.s.order, v.s.asked = order, t
+func (v *stageServices) Stop(order uint64, t role.Transition, chosen bool) {
+	v.order, v.s.order, v.s.asked = order, order, t
 	v.s.note("stop services of %s, chosen %t", v.name, chosen)
 }
 
-func (v stageServices) Placed(order uint64) {
-	if order != v.s.order {
-		v.s.t.Errorf("Placed with order %d, the newest is %d", order, v.s.order)
+func (v *stageServices) Placed(order uint64) {
+	if order != v.order {
+		v.s.t.Errorf("Placed with order %d, the newest is %d", order, v.order)
 	}
 	v.s.note("placed %s", v.name)
 }
 
-func (v stageServices) StartNow(order uint64) {
+func (v *stageServices) StartNow(order uint64) {
 	if order != v.s.order {
 		v.s.t.Errorf("StartNow with order %d, the newest is %d", order, v.s.order)
 	}
 	v.s.note("start services of %s now", v.name)
 }
 
-func (v stageServices) Abandon() { v.s.note("abandon services of %s", v.name) }
+func (v *stageServices) Abandon() { v.s.note("abandon services of %s", v.name) }
 
-func (v stageServices) Follow(t role.Transition) {
+func (v *stageServices) Follow(t role.Transition) {
 	v.s.asked = t
 	v.s.note("services of %s follow %s", v.name, t.Master)
 }
@@ -382,4 +387,43 @@ func quoted(s string) string {
 
 func track(check string, effect config.EffectKind, weight int, when config.When) config.Track {
 	return config.Track{Check: check, Effect: effect, Weight: weight, When: when}
+}
+
+func (h *stageHooks) Reconfigure(r role.Router) {
+	h.s.note("hooks of %s are those of %s", h.name, r.Name)
+	h.name = r.Name
+}
+
+func (v *stageServices) Rebind(c config.Router, r role.Router) {
+	var names []string
+	for _, s := range c.Services {
+		names = append(names, s.Name)
+	}
+	v.s.note("services of %s are %v of %s", v.name, names, r.Name)
+	v.name = r.Name
+}
+
+func (s *stage) readdress(changes []addressChange) {
+	for _, c := range changes {
+		a := c.of.(*stageAddresses)
+		if c.remove {
+			s.note("addresses of %s end", a.name)
+			continue
+		}
+		var list []string
+		for _, v := range c.router.Addresses {
+			list = append(list, v.Prefix.String())
+		}
+		s.note("addresses of %s are %v of %s", a.name, list, c.router.Name)
+		a.name = c.router.Name
+	}
+}
+
+func (s *stage) retire(h hooks, v services) {
+	if h, ok := h.(*stageHooks); ok {
+		s.note("hooks of %s end", h.name)
+	}
+	if v, ok := v.(*stageServices); ok {
+		s.note("services of %s end", v.name)
+	}
 }

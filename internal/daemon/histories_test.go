@@ -201,7 +201,7 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 		flush:     func() {},
 		wall:      func() time.Duration { return h.now },
 		addresses: func(vip.Router) addresses { return historyAddresses{h} },
-		hooks:     func(r role.Router) hooks { return stageHooks{h.stage, r.Name} },
+		hooks:     func(r role.Router) hooks { return &stageHooks{h.stage, r.Name} },
 		services: func(_ config.Router, r role.Router) services {
 			h.sequence = role.NewSequence(role.Options{Router: r, Items: items, Log: log, Report: func(rep role.Report) {
 				h.mu.Lock()
@@ -614,3 +614,5 @@ func TestServices_FailOnBothNodes(t *testing.T) {
 		}
 	})
 }
+
+func (historyServices) Rebind(config.Router, role.Router) {}

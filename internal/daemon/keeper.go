@@ -2,7 +2,7 @@ package daemon
 
 import (
 	"context"
-	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -24,33 +24,72 @@ const (
 
 // services makes the sequence of what is bound to a router or group.
 func (d *daemon) services(c config.Router, r role.Router) services {
-	items := d.items(c.Services, r)
-	mark := role.Item{Addresses: true}
-	if at := c.AddressesAt; at > 0 {
-		items = append(items[:at:at], append([]role.Item{mark}, items[at:]...)...)
-	}
-	s := role.NewSequence(role.Options{Router: r, Items: items, Log: d.log, Report: func(rep role.Report) {
-		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.serviceReport(now, r.Name, rep) })
+	b := &boundServices{daemon: d, router: r, configured: c}
+	b.Sequence = role.NewSequence(role.Options{Router: r, Items: b.items(nil), Log: d.log, Report: func(rep role.Report) {
+		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.serviceReport(now, b.router.Name, rep) })
 	}})
-	d.sequences[r.Name] = s
-	return s
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bound = append(d.bound, b)
+	return b
+}
+
+// boundServices are those of a router or group. The loop changes them, under the
+// daemon's lock.
+type boundServices struct {
+	*role.Sequence
+	daemon     *daemon
+	router     role.Router
+	configured config.Router
+}
+
+// items are the services in order, with the mark of the addresses. Those that stay
+// keep their control.
+func (b *boundServices) items(keeps func(config.Service) bool) []role.Item {
+	items := b.daemon.items(b.configured.Services, b.router, keeps)
+	if at := b.configured.AddressesAt; at > 0 {
+		items = slices.Insert(items, at, role.Item{Addresses: true})
+	}
+	return items
+}
+
+// Rebind gives them another configuration. A service that is the same in both goes on
+// as it is, and so does one of which other things have changed than what it is.
+func (b *boundServices) Rebind(c config.Router, r role.Router) {
+	same := sameRouter(b.router, r)
+	was := b.configured.Services
+	b.daemon.mu.Lock()
+	b.router, b.configured = r, c
+	b.daemon.mu.Unlock()
+	b.Rearrange(r, b.items(func(s config.Service) bool { return same && keeps(was, s) }))
+}
+
+// keeps tells whether a service is the same as before.
+func keeps(was []config.Service, s config.Service) bool {
+	return slices.ContainsFunc(was, func(o config.Service) bool { return reflect.DeepEqual(o, s) })
 }
 
 // sequenceEverywhere makes the sequence of the services that run on every node; nil
 // where there are none.
 func (d *daemon) sequenceEverywhere() *role.Sequence {
-	if len(d.cfg.Services) == 0 {
+	if len(d.config().Services) == 0 {
 		return nil
 	}
-	r := role.Router{Node: d.cfg.Node}
-	return role.NewSequence(role.Options{Router: r, Items: d.items(d.cfg.Services, r), Everywhere: true, Log: d.log})
+	r := role.Router{Node: d.config().Node}
+	return role.NewSequence(role.Options{Router: r, Items: d.items(d.config().Services, r, nil), Everywhere: true, Log: d.log})
 }
 
-func (d *daemon) items(services []config.Service, r role.Router) []role.Item {
+// items are services for a sequence. Those that keeps names have no control: they
+// keep theirs.
+func (d *daemon) items(services []config.Service, r role.Router, keeps func(config.Service) bool) []role.Item {
 	var items []role.Item
 	for _, s := range services {
+		var control role.Control
+		if keeps == nil || !keeps(s) {
+			control = d.controlOf(s, r)
+		}
 		item := role.Item{
-			Name: s.Name, Control: d.controlOf(s, r), OnlyAfterSilence: s.OnlyAfterSilence,
+			Name: s.Name, What: whatOf(s), Control: control, OnlyAfterSilence: s.OnlyAfterSilence,
 			StartTimeout: s.StartTimeout, StopTimeout: s.StopTimeout, Ready: d.readiness(s.Ready), Revive: role.Revive(s.Revive),
 		}
 		switch {
@@ -82,7 +121,7 @@ func (d *daemon) controlOf(s config.Service, r role.Router) role.Control {
 	return role.NewCommandControl(role.Commands{
 		Start: hookOf(s.Start), Stop: hookOf(s.Stop), Status: hookOf(s.Status),
 		Promote: hookOf(s.Promote), Demote: hookOf(s.Demote), Follow: hookOf(s.Follow),
-	}, r, role.Exec(d.host.run(), d.cfg.Dir), lookupOf(d.cfg))
+	}, r, role.Exec(d.host.run(), d.config().Dir), d.lookup)
 }
 
 // readiness tells whether a check passes by an answer that it was asked for after
@@ -131,16 +170,21 @@ func (d *daemon) rebootFor(group string) {
 // to stop has been, and the rest stays as it is.
 func (d *daemon) closeRoles(ctx context.Context) {
 	var ends sync.WaitGroup
-	for _, q := range d.queues {
+	d.mu.Lock()
+	queues, sequences := slices.Clone(d.queues), []*role.Sequence{}
+	for _, b := range d.bound {
+		sequences = append(sequences, b.Sequence)
+	}
+	if d.everywhere != nil {
+		sequences = append(sequences, d.everywhere)
+	}
+	d.mu.Unlock()
+	for _, q := range queues {
 		ends.Go(func() {
 			if err := q.Close(ctx); err != nil {
 				d.log.Warn("hooks were cut short", "err", err)
 			}
 		})
-	}
-	sequences := slices.Collect(maps.Values(d.sequences))
-	if d.everywhere != nil {
-		sequences = append(sequences, d.everywhere)
 	}
 	for _, s := range sequences {
 		ends.Go(func() {

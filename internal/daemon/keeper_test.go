@@ -46,8 +46,8 @@ func TestCloseRoles(t *testing.T) {
 			})
 		}
 		stops, starts := &slow{stop: 50 * time.Second}, &slow{start: time.Hour}
-		d := &daemon{log: log, sequences: map[string]*role.Sequence{"stops": sequence(stops), "starts": sequence(starts)}}
-		d.sequences["stops"].Stop(1, role.Transition{To: role.Stop}, true)
+		d := &daemon{log: log, bound: []*boundServices{{Sequence: sequence(stops)}, {Sequence: sequence(starts)}}}
+		d.bound[0].Stop(1, role.Transition{To: role.Stop}, true)
 		d.everywhere = sequence(starts)
 		d.everywhere.Start(1, role.Transition{}, 0)
 		hook := func(ctx context.Context, _ role.Hook, _ []string, _ []string) command.Result {
@@ -60,7 +60,7 @@ func TestCloseRoles(t *testing.T) {
 		}
 		q := role.New(role.Router{Name: "web", Hooks: role.Hooks{Stop: []role.Hook{{Argv: []string{"hook"}}}}}, hook, log, nil)
 		q.Tell(role.Transition{To: role.Stop})
-		d.queues = append(d.queues, q)
+		d.queues = append(d.queues, &hookQueue{Queue: q})
 		synctest.Wait()
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

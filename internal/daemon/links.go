@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"baton/internal/link"
@@ -21,10 +23,20 @@ const maxDead = 256
 type links struct {
 	monitor *link.Monitor
 	log     *slog.Logger
-	wanted  []*uplink // read only: number, name, known and virtual
 	current map[*uplink]*opened
 	poke    chan struct{}
+	asks    chan func() // for run
 	dead    chan discarded
+
+	mu     sync.Mutex
+	wanted []want
+}
+
+// want is what the routers need of an uplink.
+type want struct {
+	uplink  *uplink
+	known   map[bool]link.Known
+	virtual map[bool]bool
 }
 
 // opened is what the loop has been given of one interface.
@@ -32,6 +44,7 @@ type opened struct {
 	index      int
 	generation uint64
 	problem    map[bool]string
+	have       map[bool]bool // sockets of a family
 }
 
 // linkUpdate is the newest state of an interface, for the loop.
@@ -47,13 +60,58 @@ type linkUpdate struct {
 }
 
 func newLinks(m *link.Monitor, wanted []*uplink, log *slog.Logger) *links {
-	return &links{
+	k := &links{
 		monitor: m,
 		log:     log,
-		wanted:  wanted,
 		current: make(map[*uplink]*opened),
 		poke:    make(chan struct{}, 1),
+		asks:    make(chan func()),
 		dead:    make(chan discarded, maxDead),
+	}
+	for _, u := range wanted {
+		k.want(u)
+	}
+	return k
+}
+
+// want takes note of what is needed of an uplink now. Of one that needs nothing the
+// sockets are the loop's to discard.
+func (k *links) want(u *uplink) {
+	w := want{u, maps.Clone(u.known), maps.Clone(u.virtual)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wanted = slices.DeleteFunc(slices.Clone(k.wanted), func(o want) bool { return o.uplink == u })
+	if len(w.known) > 0 {
+		k.wanted = append(k.wanted, w)
+	}
+}
+
+// wants is what is needed at this moment.
+func (k *links) wants() []want {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wanted
+}
+
+// prepare opens the sockets for families and uplinks that will be needed, and returns
+// them with the state of their uplinks; false: ctx has ended. The next want says
+// whether they are.
+func (k *links) prepare(ctx context.Context, more []want) (updates []linkUpdate, ok bool) {
+	done := make(chan []linkUpdate, 1)
+	ask := func() {
+		k.mu.Lock()
+		for _, w := range more {
+			k.wanted = slices.DeleteFunc(slices.Clone(k.wanted), func(o want) bool { return o.uplink == w.uplink })
+			k.wanted = append(k.wanted, w)
+		}
+		k.mu.Unlock()
+		done <- k.updates()
+	}
+	select {
+	case k.asks <- ask:
+		return <-done, true
+	case <-ctx.Done():
+		return nil, false
 	}
 }
 
@@ -77,6 +135,9 @@ func (k *links) run(ctx context.Context, deliver func(linkUpdate)) {
 			if k.close(d); d.err != nil {
 				retry.Reset(reopenAfter)
 			}
+			continue
+		case ask := <-k.asks:
+			ask()
 			continue
 		case <-k.poke:
 		case <-retry.C:
@@ -115,6 +176,7 @@ func (k *links) close(d discarded) {
 	if o := k.current[d.conn.uplink]; o != nil && d.err != nil {
 		k.log.Error("sockets of an interface could not be watched", "interface", d.conn.uplink.name, "err", d.err)
 		o.problem[d.conn.ipv6] = d.err.Error()
+		delete(o.have, d.conn.ipv6)
 	}
 }
 
@@ -139,7 +201,14 @@ func (k *links) updates() []linkUpdate {
 			own[link.MAC(i.MAC)] = true
 		}
 	}
-	for _, u := range k.wanted {
+	wanted := k.wants()
+	for u := range k.current {
+		if !slices.ContainsFunc(wanted, func(w want) bool { return w.uplink == u }) {
+			delete(k.current, u)
+		}
+	}
+	for _, w := range wanted {
+		u := w.uplink
 		up := linkUpdate{uplink: u, own: own}
 		up.state, up.exists = table.ByName(u.name)
 		o := k.current[u]
@@ -150,10 +219,11 @@ func (k *links) updates() []linkUpdate {
 		}
 		if up.exists {
 			if o == nil {
-				o = &opened{index: up.state.Index, generation: up.state.Generation, problem: u.unopened()}
+				o = &opened{index: up.state.Index, generation: up.state.Generation, problem: make(map[bool]string), have: make(map[bool]bool)}
 				k.current[u] = o
 			}
-			up.conns = k.open(u, up.state, o)
+			o.need(w.known)
+			up.conns = k.open(w, up.state, o)
 			up.problem = maps.Clone(o.problem) // the loop's own
 		}
 		all = append(all, up)
@@ -161,22 +231,30 @@ func (k *links) updates() []linkUpdate {
 	return all
 }
 
-// unopened is the problem of each family that is wanted, before the first try.
-func (u *uplink) unopened() map[bool]string {
-	problem := make(map[bool]string)
-	for ipv6 := range u.known {
-		problem[ipv6] = "not open yet"
+// need notes which families are wanted: before the first try it is the problem of a
+// new one that it is not open.
+func (o *opened) need(known map[bool]link.Known) {
+	for _, ipv6 := range []bool{false, true} {
+		_, wanted := known[ipv6]
+		_, tried := o.problem[ipv6]
+		switch {
+		case !wanted:
+			delete(o.problem, ipv6)
+			delete(o.have, ipv6)
+		case !tried && !o.have[ipv6]:
+			o.problem[ipv6] = "not open yet"
+		}
 	}
-	return problem
 }
 
 // open opens the sockets that are not open yet.
-func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
+func (k *links) open(w want, i link.Interface, o *opened) []*conn {
+	u := w.uplink
 	var conns []*conn
 	for ipv6, before := range o.problem {
 		c, err := link.Open(i, ipv6, k.log)
 		if err == nil {
-			if err = k.prepare(c, u, ipv6); err != nil {
+			if err = k.equip(c, w, ipv6); err != nil {
 				_ = c.Close() // the first error is the one to tell
 			}
 		}
@@ -188,17 +266,18 @@ func (k *links) open(u *uplink, i link.Interface, o *opened) []*conn {
 			continue
 		}
 		delete(o.problem, ipv6)
+		o.have[ipv6] = true
 		conns = append(conns, &conn{Conn: c, uplink: u, ipv6: ipv6})
 	}
 	return conns
 }
 
-// prepare makes sockets ready for the routers of their link.
-func (k *links) prepare(c *link.Conn, u *uplink, ipv6 bool) error {
-	if u.virtual[ipv6] {
+// equip makes sockets ready for the routers of their link.
+func (k *links) equip(c *link.Conn, w want, ipv6 bool) error {
+	if w.virtual[ipv6] {
 		if err := c.EnableVirtualMAC(); err != nil {
 			return err
 		}
 	}
-	return c.SetKnown(u.known[ipv6])
+	return c.SetKnown(w.known[ipv6])
 }

@@ -138,7 +138,33 @@ func (l *loop) update(now time.Duration, up linkUpdate) {
 		c.tally = l.node.counters.link(up.uplink.name, c.ipv6)
 		l.conns[i] = c
 	}
+	if len(up.conns) > 0 {
+		l.relink(up.uplink) // its routers may need other filters by now
+	}
 	l.node.linkChanged(now, up.uplink, up.state, up.exists, up.problem)
+}
+
+// relink has the sockets of an uplink follow what its routers need: they stay, and
+// only their filters change. It closes those that nobody needs any more.
+func (l *loop) relink(u *uplink) {
+	for i, c := range l.conns {
+		if c == nil || c.uplink != u {
+			continue
+		}
+		known, wanted := u.known[c.ipv6]
+		var err error
+		if wanted && u.virtual[c.ipv6] {
+			err = c.EnableVirtualMAC()
+		}
+		if wanted && err == nil {
+			err = c.SetKnown(known)
+		}
+		if !wanted || err != nil {
+			c.Unwatch()
+			l.discard(c, err)
+			l.conns[i] = nil
+		}
+	}
 }
 
 // turn is one round of the loop.

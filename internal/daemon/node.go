@@ -27,14 +27,18 @@ type node struct {
 	set *vrrp.Set
 	out outlets
 
-	routers  []*router // by vrrp.ID
+	routers  []*router
+	byID     []*router // by vrrp.ID; nil where there is none
 	groups   []*group
-	links    []*uplink // by vrrp link number
+	numbers  int // that groups have been given
+	links    []*uplink
 	byCheck  map[string][]*group
 	quorums  map[string]bool          // checks that ask whether this node is in a majority
 	verdicts map[string]health.Change // newest, by check
-	refused  *refusals
-	counters *counters
+	// forgotten are the checks that the configuration before had.
+	forgotten map[string]bool
+	refused   *refusals
+	counters  *counters
 
 	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
@@ -48,6 +52,7 @@ type node struct {
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
 	stale   bool          // what was published is not all true any more: of the groups that are stale as well
 	shown   []*shown      // that was published, by name
+	placed  []*group      // that have their places in it
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -73,6 +78,15 @@ type outlets struct {
 	announce func(e webhook.Event)
 	// event keeps an event for those who ask what has happened: see events.add.
 	event func(kind control.EventKind, name, what, text string)
+	// readdress tells the address worker what is new of routers, all in one step.
+	readdress func(changes []addressChange)
+	// retire lets the hooks of a group end when those that were told of something have
+	// run, and its services when they are stopped; either may be nil.
+	retire func(h hooks, s services)
+	// relinked has the sockets of an uplink follow what its routers need of it.
+	relinked func(u *uplink)
+	// structure says that there are other groups than before.
+	structure func()
 	// keep has written down what is in standby.
 	keep func(s savedStandby)
 	// record keeps what a process has to know that takes over from this one.
@@ -96,6 +110,7 @@ type addresses interface {
 type hooks interface {
 	Tell(t role.Transition)
 	Resume(s role.State)
+	Reconfigure(r role.Router)
 }
 
 // unsentKey is where an advertisement failed.
@@ -206,16 +221,27 @@ func (n *node) uplink(name string) *uplink {
 			return u
 		}
 	}
-	u := &uplink{
-		number:  len(n.links),
+	u := newUplink(name)
+	n.connect(u)
+	return u
+}
+
+func newUplink(name string) *uplink {
+	return &uplink{
 		name:    name,
 		problem: make(map[bool]string),
 		known:   make(map[bool]link.Known),
 		virtual: make(map[bool]bool),
 		byVRID:  make(map[bool]*[256]*router),
 	}
+}
+
+// connect makes a link one of the node's, with a number that no other has.
+func (n *node) connect(u *uplink) {
+	for slices.ContainsFunc(n.links, func(o *uplink) bool { return o.number == u.number }) {
+		u.number++
+	}
 	n.links = append(n.links, u)
-	return u
 }
 
 // start evaluates every group for the first time.
@@ -243,6 +269,9 @@ func (n *node) linkChanged(now time.Duration, u *uplink, state link.Interface, e
 
 // verdict takes a check's changed verdict.
 func (n *node) verdict(now time.Duration, c health.Change) {
+	if n.forgotten[c.Check] {
+		return // it was removed a moment ago
+	}
 	n.verdicts[c.Check] = c
 	n.noteVerdict(c)
 	n.out.announce(webhook.Check{Check: c.Check, From: c.From.String(), To: c.To.String(), Text: c.Text})
@@ -379,11 +408,11 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 	n.foretell(actions)
 	sent := false
 	for _, a := range actions {
-		if a.Kind == vrrp.Send && !n.routers[a.Router].keepBack(now, a, actions) {
+		if a.Kind == vrrp.Send && !n.byID[a.Router].keepBack(now, a, actions) {
 			queued := n.send(a)
 			sent = queued || sent
 			if a.Priority == 0 {
-				n.routers[a.Router].leftWord = queued
+				n.byID[a.Router].leftWord = queued
 			}
 		}
 	}
@@ -391,14 +420,14 @@ func (n *node) do(now time.Duration, actions []vrrp.Action) {
 		n.out.flush()
 	}
 	for _, a := range actions {
-		n.routers[a.Router].do(now, a)
+		n.byID[a.Router].do(now, a)
 	}
 }
 
 // send queues one advertisement, to each peer where the router has some, and tells
 // whether there is anything to flush.
 func (n *node) send(a vrrp.Action) (queued bool) {
-	r := n.routers[a.Router]
+	r := n.byID[a.Router]
 	src := n.set.State(a.Router).Local
 	switch {
 	case !src.IsValid():
@@ -455,4 +484,5 @@ func (n *node) settle(now time.Duration) {
 		}
 		n.out.publish(n.status(now))
 	}
+	n.bury(now)
 }

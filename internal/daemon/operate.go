@@ -24,7 +24,7 @@ func (d *daemon) Order(ctx context.Context, o control.Order) (control.Result, er
 		standby  *control.Standby
 		err      error
 	}
-	result := control.Result{Node: d.cfg.Node}
+	result := control.Result{Node: d.config().Node}
 	took := make(chan taken, 1)
 	d.loop.post(ctx, func(now time.Duration) {
 		n := d.loop.node
@@ -132,7 +132,10 @@ func (n *node) find(names []string) ([]*group, error) {
 
 // busy says why no order can be begun now; empty: it can.
 func (g *group) busy() string {
-	if g.order != nil {
+	switch {
+	case g.node.leaving || g.leaving:
+		return g.goodbye()
+	case g.order != nil:
 		return g.order.what() + " is under way for " + g.name
 	}
 	return ""

@@ -433,7 +433,7 @@ func (g *group) awaited() {
 // heardBy is the router on whose link the rival of a change was heard.
 func (g *group) heardBy(by *router, a vrrp.Action) *router {
 	if a.Cause == vrrp.CauseGroup {
-		return g.node.routers[a.Member]
+		return g.node.byID[a.Member]
 	}
 	return by
 }

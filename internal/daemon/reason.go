@@ -22,7 +22,7 @@ func (r *router) reason(a vrrp.Action) string {
 	if a.Cause != vrrp.CauseGroup {
 		return r.why(a)
 	}
-	by := r.node.routers[a.Member]
+	by := r.node.byID[a.Member]
 	a.Cause = a.Of
 	text := by.why(a)
 	switch a.Of {
@@ -66,7 +66,7 @@ func (r *router) why(a vrrp.Action) string {
 	case vrrp.CauseRecovered:
 		return "no reason for FAULT is left"
 	case vrrp.CauseShutdown:
-		return "baton stops"
+		return r.group.goodbye()
 	case vrrp.CauseHandover:
 		return fmt.Sprintf("%s; %s was heard after %s", a.Reason, rival, round(a.Elapsed))
 	case vrrp.CauseRegrouped:

@@ -124,25 +124,32 @@ func (d *daemon) recordCheck(name string) {
 // beginRecord writes the record anew, for the elections and checks that there are
 // now, and has the loop keep it alive.
 func (d *daemon) beginRecord(now time.Duration) {
-	n := d.loop.node
-	h := record.Head{
-		Boot: bootID(), PID: os.Getpid(), Version: Version(), Node: d.cfg.Node, Configuration: d.cfg.Hash, Started: d.started,
+	h, every := d.recordHead()
+	d.record.Begin(h, now)
+	d.loop.beat, d.loop.beatEvery, d.loop.beatAt = d.record.Beat, every, now
+}
+
+// recordHead is what the record is of, and how often it has to be kept alive.
+func (d *daemon) recordHead() (h record.Head, every time.Duration) {
+	n, cfg := d.loop.node, d.config()
+	h = record.Head{
+		Boot: bootID(), PID: os.Getpid(), Version: Version(), Node: cfg.Node, Configuration: cfg.Hash, Started: d.started,
 	}
-	every := mostBeat
+	every = mostBeat
 	for _, g := range n.groups {
 		h.Elections = append(h.Elections, g.election())
 		for _, r := range g.routers {
 			every = min(every, max(r.cfg.Interval/2, leastBeat))
 		}
 	}
-	for _, c := range d.cfg.Checks {
+	for _, c := range cfg.Checks {
 		h.Checks = append(h.Checks, c.Name)
 	}
-	d.record.Begin(h, now)
-	d.loop.beat, d.loop.beatEvery, d.loop.beatAt = d.record.Beat, every, now
+	return h, every
 }
 
-// keepRecord makes the record when it could not be made before.
+// keepRecord makes the record when it could not be made before, and when there are
+// other groups.
 func (d *daemon) keepRecord(ctx context.Context) error {
 	tick := time.NewTicker(mendEvery)
 	defer tick.Stop()
@@ -152,6 +159,8 @@ func (d *daemon) keepRecord(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			d.record.Mend(bootNow())
+		case <-d.headed:
+			d.record.Begin(*d.newHead.Load(), bootNow())
 		}
 	}
 }

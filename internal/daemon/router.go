@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
@@ -27,6 +28,8 @@ type router struct {
 	group     *group
 	addresses addresses
 	log       *slog.Logger
+
+	entered bool // it has left INIT, or was to: a new one of a group that runs has not
 
 	role   vrrp.Role // as of the last change that was handled
 	faults []string  // the reasons for FAULT of its own and of its group, newest evaluation
@@ -57,35 +60,46 @@ func (n *node) newRouter(c config.Router) (*router, error) {
 	r := &router{
 		node:   n,
 		cfg:    c,
-		name:   c.Name,
-		family: vrrp.IPv4,
+		name:   n.nameFor(c),
+		family: familyOf(c.IPv6),
 		link:   n.uplink(c.Interface),
 		group:  n.group(c),
+		log:    n.logOf(c),
 		broken: make(map[netip.Addr]error),
 
 		failing: make(map[string]error),
 
 		keptTill: vrrp.Never,
 	}
-	if c.IPv6 {
-		r.family = vrrp.IPv6
-	}
-	if slices.ContainsFunc(n.cfg.Routers, func(o config.Router) bool { return o.Name == c.Name && o.IPv6 != c.IPv6 }) {
-		r.name += " " + r.family.String()
-	}
 	var err error
-	r.id, err = n.set.Add(electionOf(c, n.cfg, r.link.number, slices.Index(n.groups, r.group)+1))
+	r.id, err = n.set.Add(electionOf(c, n.cfg, r.link.number, r.group.number))
 	if err != nil {
 		return nil, fmt.Errorf("virtual router %s: %w", c.Name, err)
+	}
+	if i := int(r.id); i == len(n.byID) {
+		n.byID = append(n.byID, r)
+	} else {
+		n.byID[i] = r
 	}
 	if c.VirtualMAC != nil && !c.VirtualMAC.FromInterface {
 		r.mac = link.VirtualMAC(c.VRID, c.IPv6)
 	}
 	r.group.routers = append(r.group.routers, r)
 	r.link.add(r)
-	r.log = n.log.With("router", c.Name, "interface", c.Interface, "family", r.family.String(), "vrid", c.VRID)
 	r.addresses = n.out.addresses(addressesOf(c, r.name))
 	return r, nil
+}
+
+// nameFor is the name of a router, with the family where another one has the same.
+func (n *node) nameFor(c config.Router) string {
+	if slices.ContainsFunc(n.cfg.Routers, func(o config.Router) bool { return o.Name == c.Name && o.IPv6 != c.IPv6 }) {
+		return c.Name + " " + familyOf(c.IPv6).String()
+	}
+	return c.Name
+}
+
+func (n *node) logOf(c config.Router) *slog.Logger {
+	return n.log.With("router", c.Name, "interface", c.Interface, "family", familyOf(c.IPv6).String(), "vrid", c.VRID)
 }
 
 // source is the address that the router's advertisements come from, or the
@@ -212,11 +226,14 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 		r.node.counters.reassert(a.Elapsed)
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "two masters", fmt.Sprintf("%s was master as well for %s, with %d: this node won and announced its addresses again",
+			r.nameOf(a.Rival), round(a.Elapsed), a.Rival.Priority))
 		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
 	case vrrp.Vacant:
 		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "stays MASTER", "its priority fell, and nobody took over within "+round(a.Elapsed))
 	case vrrp.Unheard:
 		r.group.unheard(a)
 	case vrrp.Notice:

@@ -22,7 +22,9 @@ type bound struct {
 	order  uint64 // of the wish
 	chosen bool   // it is a Stop that a leave asked for
 	progress
-	since time.Duration // when the newest Start was, or a service died that is brought back
+	services []config.Service // as configured
+	at       int              // their AddressesAt
+	since    time.Duration    // when the newest Start was, or a service died that is brought back
 
 	served bool // all were ready once in this mastership: a fence has been, and promote_after is over
 	atMark bool // the addresses have had their turn in this mastership
@@ -68,6 +70,8 @@ type services interface {
 	Placed(order uint64)
 	Abandon()
 	Follow(t role.Transition)
+	// Rebind gives them another configuration, and perhaps another router.
+	Rebind(c config.Router, r role.Router)
 }
 
 // bind gives the group its services, if it has any.
@@ -76,7 +80,7 @@ func (g *group) bind() {
 	if len(c.Services) == 0 {
 		return
 	}
-	g.bound = &bound{run: g.node.out.services(c, g.hookRouter())}
+	g.bound = &bound{run: g.node.out.services(c, g.hookRouter()), services: c.Services, at: c.AddressesAt}
 }
 
 // guide brings the services to what the role wants of them; leaving says that a
@@ -139,7 +143,7 @@ func (g *group) stopServices() {
 	b, t := g.bound, g.last
 	switch {
 	case g.leaving:
-		t = role.Transition{To: role.Stop, From: state(g.role), Reason: "baton stops"}
+		t = role.Transition{To: role.Stop, From: state(g.role), Reason: g.goodbye()}
 	case g.isMaster():
 		t = role.Transition{To: role.Fault, From: role.Master, Reason: strings.Join(g.common, "; ")}
 		if g.order.leaves() {
@@ -314,10 +318,18 @@ func (g *group) stopTime() time.Duration {
 	return sum
 }
 
+// goodbye says why the group leaves for good.
+func (g *group) goodbye() string {
+	if g.removed && !g.node.leaving {
+		return "it is not configured any more"
+	}
+	return "baton stops"
+}
+
 // leave takes the group out of the election for good, a master once its services
 // are stopped.
 func (g *group) leave(now time.Duration) {
-	g.abort("baton stops")
+	g.abort(g.goodbye())
 	g.leaving, g.pending = true, nil
 	from := state(g.role)
 	var bound time.Duration
@@ -326,7 +338,7 @@ func (g *group) leave(now time.Duration) {
 	}
 	g.node.leaveBy = max(g.node.leaveBy, now+bound+g.stopTime()+leaveMargin)
 	g.evaluate(now)
-	g.tell(role.Transition{To: role.Stop, From: from, Reason: "baton stops"})
+	g.tell(role.Transition{To: role.Stop, From: from, Reason: g.goodbye()})
 }
 
 // depart is the end of leave.

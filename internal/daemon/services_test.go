@@ -599,7 +599,7 @@ func TestItems_Status(t *testing.T) {
 		{Kind: config.UnitService, Unit: "a.service", StartTimeout: time.Minute},
 		{Kind: config.OCFService, AtStart: config.AtStartStop},
 		{Kind: config.CommandService, Start: &config.Command{Argv: []string{"a"}}, Status: &config.Command{Argv: []string{"b"}, Timeout: 7 * time.Second}, AtStart: config.AtStartLeave},
-	}, role.Router{})
+	}, role.Router{}, nil)
 	for i, want := range []role.Item{
 		{StartTimeout: time.Minute},
 		{StatusTimeout: 20 * time.Second, AtStart: role.StopFirst},
@@ -607,7 +607,7 @@ func TestItems_Status(t *testing.T) {
 	} {
 		got := items[i]
 		got.Control = nil
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(role.Item{}, "Ready")); diff != "" {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(role.Item{}, "Ready", "What")); diff != "" {
 			t.Errorf("%d (-want +got):\n%s", i, diff)
 		}
 	}

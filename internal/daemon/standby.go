@@ -80,6 +80,7 @@ func (n *node) saved() savedStandby {
 	}
 	for _, g := range n.groups {
 		switch {
+		case g.removed:
 		case g.standby == nil && n.standby != nil:
 			s.Except = append(s.Except, g.name)
 		case g.standby != n.standby:

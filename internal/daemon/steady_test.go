@@ -31,6 +31,8 @@ func (noHooks) Tell(role.Transition) {}
 
 func (noHooks) Resume(role.State) {}
 
+func (noHooks) Reconfigure(role.Router) {}
+
 // The whole path of a packet, in and out: socket, link, node, vrrp, and back.
 // Of two routers this node is backup of one and master of the other,
 // for which it hears a rival that loses, as well as a packet that is refused.

@@ -63,7 +63,7 @@ func (d *daemon) Upgrade(ctx context.Context, binary string) (_ control.Upgrade,
 		return u, err
 	}
 	d.log.Info("baton is replaced by a new binary", "binary", u.Binary, "from", u.From, "to", u.To)
-	d.events.add(control.DaemonEvent, d.cfg.Node, "upgrade", u.From+" to "+u.To)
+	d.events.add(control.DaemonEvent, d.config().Node, "upgrade", u.From+" to "+u.To)
 	d.parts.Go(func() { d.succeed(u.Binary) })
 	return u, nil
 }
@@ -86,7 +86,7 @@ func (d *daemon) askNew(ctx context.Context, binary string) (version string, err
 	if !ours {
 		return "", control.Errorf(control.Refused, "%s is no baton: it calls itself %q", binary, line)
 	}
-	if _, err := ask("validate", d.cfg.Path); err != nil {
+	if _, err := ask("validate", d.config().Path); err != nil {
 		return "", err
 	}
 	return version, nil
@@ -95,14 +95,16 @@ func (d *daemon) askNew(ctx context.Context, binary string) (version string, err
 // underWay names a hook or a service that is being run, started or stopped; empty:
 // none.
 func (d *daemon) underWay() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, q := range d.queues {
 		if q.Busy() {
 			return "a hook"
 		}
 	}
-	for router, s := range d.sequences {
+	for _, s := range d.bound {
 		if name := s.Changing(); name != "" {
-			return "service " + name + " of " + router
+			return "service " + name + " of " + s.router.Name
 		}
 	}
 	if d.everywhere != nil {
@@ -218,7 +220,7 @@ func (d *daemon) closeQuickly() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	d.closeRoles(ctx)
-	if err := d.webhooks.Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := d.sender().Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		d.log.Warn("webhooks were cut short", "err", err)
 	}
 }

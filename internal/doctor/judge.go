@@ -37,7 +37,6 @@ type judgement struct {
 	packet packet
 	steps  int // that are left
 	where  string
-	table  *table // of where
 	chain  *chain // of where
 	state  uint32 // of connection tracking
 	marked bool   // a rule may have set the mark

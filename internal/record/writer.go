@@ -25,8 +25,8 @@ type Writer struct {
 
 	mu      sync.Mutex
 	file    *os.File // nil: it could not be made
-	head    Head
-	slots   []slot // heartbeat, elections, checks
+	head    []byte   // as JSON
+	slots   []slot   // heartbeat, elections, checks
 	index   map[string]int
 	content map[string][]byte // newest, by key, whether there is a slot for it or not
 	states  map[string]State
@@ -61,9 +61,14 @@ func checkKey(name string) string    { return "c" + name }
 // elections and checks that the head has, before it or after an earlier Begin, is
 // in it. An error is logged, and Mend tries again.
 func (w *Writer) Begin(h Head, now time.Duration) {
+	head, err := json.Marshal(h) // the protocol loop does not wait for it
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.head = h
+	if err != nil {
+		w.failed(fmt.Errorf("write the record: %w", err))
+		return
+	}
+	w.head = head
 	w.slots, w.index = make([]slot, 1, 1+len(h.Elections)+len(h.Checks)), make(map[string]int)
 	add := func(key string) {
 		w.index[key] = len(w.slots)
@@ -101,10 +106,7 @@ func (w *Writer) create() error {
 		_ = w.file.Close() // it is replaced
 		w.file = nil
 	}
-	head, err := json.Marshal(w.head)
-	if err != nil {
-		return fmt.Errorf("write the record: %w", err)
-	}
+	head := w.head
 	at := slotsAt(len(head))
 	b := make([]byte, at+len(w.slots)*slotSize)
 	copy(b, magic[:])
