@@ -18,15 +18,15 @@ demo: build ## two nodes, HAProxy, five faults, half a minute
 test: ## everything; installs the Debian packages that the tests need and that are missing
 	test/prepare
 	CGO_ENABLED=0 go test -count=1 $$(go list ./... | grep -v -e /test$$ -e /lab$$)
-	CGO_ENABLED=0 go test -count=1 -p 1 ./internal/lab ./test # by themselves: they count single packets
+	CGO_ENABLED=0 go test -count=1 -p 1 -timeout 20m ./internal/lab ./test # by themselves: they count single packets
 
 interop: ## docs/interop.md anew: baton against each kind of peer; a minute, root
 	test/prepare
 	go test -count=1 -run '^TestInterop$$' ./test -write
 
-soak: build ## floods of forged packets; they take the whole machine, so nothing else may run beside them
+soak: build ## floods of forged packets, and a hundred crashes; they take the whole machine, so nothing else may run beside them
 	test/prepare
-	go test -count=1 -tags soak -run Flood ./test
+	go test -count=1 -tags soak -run 'Flood|Crash' ./test
 
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)
@@ -43,7 +43,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	  done; done
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test ./internal/config ./vrrp/vrrptest -update
+	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare
@@ -72,6 +72,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 
 clean:
 	rm -rf bin

@@ -16,7 +16,7 @@ func TestScheduler_Force(t *testing.T) {
 			t.Error(err)
 		}
 		want := Result{
-			Check: "c", Interval: time.Second, Verdict: Fail, Since: time.Now(), OK: true, Text: "answer 2", Runs: 2,
+			Check: "c", Interval: time.Second, Verdict: Fail, Since: time.Now(), OK: true, Text: "answer 2", Runs: 2, Passed: 2,
 			At: w.start.Add(time.Second), Forced: f,
 		}
 		if r, ok := w.Result("c"); !ok || r != want {

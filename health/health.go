@@ -136,6 +136,8 @@ type Result struct {
 	Text     string        // of the last answer
 	Hint     string        // of the last answer
 	Runs     int           // answers alike in a row, those without an opinion left out
+	Passed   uint64        // answers so far, those without an opinion left out
+	Failed   uint64        // the same
 	At       time.Time     // of the last answer; zero before the first
 	Took     time.Duration // by the last answer
 	Hung     bool          // a run is past its deadline and has not ended

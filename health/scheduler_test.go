@@ -390,7 +390,7 @@ func TestScheduler_Results(t *testing.T) {
 		}
 		w.until(2500 * time.Millisecond)
 		first, last := w.start.Add(20*time.Millisecond), w.start.Add(2020*time.Millisecond)
-		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, At: last, Took: 20 * time.Millisecond}}
+		want := []Result{{Check: "c", Interval: time.Second, Verdict: Pass, Since: first, Text: "3", Runs: 1, Passed: 2, Failed: 1, At: last, Took: 20 * time.Millisecond}}
 		got := w.Results()
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

@@ -54,6 +54,11 @@ func (c *checkState) count(a Answer) {
 	}
 	r.Runs++
 	r.OK = a.OK
+	if a.OK {
+		r.Passed++
+	} else {
+		r.Failed++
+	}
 	// Once numbered, always: while it fails or gives no answer, its number counts
 	// for nothing, and the weight itself must not count in its place.
 	own.Numbered = own.Numbered || a.Numbered

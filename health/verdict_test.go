@@ -35,15 +35,15 @@ func TestScheduler_NoOpinion(t *testing.T) {
 		},
 		"no opinion at first": {
 			[]Answer{none, none, fail}, []string{"2s c unknown to fail after 1: ill"},
-			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "ill", Runs: 4},
+			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "ill", Runs: 4, Failed: 4},
 		},
 		"the verdict and the count stay": {
 			[]Answer{pass, fail, none, none, fail, none}, []string{"0s c unknown to pass after 1: well", "4s c pass to fail after 2: ill"},
-			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "stopped", Runs: 2},
+			Result{Check: "c", Interval: time.Second, Verdict: Fail, Text: "stopped", Runs: 2, Passed: 1, Failed: 2},
 		},
 		"a pass stays a pass": {
 			[]Answer{pass, pass, none}, []string{"0s c unknown to pass after 1: well"},
-			Result{Check: "c", Interval: time.Second, Verdict: Pass, OK: true, Text: "stopped", Runs: 2},
+			Result{Check: "c", Interval: time.Second, Verdict: Pass, OK: true, Text: "stopped", Runs: 2, Passed: 2},
 		},
 	}
 	for name, tt := range tests {

@@ -2,7 +2,6 @@ package test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,54 +36,64 @@ func wantSaid(t *testing.T, output, pattern string) {
 // Planned moves lose no packet, whoever the other node is: standby, a takeover once, a failover once.
 func TestOperate_PlannedMoves(t *testing.T) {
 	t.Parallel()
-	for _, peer := range []site.Kind{site.Baton, site.Keepalived} {
-		for family, ipv6 := range families {
-			t.Run(fmt.Sprintf("%v %s", peer, family), func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t)
-				c := site.Pair(interval, site.Addresses(2, ipv6)...)
-				c.Routers[0].NoPreempt = true
-				a, b := startPair(t, s, site.Baton, peer, c)
-				// during has the client ask while an order is carried out.
-				during := func(what, master string, f func()) {
-					t.Helper()
-					end := asking(t, s, c.Routers[0].Addresses[1], 0)
-					f()
-					settled(t, s, master, c)
-					most := 0
-					if peer == site.Keepalived && ipv6 && master == "b" {
-						most = 200 // it announces an IPv6 address before its kernel answers for it: mostly 0 to 5, more on a busy host
-					}
-					if n := lost(t, end); n > most {
-						t.Errorf("%s lost %d, want at most %d", what, n, most)
-					}
+	for name, v := range map[string]struct {
+		peer site.Kind
+		ipv6 bool
+		mac  bool // virtual
+	}{
+		"baton ipv4":            {peer: site.Baton},
+		"baton ipv6":            {peer: site.Baton, ipv6: true},
+		"baton and virtual mac": {peer: site.Baton, mac: true},
+		"keepalived ipv4":       {peer: site.Keepalived},
+		"keepalived ipv6":       {peer: site.Keepalived, ipv6: true},
+	} {
+		peer, ipv6 := v.peer, v.ipv6
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			c := site.Pair(interval, site.Addresses(2, ipv6)...)
+			c.Routers[0].VirtualMAC = v.mac
+			c.Routers[0].NoPreempt = true
+			a, b := startPair(t, s, site.Baton, peer, c)
+			// during has the client ask while an order is carried out.
+			during := func(what, master string, f func()) {
+				t.Helper()
+				end := asking(t, s, c.Routers[0].Addresses[1], 0)
+				f()
+				settled(t, s, master, c)
+				most := 0
+				if peer == site.Keepalived && ipv6 && master == "b" {
+					most = 200 // it announces an IPv6 address before its kernel answers for it: mostly 0 to 5, more on a busy host
 				}
-				during("standby", "b", func() {
-					wantSaid(t, ordered(t, a, 0, "standby", "--reason", "kernel update"),
-						`(?s)^web  MASTER to FAULT  b was heard after [\d.]+m?s; the address was held for [\d.]+[mµ]?s\na is in standby until it is resumed, over restarts\. To end it: baton resume\n$`)
-				})
-				wantSaid(t, ordered(t, a, 1, "takeover", "web"), `^baton: web is in standby since \d\d:\d\d by root: kernel update; baton resume ends that\n$`)
-				wantSaid(t, ordered(t, a, 0, "resume"), `^web  FAULT to BACKUP  b is master with 190: baton takeover web brings it home\n$`)
-				during("takeover", "a", func() {
-					wantSaid(t, ordered(t, a, 0, "takeover", "web"),
-						`^web  BACKUP to MASTER  200 beats 190 of b, and root ordered to take over; the address was on after [\d.]+[mµ]?s\nThe way back: baton failover web\n$`)
-				})
-				during("failover", "b", func() {
-					wantSaid(t, ordered(t, a, 0, "failover", "web"),
-						`^web  MASTER to BACKUP  b was heard after [\d.]+m?s; the address was held for [\d.]+[mµ]?s\nweb stays away until its new master leaves. To bring it home: baton takeover web\n$`)
-				})
-				wantSaid(t, ordered(t, a, 1, "failover", "web"), `^baton: web is BACKUP here: b is master\n$`)
-				if peer == site.Baton {
-					wantSaid(t, ordered(t, b, 1, "takeover", "web"), `web is MASTER here already`)
-					wantSaid(t, ordered(t, b, 0, "announce"), `^web  stays MASTER  2 addresses were announced again\n$`)
-					during("failover back", "a", func() { ordered(t, b, 0, "failover", "web") })
-					wantSaid(t, ordered(t, b, 1, "takeover", "web"), `^baton: a has priority 200, which is above 190 here: it would take the role back at once\n$`)
+				if n := lost(t, end); n > most {
+					t.Errorf("%s lost %d, want at most %d", what, n, most)
 				}
-				wantSaid(t, ordered(t, a, 1, "clear", "web"), `^baton: web is not held: it is `)
-				refusedBy(t, a)
-				refusedBy(t, b)
+			}
+			during("standby", "b", func() {
+				wantSaid(t, ordered(t, a, 0, "standby", "--reason", "kernel update"),
+					`(?s)^web  MASTER to FAULT  b was heard after [\d.]+m?s; the address was held for [\d.]+[mµ]?s\na is in standby until it is resumed, over restarts\. To end it: baton resume\n$`)
 			})
-		}
+			wantSaid(t, ordered(t, a, 1, "takeover", "web"), `^baton: web is in standby since \d\d:\d\d by root: kernel update; baton resume ends that\n$`)
+			wantSaid(t, ordered(t, a, 0, "resume"), `^web  FAULT to BACKUP  b is master with 190: baton takeover web brings it home\n$`)
+			during("takeover", "a", func() {
+				wantSaid(t, ordered(t, a, 0, "takeover", "web"),
+					`^web  BACKUP to MASTER  200 beats 190 of b, and root ordered to take over; the address was on after [\d.]+[mµ]?s\nThe way back: baton failover web\n$`)
+			})
+			during("failover", "b", func() {
+				wantSaid(t, ordered(t, a, 0, "failover", "web"),
+					`^web  MASTER to BACKUP  b was heard after [\d.]+m?s; the address was held for [\d.]+[mµ]?s\nweb stays away until its new master leaves. To bring it home: baton takeover web\n$`)
+			})
+			wantSaid(t, ordered(t, a, 1, "failover", "web"), `^baton: web is BACKUP here: b is master\n$`)
+			if peer == site.Baton {
+				wantSaid(t, ordered(t, b, 1, "takeover", "web"), `web is MASTER here already`)
+				wantSaid(t, ordered(t, b, 0, "announce"), `^web  stays MASTER  2 addresses were announced again\n$`)
+				during("failover back", "a", func() { ordered(t, b, 0, "failover", "web") })
+				wantSaid(t, ordered(t, b, 1, "takeover", "web"), `^baton: a has priority 200, which is above 190 here: it would take the role back at once\n$`)
+			}
+			wantSaid(t, ordered(t, a, 1, "clear", "web"), `^baton: web is not held: it is `)
+			refusedBy(t, a)
+			refusedBy(t, b)
+		})
 	}
 }
 
@@ -189,12 +198,12 @@ func TestOperate_Services(t *testing.T) {
 	o.wantTurns(t, "a", "b")
 	ordered(t, o.Nodes["a"], 0, "resume")
 	from = time.Now()
-	wantSaid(t, ordered(t, o.Nodes["a"], 0, "takeover", "web"), `^web  BACKUP to MASTER  200 beats 190 of b, and root ordered to take over; the address was on after [\d.]+[mµ]?s, every service after [\d.]+[mµ]?s\n`)
+	wantSaid(t, ordered(t, o.Nodes["a"], 1, "takeover", "web"), `^baton: services are bound to web, .*: baton failover web on b stops them first\n`)
+	ordered(t, o.Nodes["b"], 0, "failover", "web")
 	o.await(t, "a", from)
 	o.wantTurns(t, "a", "b", "a")
 
 	must(t, o.Nodes["b"].Stop())
-	from = time.Now()
 	wantSaid(t, ordered(t, o.Nodes["a"], 1, "standby"), `^web  stays MASTER  osc stopped in [\d.]+[mµ]?s, then nobody took over within [\d.]+s: does eth0 work on b, and is baton well there\?; what was stopped is started again\n`)
 	must(t, o.Holders.Await("a", patience, site.Address(o.c.Routers[0].Addresses[0])))
 	ordered(t, o.Nodes["a"], 0, "wait", "web", "--ready", "--timeout", "10s")

@@ -202,6 +202,31 @@ func TestReload_BrokenFile(t *testing.T) {
 	wantIn(t, output(t, a, 0, "status"), " well\n")
 }
 
+// The HTTP listener comes and goes with the configuration, and counts the reloads.
+func TestReload_Listener(t *testing.T) {
+	t.Parallel()
+	need(t, "curl")
+	s := newSite(t)
+	c := twins()
+	a, b := startPair(t, s, site.Baton, site.Baton, c)
+	spoken(t, a, b)
+	with := c
+	with.More = "listen: {token: 0123456789abcdef, address: \"[::]:9112\"}\n"
+	ask := func(path string) (string, error) {
+		return a.Host.Run(patience, "curl", "-gsSf", "--retry", "20", "--retry-delay", "1", "--retry-connrefused", "-H", "Authorization: Bearer 0123456789abcdef", "http://10.99.0.1:9112"+path)
+	}
+	must(t, s.Configure(a, with))
+	output(t, a, 0, "reload")
+	text, err := ask("/metrics")
+	must(t, err)
+	wantIn(t, text, `baton_configuration_reloads_total{result="success"} 1`)
+	must(t, s.Configure(a, c))
+	output(t, a, 0, "reload")
+	if text, err := a.Host.Run(patience, "curl", "-gsS", "http://10.99.0.1:9112/healthz"); err == nil {
+		t.Errorf("without listen it answers: %s", text)
+	}
+}
+
 func TestReload_Storm(t *testing.T) { storm(t, 30, 3*time.Second) }
 
 // storm has a node with 200 routers reload many times, each second time a file with mistakes. Of 200 routers 190 are

@@ -114,6 +114,22 @@ func startRunner(t *testing.T, n *site.Node) *lab.Process {
 	return p
 }
 
+// activateRunner has one started by the first who connects, as systemd does.
+func activateRunner(t *testing.T, n *site.Node) {
+	t.Helper()
+	need(t, "systemd-socket-activate")
+	_, err := n.Host.Start([]string{
+		"systemd-socket-activate", "-l", "/run/runner.sock",
+		"/run/baton", "runner", "-c", "/run/baton.yaml", "--node", n.Name, "--user", daemonUser,
+	}, lab.StartOptions{Dir: "/"})
+	must(t, err)
+	for deadline := time.Now().Add(patience); os.Chmod(n.Host.Path("/run/runner.sock"), 0o666) != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("there is no socket")
+		}
+	}
+}
+
 // heard waits for a line that /run/tell has written.
 func heard(t *testing.T, n *site.Node, line string) {
 	t.Helper()
@@ -208,6 +224,14 @@ func TestUser(t *testing.T) {
 	heard(t, a, "65534 hook MASTER")
 	heard(t, b, "0 root-hook BACKUP")
 	of := map[*site.Node]int{a: runnerOf(t, a.Process.PID), b: runnerOf(t, b.Process.PID)}
+	// Its successor in the same process has the same runner, and no more rights.
+	_, err := a.Host.Run(patience, "/run/baton", "upgrade", "--runtime-dir", "/run/b")
+	must(t, err)
+	settled(t, s, "a", c)
+	confined(t, a.Process.PID)
+	if got := runnerOf(t, a.Process.PID); got != of[a] {
+		t.Errorf("it has runner %d after the upgrade, and had %d", got, of[a])
+	}
 	must(t, a.Stop())
 	settled(t, s, "b", c)
 	heard(t, a, "0 stop STOP")
@@ -231,7 +255,7 @@ func TestRunnerUnit(t *testing.T) {
 	c.Routers[0].NoPreempt = true
 	a, b := prepared(t, s, "a", c), prepared(t, s, "b", c)
 	r := startRunner(t, a)
-	startRunner(t, b)
+	activateRunner(t, b)
 	unit := []string{"--runner", "/run/runner.sock"}
 	startAsUser(t, a, unit...)
 	must(t, s.Holders.Await("a", patience, addresses(c.Routers[0].Addresses)...))

@@ -24,14 +24,15 @@ type onlyOne struct {
 }
 
 // newOnlyOne starts it, and waits until node a serves. more is more keys of the
-// router, a line each.
-func newOnlyOne(t *testing.T, more string) onlyOne {
+// router, a line each; top is more of the file.
+func newOnlyOne(t *testing.T, more string, top ...string) onlyOne {
 	t.Helper()
 	o := onlyOne{newSite(t), filepath.Join(t.TempDir(), "log"), site.Pair(interval, site.Addresses(1, false)...)}
 	script, err := filepath.Abs("testdata/osc")
 	must(t, err)
 	env := filepath.Join(t.TempDir(), "osc.env")
 	must(t, os.WriteFile(env, []byte("OSC_LOG="+o.log+"\n"), 0o600))
+	o.c.More = strings.Join(top, "")
 	web := &o.c.Routers[0]
 	web.NoPreempt = true
 	web.More = fmt.Sprintf(`services:

@@ -150,3 +150,16 @@ func (s *requests) leftObjects() (texts []string, err error) {
 	}
 	return texts, nil
 }
+
+// Left names what Release would remove from the calling thread's network namespace.
+// It changes nothing, and needs no privilege.
+func Left(routers []Router) ([]string, error) {
+	fd, err := openNetlink(requestBuffer)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is left: %w", err)
+	}
+	defer unix.Close(fd)
+	look := requests{fd: fd}
+	texts, _, err := look.left(routers)
+	return texts, err
+}

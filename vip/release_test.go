@@ -26,6 +26,9 @@ func TestRelease(t *testing.T) {
 	plain.Rules = []Rule{{From: netip.MustParsePrefix("192.0.2.0/24"), Table: 99, Priority: 100}}
 	virtual := Router{Name: "db", Interface: "left", Lifetime: time.Minute, Addresses: addresses("10.0.0.200/24"), VirtualMAC: &VirtualMAC{Name: "vrrp.52", MAC: [6]byte{0, 0, 0x5e, 0, 1, 52}}}
 	l.add("10.0.0.1/24")
+	l.until("the links and their own addresses have settled", func() bool {
+		return !strings.Contains(l.ip("-o address show"), "tentative") && !strings.Contains(l.ip("-o link show dev left"), "LOWERLAYERDOWN")
+	})
 	before := l.ip("-o address show") + l.ip("-o link show")
 	for name, routers := range map[string][]Router{"named": {plain, virtual}, "by its mark alone": nil} {
 		for _, h := range l.start(plain, virtual) {

@@ -50,6 +50,8 @@ type Worker struct {
 	stale bool // what the table knows of the kernel may be wrong
 	buf   []byte
 
+	told [2]atomic.Uint64 // announcements sent, by whether IPv6
+
 	namespace int // the network namespace of the sockets
 	refusal   refusal
 }
@@ -392,6 +394,17 @@ func (w *Worker) protect(requests []request) map[int]error {
 	return refused
 }
 
+// Announced is how many gratuitous ARP messages, or with ipv6 unsolicited neighbour
+// advertisements, have been sent. It may be called from any goroutine.
+func (w *Worker) Announced(ipv6 bool) uint64 { return w.told[index(ipv6)].Load() }
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // announce sends what is due.
 func (w *Worker) announce() {
 	for _, f := range w.table.ifaces {
@@ -406,6 +419,7 @@ func (w *Worker) announce() {
 			err := w.send(f, a)
 			switch {
 			case err == nil:
+				w.told[index(a.Prefix.Addr().Is6())].Add(1)
 				w.table.announced(a, now())
 			case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EAGAIN):
 				// The link's own message says so, or the socket is full.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"baton/internal/control"
 )
@@ -17,23 +18,51 @@ func printCluster(out io.Writer, now time.Time, c *control.Cluster, p palette) (
 	findings := v.findings()
 	var b strings.Builder
 	b.WriteString(v.head(p, findings) + "\n\n")
-	if err := printTable(&b, v.routerRows(now)); err != nil {
+	if err := printTable(&b, fit(v.routerRows(now))); err != nil {
 		return false, err
 	}
 	if rows := v.stateRows(now); len(rows) > 1 {
 		b.WriteString("\n")
-		if err := printTable(&b, rows); err != nil {
+		if err := printTable(&b, fit(rows)); err != nil {
 			return false, err
 		}
 	}
-	for i, f := range findings {
-		if i == 0 {
-			b.WriteString("\n")
-		}
-		b.WriteString(printable(f) + "\n")
+	if len(findings) > 0 {
+		b.WriteString("\n")
+	}
+	for _, f := range v.disagreements() {
+		b.WriteString(fittingTo(f, maxSentence) + "\n")
+	}
+	if rest := v.remarks(); len(rest) > 0 {
+		b.WriteString(fittingTo(strings.Join(rest, ". "), maxSentence) + ".\n")
 	}
 	_, err = io.WriteString(out, b.String())
 	return len(findings) > 0, err
+}
+
+// What other nodes say is theirs: it is made fit for a terminal, and cut.
+const (
+	maxCell     = 64   // characters
+	maxSentence = 1000 // the same
+)
+
+func fit(rows [][]string) [][]string {
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = fitting(cell)
+		}
+	}
+	return rows
+}
+
+func fitting(text string) string { return fittingTo(text, maxCell) }
+
+func fittingTo(text string, most int) string {
+	text = printable(text)
+	if utf8.RuneCountInString(text) > most {
+		text = string([]rune(text)[:most-3]) + "..."
+	}
+	return text
 }
 
 // clusterView is a cluster by router.
@@ -106,7 +135,7 @@ func (v *clusterView) head(p palette, findings []string) string {
 		}
 	}
 	if hashes := v.differ(func(s *control.Status) string { return s.Configuration }); len(hashes) == 1 {
-		text += ", configuration " + firstWord(hashes[0]) + " on all"
+		text += ", configuration " + fitting(firstWord(hashes[0])) + " on all"
 	}
 	var bad []string
 	for _, n := range v.nodes {
@@ -116,11 +145,11 @@ func (v *clusterView) head(p palette, findings []string) string {
 	}
 	switch {
 	case len(bad) > 0:
-		return text + "  " + p.bad + "DEGRADED: " + strings.Join(bad, ", ") + p.end
+		return headline(text, p.bad+"DEGRADED: "+strings.Join(bad, ", ")+p.end)
 	case len(findings) > 0:
-		return text + "  " + p.bad + "DEGRADED" + p.end
+		return headline(text, p.bad+"DEGRADED"+p.end)
 	}
-	return text + "  " + p.good + "well" + p.end
+	return headline(text, p.good+"well"+p.end)
 }
 
 // differ lists each value that nodes have, with those that have it.
@@ -185,53 +214,80 @@ func dash(s string) string {
 	return s
 }
 
-// stateRows are checks and services by node; those that are alike everywhere share a
-// row.
+// state is a check or a service on all nodes.
+type state struct {
+	name, of string // of: the router of a service; empty: it is a check
+	cells    []string
+}
+
+// stateRows are checks and services by node, what fails first. Checks that are alike
+// everywhere share a row.
 func (v *clusterView) stateRows(now time.Time) [][]string {
-	head := []string{"CHECK OR SERVICE", "OF"}
-	for _, n := range v.nodes {
-		head = append(head, n.Name)
-	}
-	rows := [][]string{head}
-	add := func(name, of string, cells []string) {
-		for _, row := range rows[1:] {
-			if of == "" && row[1] == "" && slices.Equal(row[2:], cells) {
-				row[0] += ", " + name
-				return
-			}
-		}
-		rows = append(rows, append([]string{name, of}, cells...))
-	}
-	for _, name := range v.checkNames() {
-		add(name, "", v.cells(func(n control.ClusterNode) string {
-			for _, c := range n.Checks {
-				if c.Name == name {
-					verdict := verdictOf(c)
-					if strings.HasPrefix(verdict, "FAIL") && !c.Since.IsZero() {
-						verdict += " " + age(now.Sub(c.Since))
-					}
-					return verdict
-				}
-			}
-			return "-"
-		}))
-	}
+	states := v.checkStates(now)
 	for _, r := range v.routers {
-		services := func(n control.ClusterNode) []control.Service {
+		states = append(states, v.serviceStates(r.name, func(n control.ClusterNode) []control.Service {
 			for _, o := range n.Status.Routers {
 				if o.Name == r.name {
 					return o.Services
 				}
 			}
 			return nil
-		}
-		v.serviceRows(r.name, services, add)
+		})...)
 	}
-	v.serviceRows("all", func(n control.ClusterNode) []control.Service { return n.Status.Services }, add)
+	states = append(states, v.serviceStates("all", func(n control.ClusterNode) []control.Service { return n.Status.Services })...)
+	width := 0
+	for _, s := range states {
+		if s.of != "" {
+			width = max(width, utf8.RuneCountInString(s.name))
+		}
+	}
+	head := []string{"CHECK OR SERVICE"}
+	for _, n := range v.nodes {
+		head = append(head, n.Name)
+	}
+	rows := [][]string{head}
+	for _, s := range states {
+		label := s.name
+		if s.of != "" {
+			label = fmt.Sprintf("%-*s  %s", width, s.name, s.of)
+		}
+		rows = append(rows, append([]string{label}, s.cells...))
+	}
 	return rows
 }
 
-func (v *clusterView) serviceRows(of string, services func(control.ClusterNode) []control.Service, add func(name, of string, cells []string)) {
+func (v *clusterView) checkStates(now time.Time) (states []state) {
+	for _, name := range v.checkNames() {
+		cells := v.cells(func(n control.ClusterNode) string {
+			for _, c := range n.Checks {
+				if c.Name != name {
+					continue
+				}
+				verdict := verdictOf(c)
+				if strings.HasPrefix(verdict, "FAIL") && !c.Since.IsZero() {
+					verdict += " " + age(now.Sub(c.Since))
+				}
+				return verdict
+			}
+			return "-"
+		})
+		if i := slices.IndexFunc(states, func(s state) bool { return slices.Equal(s.cells, cells) }); i >= 0 {
+			states[i].name += ", " + name
+			continue
+		}
+		states = append(states, state{name: name, cells: cells})
+	}
+	fails := func(s state) int {
+		if slices.ContainsFunc(s.cells, func(c string) bool { return strings.HasPrefix(c, "FAIL") }) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(states, func(a, b state) int { return fails(a) - fails(b) })
+	return states
+}
+
+func (v *clusterView) serviceStates(of string, services func(control.ClusterNode) []control.Service) (states []state) {
 	var names []string
 	for _, n := range v.nodes {
 		if n.Status == nil {
@@ -244,15 +300,16 @@ func (v *clusterView) serviceRows(of string, services func(control.ClusterNode) 
 		}
 	}
 	for _, name := range names {
-		add(name, of, v.cells(func(n control.ClusterNode) string {
+		states = append(states, state{name, of, v.cells(func(n control.ClusterNode) string {
 			for _, s := range services(n) {
 				if s.Name == name {
 					return s.State
 				}
 			}
 			return "-"
-		}))
+		})})
 	}
+	return states
 }
 
 // cells is what each node has, and a question mark for one that does not answer.
@@ -282,7 +339,10 @@ func (v *clusterView) checkNames() []string {
 }
 
 // findings are sentences about what is not as it should be, the worst first.
-func (v *clusterView) findings() []string {
+func (v *clusterView) findings() []string { return append(v.disagreements(), v.remarks()...) }
+
+// disagreements are those about nodes that do not know of each other, or differ.
+func (v *clusterView) disagreements() []string {
 	var all []string
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	for _, r := range v.routers {
@@ -303,7 +363,12 @@ func (v *clusterView) findings() []string {
 	if versions := v.differ(func(s *control.Status) string { return firstWord(s.Version) }); len(versions) > 1 {
 		say("the versions differ: %s", strings.Join(versions, "; "))
 	}
-	all = append(all, v.standbys()...)
+	return all
+}
+
+// remarks are those about the loss of another node, and about where the roles are.
+func (v *clusterView) remarks() []string {
+	all := v.standbys()
 	for _, n := range v.nodes {
 		var away []string
 		for _, r := range v.routers {
@@ -316,7 +381,7 @@ func (v *clusterView) findings() []string {
 			if len(away) > 1 {
 				verb = "are"
 			}
-			say("%s %s away from %s: baton takeover there, once it is well", strings.Join(away, ", "), verb, n.Name)
+			all = append(all, fmt.Sprintf("%s %s away from %s: baton takeover there, once it is well", strings.Join(away, ", "), verb, n.Name))
 		}
 	}
 	return all
@@ -346,7 +411,11 @@ func (v *clusterView) standbys() []string {
 		case left == 0:
 			all = append(all, fmt.Sprintf("no standby is left of %s: the loss of its master is the loss of the address", strings.Join(names, ", ")))
 		default:
-			all = append(all, fmt.Sprintf("%d of %d routers have %s left, not %d: %s", len(names), len(v.routers), counted(left, "standby"), most, strings.Join(names, ", ")))
+			text := fmt.Sprintf("%d of %d routers have %s left, not %s", len(names), len(v.routers), counted(left, "standby"), inWords(most))
+			if len(names) <= 3 {
+				text += ": " + strings.Join(names, ", ")
+			}
+			all = append(all, text)
 		}
 	}
 	return all
@@ -356,5 +425,13 @@ func counted(n int, what string) string {
 	if n == 1 {
 		return "one " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return inWords(n) + " " + what + "s"
+}
+
+// inWords writes a small number as people do.
+func inWords(n int) string {
+	if words := []string{"no", "one", "two", "three", "four"}; n >= 0 && n < len(words) {
+		return words[n]
+	}
+	return fmt.Sprint(n)
 }

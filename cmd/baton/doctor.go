@@ -2,120 +2,139 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"baton/internal/config"
-	"baton/internal/control"
 	"baton/internal/daemon"
 	"baton/internal/doctor"
 )
 
 func newDoctorCommand() *cobra.Command {
-	var dir, path, node string
+	var path, node, dir string
 	var listen time.Duration
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what would keep baton from working on this host",
-		Long: `Look for what would keep baton from working on this host, and say how each thing
-is mended: interfaces, a firewall that drops IP protocol 112, sockets that checks
-may not ask, rights and scheduling of the daemon, what a dead one has left, other
-programs of the kind, clocks. With --listen it also listens on the interfaces for
-somebody else who uses one of our VRIDs; that needs CAP_NET_RAW.
+		Short: "Find what keeps this host from working, each with its mend",
+		Long: `Find what would keep this host from working as a node, now or when it is to take
+over: a firewall that drops VRRP, other speakers with the same VRID, missing
+capabilities, kernel settings, leftovers of a daemon that died, and more. Each
+finding says how it is mended.
 
-Nothing is changed or sent. What could not be looked at is said; root sees all. The
-exit status is 1 where something bad was found, and 3 where the configuration has
-mistakes.`,
+It changes nothing. A daemon that runs is asked as well. As root it sees most; what
+it could not look at is listed. It listens on the interfaces of the routers for
+--listen, for which it needs CAP_NET_RAW.
+
+The exit status is 0 where there is no problem (there may be advice), 1 where there
+is one, and 3 where the configuration has mistakes.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, report := config.Load(path, config.Options{Node: node})
+			if listen != 0 && (listen < shortestScan || listen > longestScan) {
+				return &usageError{fmt.Errorf("--listen %s is not 0s, and not in %s to %s", config.FormatDuration(listen), config.FormatDuration(shortestScan), config.FormatDuration(longestScan))}
+			}
+			cfg, report := config.Load(path, config.Options{Node: node, Exposed: daemon.Host{}.Exposed})
 			if cfg == nil {
 				return &daemon.ConfigError{Report: report}
 			}
-			p := doctor.Patient{Config: cfg, PID: daemon.RunningPID(dir), Dir: dir}
-			status, err := control.Dial(dir).Status(cmd.Context())
-			var found []doctor.Finding
-			switch {
-			case err == nil:
-				p.Status = status
-			case !errors.Is(err, control.ErrNotRunning):
-				found = append(found, doctor.Finding{Topic: "daemon", Level: doctor.Unknown, Text: "the daemon: " + err.Error()})
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			r := doctor.Examine(ctx, doctor.Options{Config: cfg, RuntimeDir: dir, PID: daemon.RunningPID(dir), Host: daemon.Host{}, Listen: listen, Scan: scanFor, Left: daemon.Left})
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("cut short: %w", err)
 			}
-			found = append(doctor.Examine(p), found...)
-			if listen > 0 {
-				found = append(found, collisions(cmd.Context(), cfg, listen)...)
+			var err error
+			if asJSON {
+				err = printJSON(cmd.OutOrStdout(), r)
+			} else {
+				err = printReport(cmd.OutOrStdout(), r, coloured(cmd.OutOrStdout()))
 			}
-			return printFindings(cmd.OutOrStdout(), found, asJSON)
+			if err == nil && r.Problems() > 0 {
+				err = toldError(exitFailed)
+			}
+			return err
 		},
 	}
-	runtimeDirFlag(cmd, &dir)
 	cmd.Flags().StringVarP(&path, "config", "c", defaultConfig, "configuration file")
-	cmd.Flags().StringVar(&node, "node", "", "name of this node in the configuration")
-	durationFlag(cmd, &listen, "listen", 0, "listen so long on each interface for VRIDs that collide")
+	cmd.Flags().StringVar(&node, "node", "", "name of this node in the configuration (default: $BATON_NODE, the host name, or the node whose address is here)")
+	runtimeDirFlag(cmd, &dir)
+	durationFlag(cmd, &listen, "listen", 4*time.Second, "how long to listen for others on the links; 0s: not at all")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	return cmd
 }
 
-// collisions listens on each interface for a virtual router that has a VRID of ours
-// and none of its addresses.
-func collisions(ctx context.Context, cfg *config.Config, listen time.Duration) []doctor.Finding {
-	var found []doctor.Finding
-	seen := map[string][]daemon.Speaker{}
-	for _, r := range cfg.Routers {
-		speakers, listened := seen[r.Interface]
-		if !listened {
-			var err error
-			if speakers, err = daemon.Scan(ctx, r.Interface, listen); err != nil {
-				found = append(found, doctor.Finding{Topic: "VRID", Level: doctor.Unknown, Text: err.Error()})
+// scanFor is a scan in the terms of the doctor.
+func scanFor(ctx context.Context, iface string, listen time.Duration) ([]doctor.Heard, error) {
+	speakers, err := daemon.Scan(ctx, iface, listen)
+	var heard []doctor.Heard
+	for _, s := range speakers {
+		h := doctor.Heard{Interface: iface, VRID: s.VRID, IPv6: s.Family == "IPv6", Version: int(s.Version), Signed: s.Authentication}
+		h.Source, _ = netip.ParseAddr(s.Source) // they were addresses before
+		for _, text := range s.Addresses {
+			if a, err := netip.ParseAddr(text); err == nil {
+				h.Addresses = append(h.Addresses, a)
 			}
-			seen[r.Interface] = speakers
 		}
-		found = append(found, doctor.Collisions(r, speakersOf(speakers, r))...)
+		heard = append(heard, h)
 	}
-	return found
+	return heard, err
 }
 
-// speakersOf are those that use the router's VRID.
-func speakersOf(all []daemon.Speaker, r config.Router) []doctor.Speaker {
-	var list []doctor.Speaker
-	for _, s := range all {
-		if s.VRID == r.VRID && (s.Family == "IPv6") == r.IPv6 {
-			list = append(list, doctor.Speaker{Source: s.Source, Version: int(s.Version), Addresses: s.Addresses})
-		}
-	}
-	return list
-}
-
-func printFindings(out io.Writer, found []doctor.Finding, asJSON bool) error {
-	bad := false
+func printReport(out io.Writer, r *doctor.Report, p palette) error {
 	var b strings.Builder
-	for _, f := range found {
-		bad = bad || f.Level == doctor.Bad
-		fmt.Fprintf(&b, "%-7s  %s: %s\n", f.Level, f.Topic, printable(f.Text))
+	running := "no baton runs here"
+	if r.PID > 0 {
+		running = fmt.Sprintf("baton runs, PID %d", r.PID)
+	}
+	problems := r.Problems()
+	advice := len(r.Findings) - problems
+	verdict := p.good + "nothing to mend" + p.end
+	switch {
+	case problems > 0 && advice > 0:
+		verdict = fmt.Sprintf("%s%s%s, and advice", p.bad, counted(problems, "problem"), p.end)
+	case problems > 0:
+		verdict = p.bad + counted(problems, "problem") + p.end
+	case advice > 0:
+		verdict = "no problem, and advice"
+	}
+	fmt.Fprintf(&b, "%s  %s: %s\n", r.Node, running, verdict)
+	for _, f := range r.Findings {
+		level := string(f.Level)
+		if f.Level == doctor.Problem {
+			level = p.bad + level + p.end
+		}
+		fmt.Fprintf(&b, "\n%s %s", level, f.ID)
+		if len(f.Routers) > 0 {
+			fmt.Fprintf(&b, "  (%s)", some(f.Routers))
+		}
+		fmt.Fprintf(&b, "\n    %s\n", printable(f.Text))
 		if f.Mend != "" {
-			fmt.Fprintf(&b, "         %s\n", printable(f.Mend))
+			fmt.Fprintf(&b, "    mend: %s\n", printable(f.Mend))
 		}
 	}
-	if len(found) == 0 {
-		b.WriteString("Nothing was found that would keep baton from working here.\n")
-	}
-	var err error
-	if asJSON {
-		if found == nil {
-			found = []doctor.Finding{} // an empty list, not null
+	for i, s := range r.Skipped {
+		if i == 0 {
+			b.WriteString("\nnot looked at:\n")
 		}
-		err = printJSON(out, found)
-	} else {
-		_, err = io.WriteString(out, b.String())
+		fmt.Fprintf(&b, "    %s: %s\n", printable(s.What), printable(s.Why))
 	}
-	if err == nil && bad {
-		err = toldError(exitFailed)
-	}
+	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// some names a few, and counts the rest.
+func some(names []string) string {
+	const most = 6
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -23,6 +23,7 @@ type scripted struct {
 	level   control.LogLevel
 
 	upgraded time.Time
+	began    time.Time
 	reloads  int
 	events   []control.Event
 }
@@ -51,6 +52,7 @@ func newScripted() *scripted {
 			{Name: "redis", State: "running"}, {Name: "osc.service", State: "starting", Text: "its check osc fails"},
 		}},
 		changed: make(chan struct{}),
+		began:   at,
 		level:   control.LogLevel{Level: "info", Configured: "info"},
 		checks: []control.Check{
 			{Name: "galera", Verdict: "fail", Since: before, Interval: 2 * time.Second, Text: "exit 1: Non-Primary", Hint: "look at \x1b[31mwsrep",
@@ -69,7 +71,13 @@ func (s *scripted) Status() *control.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	edge := control.Router{Name: "edge", Group: true, Members: []string{"wan"}, Role: "FAULT", Master: "lb2", Why: "haproxy fails"}
-	return &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
+	status := &control.Status{Node: "lb1", Version: "1.1.0", Upgraded: s.upgraded, Routers: []control.Router{edge, s.router}}
+	for _, c := range s.checks {
+		if c.Forced != nil {
+			status.Problems = append(status.Problems, control.Problem{Text: c.Name + " is forced", Hint: "end it", Routers: []string{"web"}})
+		}
+	}
+	return status
 }
 
 func (s *scripted) Changed() <-chan struct{} {
@@ -102,6 +110,7 @@ func (s *scripted) RunCheck(_ context.Context, name string) (control.Check, erro
 	case "ready":
 		s.router.Ready = true
 	}
+	s.events = append(s.events, control.Event{Number: uint64(len(s.events) + 1), At: time.Now(), Kind: control.OperatorEvent, Name: name, What: "run"})
 	close(s.changed)
 	s.changed = make(chan struct{})
 	c, err := s.find(name)
@@ -220,7 +229,7 @@ func (s *scripted) Events(after uint64) (control.Events, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	newest := uint64(len(s.events))
-	return control.Events{Newest: newest, Events: s.events[min(after, newest):]}, s.changed
+	return control.Events{Since: s.began, Newest: newest, Events: s.events[min(after, newest):]}, s.changed
 }
 
 func (s *scripted) Cluster(context.Context) (*control.Cluster, error) {

@@ -176,7 +176,7 @@ func (w *watch) text(now time.Time, gone error, width, height int) (string, erro
 	var head, table, problems strings.Builder
 	switch {
 	case gone != nil:
-		fmt.Fprintf(&head, "%s%s%s; waiting for it. The last that is known:\n", w.palette.bad, printable(gone.Error()), w.palette.end)
+		fmt.Fprintf(&head, "%swaiting for baton%s; the last that is known:\n%s\n", w.palette.bad, w.palette.end, printable(gone.Error()))
 	case w.status != nil:
 		if err := printHead(&head, now, w.status, w.palette); err != nil {
 			return "", err

@@ -39,20 +39,6 @@ func VerifyFor(path string, u *User) error {
 	return verify(path, uid)
 }
 
-// VerifyFile is Verify for a file that says what root is to run: who can change it
-// could say so, too.
-func VerifyFile(path string) error {
-	if !privileged() {
-		return nil
-	}
-	err := verify(path, 0)
-	var no *refusal
-	if errors.As(err, &no) {
-		return no.err
-	}
-	return err
-}
-
 // privileged tells whether this process is root in earnest. In a user namespace
 // that an ordinary user made for itself root is that user, and the real root's
 // files seem to be nobody's.
@@ -133,15 +119,9 @@ func onTheWay(path string, look func(at string, link bool) error) error {
 	return nil
 }
 
-// refusal is the error of a program that somebody else could change.
-type refusal struct {
-	path string
-	err  error
+func refused(path string, err error) error {
+	return fmt.Errorf("refused to run %s: %w", path, err)
 }
-
-func (r *refusal) Error() string { return fmt.Sprintf("refused to run %s: %v", r.path, r.err) }
-
-func refused(path string, err error) error { return &refusal{path, err} }
 
 // onlyBy checks that only root and uid can write what path names. Access lists
 // need no look of their own: their mask shows in the group's bits.
@@ -155,7 +135,7 @@ func onlyBy(path string, uid uint32) error {
 		return errors.New("no owner is known of " + path)
 	}
 	if st.Uid != 0 && st.Uid != uid {
-		return fmt.Errorf("%s belongs to %s: chown root %s, or keep it elsewhere, or run it as that user", path, owner(st.Uid), path)
+		return fmt.Errorf("%s belongs to %s: chown root %s, or keep the program elsewhere, or run it as that user", path, owner(st.Uid), path)
 	}
 	who, mend := "", ""
 	switch fi.Mode().Perm() & 0o022 {
@@ -169,7 +149,7 @@ func onlyBy(path string, uid uint32) error {
 		return nil
 	}
 	if fi.Mode()&fs.ModeSticky != 0 {
-		return fmt.Errorf("%s is writable by %s (%s): keep it in a folder that only root can write, /etc/baton for instance", path, who, fi.Mode())
+		return fmt.Errorf("%s is writable by %s (%s): keep the program in a folder that only root can write, /etc/baton for instance", path, who, fi.Mode())
 	}
 	return fmt.Errorf("%s is writable by %s (%s): chmod %s %s", path, who, fi.Mode(), mend, path)
 }

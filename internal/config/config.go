@@ -8,7 +8,6 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -30,7 +29,6 @@ type Options struct {
 // Config is a configuration as one node reads it.
 type Config struct {
 	Path    string   // the main file, as it was named
-	Files   []string // all that say what is run: the main file, the included ones and the environment files
 	Dir     string   // the folder that it is in
 	Hash    string   // 8 hex digits over the content of all files, the same on every node
 	Node    string   // who this is
@@ -47,8 +45,8 @@ type Config struct {
 	sources   []SourceFile
 }
 
-// Texts are the files that the configuration was read from, the main one first, as they were.
-func (c *Config) Texts() []SourceFile { return c.sources }
+// Files are those that the configuration was read from, the main one first.
+func (c *Config) Files() []SourceFile { return c.sources }
 
 // Log says what is logged, and how.
 type Log struct {
@@ -129,9 +127,6 @@ func load(path string, o Options, d disk) (*Config, *Report) {
 	if report.Errors() > 0 {
 		return nil, report
 	}
-	if mine != nil {
-		mine.Files = slices.Concat(r.files.names, slices.Sorted(maps.Keys(r.shared.environments)))
-	}
 	return mine, report
 }
 
@@ -158,10 +153,9 @@ type reader struct {
 
 // shared is what is the same for every node that reads, and is worked out once.
 type shared struct {
-	owners       map[netip.Addr]string // of the nodes' own addresses
-	elections    map[*node]election    // of each router that stands alone, and of each group
-	secrets      map[string]secretFile // by path
-	environments map[string]bool       // paths of environment files that were read
+	owners    map[netip.Addr]string // of the nodes' own addresses
+	elections map[*node]election    // of each router that stands alone, and of each group
+	secrets   map[string]secretFile // by path
 }
 
 func newReader(path string, d disk, c *collector) *reader {
@@ -169,7 +163,7 @@ func newReader(path string, d disk, c *collector) *reader {
 	w := &walk{collector: c, files: r.files}
 	w.readNodes(r.files.root.child("nodes"))
 	r.nodes, r.noNodes = w.nodes, w.noNodes
-	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}, environments: map[string]bool{}}
+	r.shared = &shared{owners: map[netip.Addr]string{}, elections: map[*node]election{}, secrets: map[string]secretFile{}}
 	for _, n := range r.nodes {
 		for _, a := range n.Addresses() {
 			r.shared.owners[a] = n.Name

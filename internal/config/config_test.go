@@ -64,7 +64,7 @@ func TestLoad_Minimal(t *testing.T) {
 	addr := netip.MustParseAddr
 	got := mustLoad(t, "../../configs/minimal.yaml", someone("lb2"))
 	want := &Config{
-		Path: "../../configs/minimal.yaml", Files: []string{"../../configs/minimal.yaml"}, Dir: "../../configs", Hash: got.Hash, Node: "lb2",
+		Path: "../../configs/minimal.yaml", Dir: "../../configs", Hash: got.Hash, Node: "lb2",
 		Nodes: []Node{
 			{Name: "lb1", Cluster: addr("10.0.0.11"), Networks: map[string]netip.Addr{}},
 			{Name: "lb2", Cluster: addr("10.0.0.12"), Networks: map[string]netip.Addr{}},
@@ -90,8 +90,7 @@ func TestLoad_Everything(t *testing.T) {
 	notify := []Command{{Argv: []string{"/etc/baton/notify.sh"}, Timeout: 30 * time.Second}}
 	want := &Config{
 		Path: c.Path, Dir: c.Dir, Hash: c.Hash, Node: "lb2", Nodes: c.Nodes,
-		Files: []string{"testdata/good/everything.yaml", "testdata/good/everything.d/empty.yaml", "testdata/good/everything.d/extra.yaml"},
-		Log:   Log{slog.LevelDebug, true},
+		Log: Log{slog.LevelDebug, true},
 		Checks: []Check{
 			{Name: "api", Type: CommandCheck, Interval: 500 * time.Millisecond, Timeout: 400 * time.Millisecond, Rise: 3, Fall: 2, Command: &Command{
 				Argv: []string{"check-api", "--url", "http://10.0.0.12:80", "5 $"}, Timeout: 400 * time.Millisecond, User: "nobody",

@@ -33,7 +33,6 @@ func (w *walk) environment(f fields) []string {
 	if !ok {
 		return nil
 	}
-	w.shared.environments[path] = true
 	env, line, problem := parseEnvironment(string(text))
 	if problem != "" {
 		w.errorAt(n.place, n.path, "", "%s line %d %s", path, line, problem)
@@ -56,7 +55,7 @@ func (w *walk) secretIf(n *node, needed bool) (path string, text []byte, ok bool
 	case mode.Perm()&0o007 != 0:
 		w.errorAt(n.place, n.path, "chmod 0600 "+path, "%s is open to everyone (mode %04o)", path, mode.Perm())
 	default:
-		w.ownSecret(n, path)
+		w.ownSecret(n, path, needed)
 		return path, text, true
 	}
 	return path, nil, false
@@ -69,14 +68,14 @@ func (w *walk) publicFile(n *node) (path string, text []byte, ok bool) {
 		w.errorAt(n.place, n.path, w.lookedUp(n.text, err), "%s", cause(err, path))
 	}
 	if err == nil {
-		w.ownSecret(n, path)
+		w.ownSecret(n, path, w.secrets.needed && !w.secrets.commandsOnly)
 	}
 	return path, text, err == nil
 }
 
 // ownSecret makes a mistake of a file that others could change, for the node that uses it.
-func (w *walk) ownSecret(n *node, path string) {
-	if w.secrets.needed {
+func (w *walk) ownSecret(n *node, path string, needed bool) {
+	if needed {
 		w.files.ownOnly(path, n.place, n.path, w.collector)
 	}
 }

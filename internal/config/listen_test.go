@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,3 +79,26 @@ func TestLoad_ListenTLS(t *testing.T) {
 		t.Errorf("plain HTTP: %+v", got)
 	}
 }
+
+// An address that is not on this host is a warning: it may come, and is listened on then.
+func TestCheckHost_Listen(t *testing.T) {
+	for address, want := range map[string]int{"10.0.0.11:9112": 1, `"[::]:9112"`: 0, "10.0.0.12:9112": 0} { // that of another node has been warned of
+		path := write(t, filepath.Join(t.TempDir(), "baton.yaml"), "nodes: {a: 10.0.0.11, b: 10.0.0.12}\nvirtual_routers:\n  web: {interface: eth0, vrid: 1, prefer: a, addresses: [10.0.0.1/24]}\nlisten: {token: 0123456789abcdef, address: "+address+"}\n", 0o644)
+		c, report := Load(path, someone("a"))
+		if c == nil {
+			t.Fatal(report)
+		}
+		found := c.CheckHost(strange{})
+		if len(found) != want || want > 0 && (found[0].Severity != Warning || !strings.Contains(found[0].Message, "not on this host") || !strings.Contains(found[0].Hint, "listens then")) {
+			t.Errorf("%s: %+v", address, found)
+		}
+	}
+}
+
+// strange is a host that has everything but addresses.
+type strange struct{}
+
+func (strange) Interface(string) error         { return nil }
+func (strange) Command([]string, string) error { return nil }
+func (strange) Socket(string) error            { return nil }
+func (strange) Address(netip.Addr) error       { return errors.New("not on this host") }

@@ -52,7 +52,6 @@ func readFile(name string) ([]byte, error) {
 // files is a configuration as it was read: one tree, whatever number of files it came from.
 type files struct {
 	path, dir string
-	names     []string // of all files that were read
 	disk      disk
 	root      *node // a mapping of the top-level keys
 	readable  bool  // every file could be read and is YAML: what is missing is really missing
@@ -92,7 +91,6 @@ func (f *files) readOne(name string, by place, sum hash.Hash, c *collector) *nod
 		return nil
 	}
 	f.ownOnly(name, cmp.Or(by, place{file: src}), "", c)
-	f.names = append(f.names, name)
 	// The length before the text: moving a line from one file to the next is a change.
 	binary.Write(sum, binary.BigEndian, uint64(len(text)))
 	sum.Write(text)

@@ -22,6 +22,9 @@ const (
 	clusterLimit = 2 * time.Second
 	// maxClusterAnswer bounds what is read of a node's answer, in bytes.
 	maxClusterAnswer = 8 << 20
+	// maxItems bounds routers, checks, services of a router and so on in it: a node
+	// has at most 4096 routers.
+	maxItems = 4096
 )
 
 // Cluster is what the nodes of the configuration say of themselves, as one of them
@@ -72,10 +75,46 @@ func (r *Remote) Ask(ctx context.Context, at netip.AddrPort) (*Status, []Check, 
 	if err == nil {
 		err = r.get(ctx, client, at, "/v1/checks", &checks)
 	}
+	if err == nil {
+		err = plausible(&s, checks)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask %s: %w", at, err)
 	}
 	return &s, checks, nil
+}
+
+// Status asks a node for its status alone, within two seconds.
+func (r *Remote) Status(ctx context.Context, at netip.AddrPort) (*Status, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, clusterLimit, fmt.Errorf("no answer within %s", clusterLimit))
+	defer cancel()
+	client, err := r.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.CloseIdleConnections()
+	var s Status
+	err = r.get(ctx, client, at, "/v1/status", &s)
+	if err == nil {
+		err = plausible(&s, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", at, err)
+	}
+	return &s, nil
+}
+
+// plausible fails where an answer has more than any node has: whoever shows it goes
+// through all of it, again and again.
+func plausible(s *Status, checks []Check) error {
+	most := max(len(s.Routers), len(checks), len(s.Services), len(s.Problems))
+	for _, r := range s.Routers {
+		most = max(most, len(r.Services), len(r.Parts), len(r.Addresses))
+	}
+	if most > maxItems {
+		return fmt.Errorf("its answer has %d of one thing: no node has more than %d", most, maxItems)
+	}
+	return nil
 }
 
 func (r *Remote) client() (*http.Client, error) {

@@ -43,6 +43,20 @@ func TestRemote(t *testing.T) {
 				fmt.Fprint(w, strings.Repeat(" ", 1<<20))
 			}
 		}, "ask 192.0.2.2:9112: its answer has more than 8388608 bytes"},
+		{"many checks", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/checks" {
+				fmt.Fprint(w, `[{}`+strings.Repeat(",{}", 4096)+`]`)
+				return
+			}
+			fmt.Fprint(w, good)
+		}, "ask 192.0.2.2:9112: its answer has 4097 of one thing: no node has more than 4096"},
+		{"many services", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/checks" {
+				fmt.Fprint(w, `[]`)
+				return
+			}
+			fmt.Fprint(w, `{"routers":[{"services":[{}`+strings.Repeat(",{}", 4096)+`]}]}`)
+		}, "ask 192.0.2.2:9112: its answer has 4097 of one thing: no node has more than 4096"},
 		{"silent", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "ask 192.0.2.2:9112: no answer within 2s"},
 		{"slow", func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, "{")

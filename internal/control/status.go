@@ -73,6 +73,8 @@ type Router struct {
 	Role     string    `json:"role"`              // INIT, BACKUP, MASTER or FAULT
 	Since    time.Time `json:"since"`             // of the role
 	Priority int       `json:"priority"`          // effective
+	// Transitions counts its changes of role, since the daemon started.
+	Transitions uint64 `json:"transitions"`
 	// Ready says that a master has its addresses on and its services started, as
 	// their own checks have it.
 	Ready          bool      `json:"ready"`
@@ -160,6 +162,8 @@ type Check struct {
 	Hint     string        `json:"hint,omitempty"`
 	Output   string        `json:"output,omitempty"` // of a command, at most 4 KiB
 	Runs     int           `json:"runs"`             // answers alike in a row
+	Passed   uint64        `json:"passed"`           // answers so far, those without an opinion left out
+	Failed   uint64        `json:"failed"`           // the same
 	At       time.Time     `json:"at"`               // of the last answer; zero before the first
 	Took     time.Duration `json:"took"`             // nanoseconds
 	Hung     bool          `json:"hung,omitempty"`

@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"internal/role":                {"internal/command", "internal/service"},
 	"internal/service":             {"internal/command"},
 	"internal/service/servicetest": {},
-	"internal/control":             {"internal/tlsclient"},
+	"internal/control":             {"internal/regular", "internal/tlsclient"},
 	"internal/demo":                {"internal/lab"},
 	"internal/runner":              {"health", "internal/command", "internal/config", "internal/role", "internal/service"},
 	"internal/command/commandtest": {"internal/command", "internal/trial"},
@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"internal/doctor": {"internal/config", "internal/control"},
+	"internal/doctor": {"internal/config", "internal/control", "internal/link"},
 	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/runner", "internal/statefile"},
 }
 

@@ -65,6 +65,12 @@ func (d *daemon) problems() []control.Problem {
 	if d.ordinary {
 		all = append(all, control.Problem{Text: "ordinary scheduling: a busy host may delay advertisements", Hint: "CPUSchedulingPolicy=rr in the unit, or CAP_SYS_NICE"})
 	}
+	if r := d.host.remote; r != nil && r.Away() != nil {
+		all = append(all, control.Problem{Text: r.Away().Error(), Hint: "hooks, services and checks of other users fail until it is there"})
+	}
+	if p := d.listener.Problem(); p != nil {
+		all = append(all, *p)
+	}
 	d.mu.Lock()
 	mistakes := d.mistakes
 	d.mu.Unlock()
@@ -77,10 +83,14 @@ func (d *daemon) problems() []control.Problem {
 	if p := d.reloads.problem(d.config()); p != nil {
 		all = append(all, *p)
 	}
-	if r := d.host.remote; r != nil && r.Away() != nil {
-		all = append(all, control.Problem{Text: r.Away().Error(), Hint: "hooks, services and checks of other users fail until it is there"})
-	}
 	return all
+}
+
+// Metrics are the counters as they are now.
+func (d *daemon) Metrics() control.Metrics {
+	m := d.loop.node.counters.metrics()
+	m.Announced = map[string]uint64{"ipv4": d.worker.Announced(false), "ipv6": d.worker.Announced(true)}
+	return m
 }
 
 // Changed is closed when the protocol loop has published something newer.
@@ -138,7 +148,7 @@ func checkOf(r health.Result) control.Check {
 	c := control.Check{
 		Name: r.Check, Verdict: r.Verdict.String(), Since: onWall(r.Since, now), Interval: r.Interval,
 		OK: r.OK, Text: r.Text, Hint: r.Hint, Output: r.Output,
-		Runs: r.Runs, At: onWall(r.At, now), Took: r.Took, Hung: r.Hung,
+		Runs: r.Runs, Passed: r.Passed, Failed: r.Failed, At: onWall(r.At, now), Took: r.Took, Hung: r.Hung,
 	}
 	if f := r.Forced; f.Verdict != health.Unknown && f.Until.After(now) {
 		c.Forced = &control.Forced{Verdict: f.Verdict.String(), Until: onWall(f.Until, now), Reason: f.Reason, By: f.By}

@@ -4,6 +4,7 @@ import (
 	"baton/health"
 	"baton/internal/command"
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/internal/webhook"
@@ -170,6 +171,18 @@ func webhooksOf(cfg []config.Webhook) []webhook.Hook {
 		})
 	}
 	return hooks
+}
+
+// listenerOf is where the configuration has this node listen for HTTP; nil: nowhere.
+func listenerOf(l *config.Listen) *control.ListenOptions {
+	if l == nil || !l.Address.IsValid() {
+		return nil
+	}
+	o := &control.ListenOptions{Address: l.Address, Token: l.Token}
+	if l.TLS != nil {
+		o.TLS = &control.ListenTLS{CertFile: l.TLS.CertFile, KeyFile: l.TLS.KeyFile, ClientCAFile: l.TLS.ClientCAFile}
+	}
+	return o
 }
 
 // changesOf is what the address worker has to know of other configurations.

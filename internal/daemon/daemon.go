@@ -133,6 +133,8 @@ func Run(o Options) error {
 	if before != nil && before.Succeeded {
 		d.started, d.upgraded = before.Started, time.Now()
 	}
+	d.listener.Set(listenerOf(cfg.Listen))
+	d.aside("HTTP listener", d.listener.Run)
 	d.serveControl(o)
 	d.aside("standby file", d.standbyFile.run)
 	d.aside("state files", func(ctx context.Context) error { return statefile.New(o.RuntimeDir, o.StateWatcher, log).Run(ctx, d) })
@@ -158,11 +160,15 @@ type daemon struct {
 	events    *events
 	started   time.Time
 	ordinary  bool // it has no real-time scheduling
+	listener  *control.Listener
+	pulse     pulse
 	record    *record.Writer
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
 	before    *record.Record // of the process before; nil: there was none, or it counts no more
 
 	standbyFile *standbyFile
+
+	confirmations *confirmations // of previous masters
 
 	reloads  reloads
 	newHead  atomic.Pointer[record.Head] // newest, for the record
@@ -197,6 +203,7 @@ type daemon struct {
 func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.Client, log *slog.Logger) (_ *daemon, err error) {
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), headed: make(chan struct{}, 1)}
 	d.events = newEvents()
+	d.listener = control.NewListener(d, log)
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
@@ -222,6 +229,9 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 		return nil, fmt.Errorf("manage addresses: %w", err)
 	}
 	d.host = newHost(cfg.Dir, remote, log)
+	d.confirmations = newConfirmations(d.askNode, func(q confirmation, err error) {
+		d.loop.post(d.ctx, func(now time.Duration) { d.loop.node.confirmed(now, q, err) })
+	})
 	d.webhooks = webhook.New(webhooksOf(cfg.Webhooks), cfg.Node, log)
 	d.loop.node, err = newNode(cfg, log, outlets{
 		send:      d.loop.send,
@@ -239,6 +249,7 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 		event:     d.events.add,
 		keep:      d.standbyFile.keep,
 		record:    d.record.SetState,
+		confirm:   d.confirmations.add,
 		reboot:    d.rebootFor,
 	})
 	if err != nil {
@@ -287,6 +298,7 @@ func (d *daemon) hooks(r role.Router) hooks {
 	q.name.Store(&r.Name)
 	q.Ended = func(list string, argv []string, res command.Result) {
 		d.events.noteHook(*q.name.Load(), list, argv, res)
+		d.loop.node.counters.hook(res)
 	}
 	q.Finished = func(s role.State) { d.record.SetTold(*q.name.Load(), string(s)) }
 	d.mu.Lock()
@@ -317,13 +329,14 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	})
 	d.start(d.sidesCtx, &d.sides, "checks", d.scheduler.Run)
 	if r := d.host.remote; r != nil {
-		d.part("runner", r.Follow)
+		d.start(d.sidesCtx, &d.sides, "runner", r.Follow)
 	}
 	d.part("signals", func(ctx context.Context) error { return d.follow(ctx, signals) })
 	if d.everywhere != nil {
 		d.everywhere.Start(1, role.Transition{}, 0)
 	}
 	d.aside("record", d.keepRecord)
+	d.aside("confirmations", d.confirmations.run)
 	d.parts.Go(func() { d.keepConfiguration(cfg) })
 	watching, unwatch := context.WithCancel(d.sidesCtx)
 	defer unwatch()
@@ -331,7 +344,12 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notify(sd.SdNotifyReady)
 	err := l.run()
 	unwatch() // it takes no turns any more
-	if l.successor != nil && err == nil {
+	switch {
+	case l.successor == nil || err != nil:
+	case d.left.Load(): // somebody wants it to end, at the last moment
+		l.successor = nil
+		err = l.run()
+	default:
 		d.closeQuickly()
 		return l.successor
 	}

@@ -44,16 +44,14 @@ type heardPeer struct {
 // heardFrom notes that an advertisement was accepted.
 func (r *router) heardFrom(now time.Duration, src netip.Addr, priority uint8) {
 	src = src.WithZone("")
-	oldest, latest := 0, time.Duration(0)
+	oldest := 0
 	for i, p := range r.heard {
 		if p.addr == src {
 			p.at.Store(int64(now))
 			p.priority.Store(uint32(priority))
 			return
 		}
-		at := time.Duration(p.at.Load())
-		latest = max(latest, at)
-		if at < time.Duration(r.heard[oldest].at.Load()) {
+		if p.at.Load() < r.heard[oldest].at.Load() {
 			oldest = i
 		}
 	}
@@ -67,12 +65,12 @@ func (r *router) heardFrom(now time.Duration, src netip.Addr, priority uint8) {
 	switch {
 	case len(heard) < maxHeard:
 		heard = append(heard, p)
-	case now-latest < heardEvery:
+	case now-r.heardNew < heardEvery:
 		return
 	default:
 		heard[oldest] = p
 	}
-	r.heard = heard
+	r.heard, r.heardNew = heard, now
 	r.group.touch()
 }
 

@@ -77,7 +77,7 @@ func (d *differ) routers() (same int) {
 // titleOf is the name of a router, with the family where there are two of it.
 func titleOf(cfg *config.Config, c config.Router) string {
 	if slices.ContainsFunc(cfg.Routers, func(o config.Router) bool { return o.Name == c.Name && o.IPv6 != c.IPv6 }) {
-		return c.Name + " " + familyOf(c).String()
+		return c.Name + " " + familyOf(c.IPv6).String()
 	}
 	return c.Name
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baton/health"
+	"baton/internal/control"
 	"baton/vrrp"
 )
 
@@ -51,6 +52,9 @@ func (g *group) evaluate(now time.Duration) {
 	g.started = true
 	if st := n.set.State(g.routers[0].id); g.out.Priority != int(st.Priority) {
 		g.log.Info("priority", "from", st.Priority, "to", g.out.Priority, "why", g.explain(now))
+		if st.Role != vrrp.Init {
+			n.out.event(control.RouterEvent, g.name, fmt.Sprintf("priority %d to %d", st.Priority, g.out.Priority), g.sum())
+		}
 	}
 	// A master stops its services before it says that it goes, unless it is cut off
 	// from the others: they are already taking over.

@@ -61,6 +61,8 @@ type group struct {
 	standby *standby // an operator holds it out of the election; nil: none does
 	order   *order   // of an operator, that is carried out; nil: none
 
+	transitions uint64 // changes of role so far
+
 	bound   *bound // the services that run where the role is; nil: none
 	leaving bool   // it leaves for good, a master once its services are stopped
 	left    bool   // it has left the election
@@ -159,6 +161,7 @@ func (g *group) changed(now time.Duration, by *router, a vrrp.Action) {
 		return // some of them were elsewhere and are back
 	}
 	g.role, g.pending = a.To, nil
+	g.transitions++
 	if cmp.Or(a.Of, a.Cause) == vrrp.CauseAdopted {
 		reason := by.reason(a)
 		g.noteChange(how{"adopted", reason}, role.Transition{To: state(a.To), From: state(from), Reason: reason})

@@ -77,7 +77,9 @@ type stage struct {
 	kept     []control.Event // the events that those who ask are told of
 	recorded map[string]record.State
 	status   *control.Status // newest that was published
+	snapshot *snapshot       // which it was read from
 	saved    savedStandby    // that outlives the process
+	question confirmation    // the newest of a previous master
 	order    uint64          // of the newest wish to services
 	asked    role.Transition // that came with it
 }
@@ -109,8 +111,12 @@ func newStage(t *testing.T, cfg *config.Config) *stage {
 		},
 		keep:    func(saved savedStandby) { s.saved = saved },
 		record:  func(election string, st record.State) { s.recorded[election] = st },
-		publish: func(sn *snapshot) { s.status = sn.read(s.now, time.Unix(0, int64(s.now))) },
+		publish: func(sn *snapshot) { s.snapshot, s.status = sn, sn.read(s.now, time.Unix(0, int64(s.now))) },
 		reboot:  func(group string) { s.note("reboot for %s", group) },
+		confirm: func(q confirmation, within time.Duration) {
+			s.question = q
+			s.note("ask %s for %s of %s within %s", q.node, strings.Join(q.services, ", "), q.group, within)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +216,13 @@ func (v *stageServices) Placed(order uint64) {
 		v.s.t.Errorf("Placed with order %d, the newest is %d", order, v.order)
 	}
 	v.s.note("placed %s", v.name)
+}
+
+func (v *stageServices) StartNow(order uint64) {
+	if order != v.s.order {
+		v.s.t.Errorf("StartNow with order %d, the newest is %d", order, v.s.order)
+	}
+	v.s.note("start services of %s now", v.name)
 }
 
 func (v *stageServices) Abandon() { v.s.note("abandon services of %s", v.name) }

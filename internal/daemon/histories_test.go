@@ -44,6 +44,7 @@ type history struct {
 	others  []*history    // on the same link
 	packets []link.Packet // from them
 	seq     uint64        // of the newest Hold
+	orders  int           // that were given and are not over
 	held    bool
 	worker  time.Duration // when the address worker has done what is wished for; Never: it has
 	wrong   []string
@@ -215,13 +216,33 @@ func newHistory(t *testing.T, cfg *config.Config) *history {
 		},
 		announce: func(webhook.Event) {},
 		event:    func(control.EventKind, string, string, string) {},
+		keep:     func(savedStandby) {},
 		publish:  func(s *snapshot) { h.status = s.read(h.now, time.Unix(0, 0)) },
 		reboot:   func(string) {},
+		confirm:  func(q confirmation, _ time.Duration) { h.question = q },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// ask asks the other node what a new master wants to have confirmed.
+func (h *history) ask() {
+	for _, other := range h.others {
+		q := h.question
+		if q.node != other.n.cfg.Node || other.status == nil {
+			continue
+		}
+		status := *other.status
+		status.Routers = slices.Clone(status.Routers)
+		status.Routers[0].Services = statesOf(other.sequence)
+		if stoppedAt(&status, q) == nil {
+			h.say("%s confirms", q.node)
+			h.question = confirmation{}
+			h.n.confirmed(h.now, q, nil)
+		}
+	}
 }
 
 // turn does what is due by now, and what comes of it at once.
@@ -244,6 +265,7 @@ func (h *history) turn() {
 				h.n.packet(h.now, h.n.uplink("eth0"), p)
 			}
 		}
+		h.ask()
 		if h.now >= h.worker {
 			h.worker = vrrp.Never
 			kind := vip.Off
@@ -326,7 +348,8 @@ func TestServices_RandomHistories(t *testing.T) {
 	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{
 			what: rapid.SampledFrom([]string{"link down", "link up", "osc fails", "osc passes", "majority fails", "majority passes",
-				"better", "worse", "gone", "dies", "start fails", "starts", "stop fails", "stops", "slow", "fast", "leave", "let"}).Draw(t, "what"),
+				"better", "worse", "gone", "dies", "start fails", "starts", "stop fails", "stops", "slow", "fast", "leave", "let",
+				"standby", "standby by force", "resume", "failover", "takeover", "clear", "announce"}).Draw(t, "what"),
 			who:   rapid.SampledFrom([]string{"a", "b"}).Draw(t, "who"),
 			pause: rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, 5 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second}).Draw(t, "pause"),
 		}
@@ -360,7 +383,11 @@ func TestServices_RandomHistories(t *testing.T) {
 			h.step("link up", "")
 			h.step("osc passes", "")
 			h.step("majority passes", "")
+			h.step("resume", "")
+			h.pass(4 * time.Minute) // an order that hindered that is over
+			h.step("resume", "")
 			h.pass(20 * time.Minute)
+			h.concluded()
 			h.end(left, let)
 			if err := h.sequence.Close(t.Context()); err != nil {
 				h.fault("%v", err)
@@ -411,6 +438,25 @@ func (h *history) step(what, who string) {
 		if h.n.leaving {
 			h.n.let(h.now)
 		}
+	case "standby", "standby by force", "resume", "failover", "takeover", "clear", "announce":
+		kind, force, _ := strings.Cut(what, " ")
+		o := control.Order{Kind: control.OrderKind(kind), By: "root", Routers: []string{"web"}, Force: force != ""}
+		count, _, err := h.n.obey(h.now, o, func(out control.Outcome) {
+			h.say("%s: %t, %s to %s, %s", what, out.OK, out.From, out.To, out.Text)
+			h.orders--
+			if what == "standby" && out.OK && out.From == "MASTER" && out.Heard == 0 {
+				h.fault("a standby without a successor: %s", out.Text)
+			}
+		})
+		h.say("%s: %v", what, err)
+		h.orders += count
+	}
+}
+
+// concluded compares the orders that were given with those that are over.
+func (h *history) concluded() {
+	if h.orders != 0 {
+		h.fault("%d orders have come to no end", h.orders)
 	}
 }
 
@@ -444,14 +490,18 @@ func (h *history) end(left, let bool) {
 }
 
 // historyPair is the nodes a and b on one link, with services whose addresses come
-// between them.
-func historyPair(t *testing.T) (a, b *history) {
+// between them. Each asks the other before promoteAfter is over.
+func historyPair(t *testing.T, promoteAfter time.Duration) (a, b *history) {
+	return preemptingPair(t, promoteAfter, false)
+}
+
+func preemptingPair(t *testing.T, promoteAfter time.Duration, preempt bool) (a, b *history) {
 	config := func(node string, own, other uint8) *config.Config {
 		cfg := served(false)
 		cfg.Node = node
 		web := &cfg.Routers[0]
 		web.Priority, web.BestRival, web.SlowestRival = own, other, other
-		web.AddressesAt, web.PromoteAfter = 1, 0
+		web.AddressesAt, web.PromoteAfter, web.Preempt = 1, promoteAfter, preempt
 		web.Services = []config.Service{{Name: "first", StopTimeout: 5 * time.Second}, {Name: "last", StopTimeout: 5 * time.Second}}
 		return cfg
 	}
@@ -475,17 +525,20 @@ func TestServices_RunOnce(t *testing.T) {
 	}
 	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		return step{
-			node:  rapid.IntRange(0, 1).Draw(t, "node"),
-			what:  rapid.SampledFrom([]string{"osc fails", "osc passes", "dies", "start fails", "starts", "long", "fast", "leave"}).Draw(t, "what"),
+			node: rapid.IntRange(0, 1).Draw(t, "node"),
+			what: rapid.SampledFrom([]string{"osc fails", "osc passes", "dies", "start fails", "starts", "long", "fast", "leave",
+				"standby", "standby by force", "resume", "failover", "takeover", "clear", "announce"}).Draw(t, "what"),
 			who:   rapid.SampledFrom([]string{"first", "last"}).Draw(t, "who"),
 			pause: rapid.SampledFrom([]time.Duration{0, time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second, time.Minute}).Draw(t, "pause"),
 		}
 	}), 0, 14)
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := steps.Draw(rt, "steps")
+		promoteAfter := rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(rt, "promote_after")
+		preempt := promoteAfter > 0 && rapid.Bool().Draw(rt, "preempt") // else nobody waits for the old master
 		var wrong, trace []string
 		synctest.Test(t, func(t *testing.T) {
-			a, b := historyPair(t)
+			a, b := preemptingPair(t, promoteAfter, preempt)
 			pass(8*time.Second, a, b)
 			left := []bool{false, false}
 			for _, s := range plan {
@@ -500,10 +553,15 @@ func TestServices_RunOnce(t *testing.T) {
 				for _, s := range h.actors {
 					s.set(func(s *actor) { s.takes, s.startFails = 0, false })
 				}
+				h.step("resume", "")
 			}
+			pass(4*time.Minute, a, b) // an order that hindered that is over
+			a.step("resume", "")
+			b.step("resume", "")
 			pass(30*time.Minute, a, b)
 			masters := 0
 			for _, h := range []*history{a, b} {
+				h.concluded()
 				if r := h.status.Routers[0]; r.Role == "MASTER" && r.Ready {
 					masters++
 				}
@@ -529,7 +587,7 @@ func TestServices_RunOnce(t *testing.T) {
 // slowly.
 func TestServices_FailOnBothNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := historyPair(t)
+		a, b := historyPair(t, 0)
 		for _, h := range []*history{a, b} {
 			h.actors["last"].set(func(s *actor) { s.startFails = true })
 		}

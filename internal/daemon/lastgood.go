@@ -48,7 +48,7 @@ func releaseAfter(o Options) error {
 
 // keepConfiguration keeps the configuration for a process that finds it broken.
 func (d *daemon) keepConfiguration(cfg *config.Config) {
-	if err := record.KeepConfiguration(d.record.Dir(), cfg.Texts()); err != nil {
+	if err := record.KeepConfiguration(d.record.Dir(), cfg.Files()); err != nil {
 		d.log.Warn("the configuration is not kept: after a crash it is read again, whatever is in it then", "err", err)
 	}
 }

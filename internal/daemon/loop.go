@@ -38,6 +38,8 @@ type loop struct {
 	own     map[link.MAC]bool // of the interfaces of this host
 	conns   []*conn           // by the poller's tag / link.ReadyTags; nil where closed
 
+	countAt time.Duration // when the kernel is asked what it has dropped
+
 	flushAt time.Duration // when messages that the kernel had no room for are tried again
 
 	// beat notes that the loop lives, at least each beatEvery: from a turn of it, so
@@ -58,6 +60,9 @@ type conn struct {
 	uplink *uplink
 	ipv6   bool
 	queued bool // something waits for flush
+
+	tally   *tally     // of its interface and family
+	counted link.Stats // as they are in tally
 }
 
 // flushAgain is how soon messages that the kernel had no room for are tried
@@ -130,6 +135,7 @@ func (l *loop) update(now time.Duration, up linkUpdate) {
 			l.discard(c, err)
 			continue
 		}
+		c.tally = l.node.counters.link(up.uplink.name, c.ipv6)
 		l.conns[i] = c
 	}
 	if len(up.conns) > 0 {
@@ -171,6 +177,7 @@ func (l *loop) turn(ready []uint64) {
 	now = l.poller.Now()
 	if deadline := l.node.deadline(); deadline <= now {
 		l.worst = max(l.worst, now-deadline)
+		l.node.counters.lateness.add(now - deadline)
 		for _, c := range l.conns {
 			if c != nil {
 				l.receive(now, c, beforeExpiry)
@@ -302,5 +309,35 @@ func (l *loop) attend(now time.Duration) {
 		if until, paused := c.SurveyPaused(); paused && until <= now {
 			l.survey(now, c)
 		}
+	}
+	l.count(now)
+}
+
+// countEvery is how often the kernel is asked what it has dropped.
+const countEvery = time.Second
+
+// count brings the counters up to date. The kernel's own cost system calls.
+func (l *loop) count(now time.Duration) {
+	ask := now >= l.countAt
+	if ask {
+		l.countAt = now + countEvery
+	}
+	for _, c := range l.conns {
+		if c != nil {
+			c.count(ask)
+		}
+	}
+}
+
+// count adds to the tally what is new.
+func (c *conn) count(ask bool) {
+	s := c.Counted()
+	s.ReceiveOverflow, s.SurveyOverflow, s.AnnouncementsLost = c.counted.ReceiveOverflow, c.counted.SurveyOverflow, c.counted.AnnouncementsLost
+	if ask {
+		s = c.Stats()
+	}
+	if s != c.counted {
+		c.tally.count(s, c.counted)
+		c.counted = s
 	}
 }

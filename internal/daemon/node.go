@@ -38,6 +38,7 @@ type node struct {
 	// forgotten are the checks that the configuration before had.
 	forgotten map[string]bool
 	refused   *refusals
+	counters  *counters
 
 	unsent  limiter[unsentKey] // advertisements that failed
 	noticed limiter[noticeKey] // findings about peers
@@ -51,6 +52,7 @@ type node struct {
 	leaveBy time.Duration // when the loop ends though something is not done yet; Never before leave
 	stale   bool          // what was published is not all true any more: of the groups that are stale as well
 	shown   []*shown      // that was published, by name
+	placed  []*group      // that have their places in it
 
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
@@ -89,6 +91,9 @@ type outlets struct {
 	keep func(s savedStandby)
 	// record keeps what a process has to know that takes over from this one.
 	record func(election string, s record.State)
+	// confirm asks a previous master whether its services have stopped, until an
+	// answer says so or the time is over, and has confirmed called.
+	confirm func(q confirmation, within time.Duration)
 	// reboot reboots this host for a service of a group that does not stop, and
 	// has rebootFailed called where it cannot.
 	reboot func(group string)
@@ -186,12 +191,13 @@ func newNode(cfg *config.Config, log *slog.Logger, out outlets) (*node, error) {
 		byCheck:  make(map[string][]*group),
 		quorums:  make(map[string]bool),
 		verdicts: make(map[string]health.Change),
-		refused:  newRefusals(log),
+		counters: newCounters(),
 		buf:      make([]byte, 0, vrrp.MaxAdvertisementLen),
 		evalAt:   vrrp.Never,
 		leaveBy:  vrrp.Never,
 		keptTill: vrrp.Never,
 	}
+	n.refused = newRefusals(log, n.counters)
 	for _, c := range cfg.Checks {
 		n.quorums[c.Name] = c.Type == config.QuorumCheck
 	}

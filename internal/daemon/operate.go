@@ -71,11 +71,11 @@ func (n *node) obey(now time.Duration, o control.Order, done func(control.Outcom
 	if err != nil {
 		return 0, nil, err
 	}
+	if n.leaving {
+		return 0, nil, control.Errorf(control.Refused, "baton stops")
+	}
 	switch o.Kind {
 	case control.StandbyOrder:
-		if n.leaving {
-			return 0, nil, control.Errorf(control.Refused, "baton stops")
-		}
 		s := n.newStandby(now, o)
 		n.beginStandby(now, s, groups, o, done)
 		shown = shownStandby(s)
@@ -174,6 +174,8 @@ func (n *node) beginStandby(now time.Duration, s *standby, groups []*group, o co
 			g.tellOutcome(what, out, done)
 		case g.isMaster():
 			g.beginOrder(now, &order{kind: o.Kind, by: o.By, standby: s, force: o.Force, done: done}, stopping)
+		case g.standby == nil && g.roleNow() == vrrp.Backup.String() && g.masterName() == "" && !o.Force:
+			g.beginOrder(now, &order{kind: o.Kind, by: o.By, standby: s, done: done}, seeking)
 		default:
 			atOnce, before = append(atOnce, g), append(before, g.outcome())
 			g.standby = s
@@ -182,7 +184,7 @@ func (n *node) beginStandby(now time.Duration, s *standby, groups []*group, o co
 	}
 	n.settle(now)
 	for i, g := range atOnce {
-		before[i].Text = "held out"
+		before[i].Text = heldOut
 		g.tellOutcome(what, before[i], done)
 	}
 	n.keepStandby()
@@ -198,7 +200,7 @@ func (n *node) resumeGroups(now time.Duration, groups []*group, o control.Order,
 	for _, g := range groups {
 		out := g.outcome()
 		switch under := g.order; {
-		case under != nil && under.standby != nil && under.phase == stopping:
+		case under != nil && under.standby != nil && (under.phase == stopping || under.phase == seeking):
 			g.conclude(false, "called off by "+o.By)
 			out.Text = "its standby was called off"
 		case g.standby == nil && (under == nil || under.standby == nil):
@@ -275,7 +277,10 @@ func (g *group) takeover(now time.Duration, o control.Order, done func(control.O
 		return g.name + " is " + st.Role.String() + ": " + g.explainShort(now)
 	case by == nil:
 		return fmt.Sprintf("nobody was heard as master of %s: this node takes the role by itself if that stays so", g.name)
-	case g.node.set.Wins(id):
+	case !g.node.set.Wins(id):
+	case g.bound != nil && g.routers[0].cfg.PromoteAfter == 0:
+		return fmt.Sprintf("services are bound to %[1]s, and without promote_after they would start here while those of %[2]s still stop: baton failover %[1]s on %[2]s stops them first", g.name, by.nameOf(m))
+	default:
 		g.beginOrder(now, &order{kind: o.Kind, by: o.By, done: done}, taking)
 		g.routers[0].step(now, vrrp.Event{Kind: vrrp.TakeOver, Reason: o.By})
 		return ""
@@ -299,7 +304,6 @@ func (g *group) clear(now time.Duration, o control.Order, done func(control.Outc
 	}
 	out := g.outcome()
 	g.hold.Clear()
-	g.failed = false
 	g.node.dirty = append(g.node.dirty, g)
 	g.node.settle(now)
 	out.Text = "the hold is over and what led to it is forgotten: " + g.failure

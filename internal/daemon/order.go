@@ -25,6 +25,7 @@ const (
 	taking                // takeover: the role is there, and all that belongs to it is awaited
 	telling               // announce: the addresses are awaited once more
 	joining               // resume: who is master is not known yet
+	seeking               // standby: a backup that does not know whether there is a master
 )
 
 // order is what a group is at.
@@ -177,6 +178,8 @@ func (g *group) carryOut(now time.Duration, free bool) {
 		g.told()
 	case o.phase == joining:
 		g.joined(now)
+	case o.phase == seeking:
+		g.seek(now)
 	}
 	if g.order != nil {
 		g.evalAt = min(g.evalAt, o.until)
@@ -191,9 +194,8 @@ func (g *group) handOver(now time.Duration) {
 	}
 	o.said = now
 	if o.force { // a FAULT needs no successor
-		g.standby, o.phase = o.standby, letting
-		g.node.keepStandby()
-		g.node.dirty = append(g.node.dirty, g)
+		o.phase = letting
+		g.enforce()
 		return
 	}
 	o.phase = handing
@@ -257,30 +259,67 @@ func (g *group) orderChanged(now time.Duration, by *router, a vrrp.Action) {
 	if !o.leaves() || a.From != vrrp.Master {
 		return
 	}
-	if cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover {
-		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), a.Elapsed
+	switch {
+	case cmp.Or(a.Of, a.Cause) == vrrp.CauseHandover:
+		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), max(a.Elapsed, 1)
+	case a.Rival.Addr.IsValid(): // a better one took it before
+		o.outcome.Master, o.outcome.Heard = by.nameOf(a.Rival), 1
 	}
 	g.roleGone(now)
 }
 
-// roleGone waits for the end of the addresses.
+// roleGone waits for the end of the addresses. A standby is in force now, unless it was
+// a fault that came before anybody was heard: when that is mended this node may be the
+// only one that can have the role.
 func (g *group) roleGone(now time.Duration) {
 	o := g.order
 	if o.phase == stopping {
 		o.said = now
 	}
 	o.phase = letting
-	if o.standby != nil && g.standby != o.standby {
-		g.standby = o.standby
-		g.node.keepStandby()
-		for _, r := range g.routers {
-			if g.roleNow() == vrrp.Fault.String() && len(r.faults) == 0 {
-				r.faults = []string{g.orderReason()} // the line about the role says it
-			}
-		}
+	if o.outcome.Heard > 0 {
+		g.enforce()
 	}
 	g.node.dirty = append(g.node.dirty, g)
 }
+
+// enforce puts the standby in force that was ordered, if one was.
+func (g *group) enforce() {
+	o := g.order
+	if o.standby == nil || g.standby == o.standby {
+		return
+	}
+	g.standby = o.standby
+	g.node.keepStandby()
+	g.node.dirty = append(g.node.dirty, g)
+	for _, r := range g.routers {
+		if g.roleNow() == vrrp.Fault.String() && len(r.faults) == 0 {
+			r.faults = []string{g.orderReason()} // the line about the role says it
+		}
+	}
+}
+
+// seek holds a backup out once it knows of a master, and has it hand over where it is
+// the master itself by then.
+func (g *group) seek(now time.Duration) {
+	by, _ := g.masterElsewhere()
+	switch o := g.order; {
+	case g.isMaster():
+		if why := g.cannotHandOver(); why != "" {
+			g.conclude(false, why)
+			return
+		}
+		o.phase, o.outcome.From = stopping, g.roleNow()
+		g.node.dirty = append(g.node.dirty, g)
+	case g.standby == o.standby && g.roleNow() != vrrp.Backup.String():
+		g.conclude(true, heldOut)
+	case by != nil || g.roleNow() != vrrp.Backup.String():
+		g.enforce()
+	}
+}
+
+// heldOut is what comes of a standby of a router that is not master.
+const heldOut = "held out"
 
 // letGo ends the order once no address is here any more.
 func (g *group) letGo(now time.Duration) {
@@ -290,11 +329,16 @@ func (g *group) letGo(now time.Duration) {
 	}
 	if by, m := g.masterElsewhere(); o.outcome.Heard == 0 && by != nil {
 		o.outcome.Master, o.outcome.Heard = by.nameOf(m), max(now-o.said, 1)
+		g.enforce()
 	}
 	if slices.ContainsFunc(g.routers, func(r *router) bool { return r.on }) {
 		return
 	}
 	o.outcome.Held = now - o.said
+	if o.outcome.Heard == 0 && !o.force {
+		g.conclude(false, fmt.Sprintf("the role went before anybody was heard (%s), and nobody was since", g.last.Reason))
+		return
+	}
 	g.conclude(true, g.leftText())
 }
 

@@ -84,11 +84,11 @@ func findUser(name string) (uid, gid int, groups []uint32, err error) {
 // may lead anywhere.
 func giveDirectory(dir string, uid, gid int) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("create a directory of baton: %w", err)
+		return fmt.Errorf("create %s: %w", dir, err)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return fmt.Errorf("look at a directory of baton: %w", err)
+		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || st.Uid != 0 {
 		return nil
@@ -150,7 +150,8 @@ func dropPrivileges(uid, gid int, groups []uint32) error {
 	if err := unix.Capset(&header, &data[0]); err != nil {
 		return fmt.Errorf("set the capabilities: %w", err)
 	}
-	return raiseAmbient()
+	raiseAmbient()
+	return nil
 }
 
 func isKept(c uintptr) bool {

@@ -128,7 +128,7 @@ func (n *node) reconfigure(now time.Duration, cfg *config.Config, same map[route
 // restructured is the end of a change of which routers and groups there are. saved is
 // what was kept of standby before it.
 func (n *node) restructured(now time.Duration, saved savedStandby) {
-	n.shown, n.stale = nil, true
+	n.shown, n.placed, n.stale = nil, nil, true
 	n.byCheck = make(map[string][]*group)
 	for _, g := range n.groups {
 		for _, t := range g.tracks {

@@ -174,18 +174,27 @@ func releaseLeft(dir string, log *slog.Logger) error {
 	return err
 }
 
-// removeLeft removes what the record names, what bears our mark, and the record.
-func removeLeft(ctx context.Context, dir string, log *slog.Logger) ([]string, error) {
-	var routers []vip.Router
+// leftIn are the routers that a record of this boot names.
+func leftIn(dir string) (routers []vip.Router) {
 	rec, err := record.Read(dir)
-	if err == nil && rec.Boot == bootID() {
-		for _, e := range rec.Elections {
-			for _, r := range e.Routers {
-				routers = append(routers, r.Addresses)
-			}
+	if err != nil || rec.Boot != bootID() {
+		return nil
+	}
+	for _, e := range rec.Elections {
+		for _, r := range e.Routers {
+			routers = append(routers, r.Addresses)
 		}
 	}
-	removed, err := vip.Release(ctx, routers, log)
+	return routers
+}
+
+// Left names what a daemon that died has left on this host, as Release would remove
+// it. It changes nothing; while a daemon runs it names what that one holds.
+func Left(runtimeDir string) ([]string, error) { return vip.Left(leftIn(runtimeDir)) }
+
+// removeLeft removes what the record names, what bears our mark, and the record.
+func removeLeft(ctx context.Context, dir string, log *slog.Logger) ([]string, error) {
+	removed, err := vip.Release(ctx, leftIn(dir), log)
 	if err != nil {
 		return removed, err
 	}

@@ -10,11 +10,12 @@ import (
 	"baton/vrrp"
 )
 
-// refusals counts the packets that were refused, by interface and reason, and
+// refusals counts the packets that were refused, by interface, family and reason, and
 // logs each reason at most once a minute for each source.
 type refusals struct {
 	log    *slog.Logger
-	counts map[string]*[vrrp.Refusals]uint64 // by interface
+	all    *counters
+	counts map[linkKey]*tally
 	logged limiter[refusalKey]
 }
 
@@ -24,10 +25,11 @@ type refusalKey struct {
 	reason vrrp.Refusal
 }
 
-func newRefusals(log *slog.Logger) *refusals {
+func newRefusals(log *slog.Logger, all *counters) *refusals {
 	return &refusals{
 		log:    log,
-		counts: make(map[string]*[vrrp.Refusals]uint64),
+		all:    all,
+		counts: make(map[linkKey]*tally),
 	}
 }
 
@@ -58,12 +60,13 @@ var advice = map[vrrp.Refusal]string{
 
 // count counts one refused packet.
 func (f *refusals) count(now time.Duration, iface string, p link.Packet, reason vrrp.Refusal) {
-	c := f.counts[iface]
+	key := linkKey{iface, p.Src.Is6()}
+	c := f.counts[key]
 	if c == nil {
-		c = new([vrrp.Refusals]uint64)
-		f.counts[iface] = c
+		c = f.all.link(iface, key.ipv6)
+		f.counts[key] = c
 	}
-	c[reason]++
+	so := c.refused[reason].Add(1)
 	if !f.logged.allow(now, refusalKey{iface, p.Src, reason}) {
 		return
 	}
@@ -71,7 +74,7 @@ func (f *refusals) count(now time.Duration, iface string, p link.Packet, reason 
 	if reason == vrrp.RefusedVRID {
 		level = slog.LevelInfo // others may share the link
 	}
-	attrs := []any{"interface", iface, "from", p.Src, "reason", reason.String(), "means", advice[reason], "refused_so_far", c[reason]}
+	attrs := []any{"interface", iface, "from", p.Src, "reason", reason.String(), "means", advice[reason], "refused_so_far", so}
 	if len(p.Payload) > 1 {
 		attrs = append(attrs, "vrid", p.Payload[1])
 	}

@@ -27,10 +27,10 @@ func TestRefusal_ChangesNothing(t *testing.T) {
 	if got := s.n.deadline(); got != deadline {
 		t.Errorf("the deadline moved by %s", got-deadline)
 	}
-	counts := s.n.refused.counts["eth0"]
+	counts := s.n.counters.link("eth0", false)
 	for _, r := range []vrrp.Refusal{vrrp.RefusedLength, vrrp.RefusedTTL, vrrp.RefusedOwn, vrrp.RefusedVRID} {
-		if counts[r] != 1 {
-			t.Errorf("%s: counted %d, want 1", r, counts[r])
+		if got := counts.refused[r].Load(); got != 1 {
+			t.Errorf("%s: counted %d, want 1", r, got)
 		}
 	}
 	if got := strings.Count(s.log.String(), `msg="packet refused"`); got != 4 {
@@ -45,7 +45,7 @@ func TestRefusal_ChangesNothing(t *testing.T) {
 
 func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
 	var log bytes.Buffer
-	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
+	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)), newCounters())
 	now := 1000 * time.Second
 	lines := func() int { return strings.Count(log.String(), "\n") }
 	count := func(src netip.Addr, r vrrp.Refusal) { f.count(now, "eth0", link.Packet{Src: src}, r) }
@@ -67,7 +67,7 @@ func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
 	if got := lines(); got != 4 {
 		t.Errorf("%d lines after a minute, want 4", got)
 	}
-	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != 5 {
+	if got := f.counts[linkKey{"eth0", false}].refused[vrrp.RefusedTTL].Load(); got != 5 {
 		t.Errorf("counted %d, want 5, logged or not", got)
 	}
 	if !strings.Contains(log.String(), "refused_so_far=5") {
@@ -77,7 +77,7 @@ func TestRefusals_LogOncePerMinuteSourceAndReason(t *testing.T) {
 
 func TestRefusals_AreBounded(t *testing.T) {
 	var log bytes.Buffer
-	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)))
+	f := newRefusals(slog.New(slog.NewTextHandler(&log, nil)), newCounters())
 	now := 1000 * time.Second
 	forged := netip.MustParseAddr("192.0.2.0")
 	const flood = 4 * limitKeys
@@ -85,7 +85,7 @@ func TestRefusals_AreBounded(t *testing.T) {
 		f.count(now, "eth0", link.Packet{Src: forged}, vrrp.RefusedTTL)
 		forged = forged.Next()
 	}
-	if got := f.counts["eth0"][vrrp.RefusedTTL]; got != flood {
+	if got := f.counts[linkKey{"eth0", false}].refused[vrrp.RefusedTTL].Load(); got != flood {
 		t.Errorf("counted %d of %d", got, flood)
 	}
 	if got := strings.Count(log.String(), "\n"); got != limitKeys {

@@ -30,22 +30,11 @@ const runnerLimit = 10 * time.Second
 
 // reloads is what came of those that there were.
 type reloads struct {
-	one       sync.Mutex // held by the one that is under way
-	succeeded atomic.Uint64
-	failed    atomic.Uint64
+	one sync.Mutex // held by the one that is under way
 
 	mu      sync.Mutex
 	failure string // of the newest; empty: it succeeded
 	at      time.Time
-}
-
-// Reloads counts the reloads that succeeded and failed; ok tells whether the newest
-// did, or there was none.
-func (d *daemon) Reloads() (succeeded, failed uint64, ok bool) {
-	r := &d.reloads
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.succeeded.Load(), r.failed.Load(), r.failure == ""
 }
 
 // problem is a failed reload, until one succeeds; nil: the newest did.
@@ -140,8 +129,8 @@ func (d *daemon) noteReload(r control.Reload, err error, by string) {
 		s.failure = failureOf(err)
 	}
 	s.mu.Unlock()
+	d.loop.node.counters.reload(err)
 	if err != nil {
-		s.failed.Add(1)
 		running := d.config()
 		d.log.Error("reload failed, and nothing has changed", "by", by, "err", failureOf(err), "configuration", running.Hash)
 		var mistakes *ConfigError
@@ -153,7 +142,6 @@ func (d *daemon) noteReload(r control.Reload, err error, by string) {
 		d.events.add(control.ConfigurationEvent, running.Hash, "reload failed", "by "+by+": "+failureOf(err))
 		return
 	}
-	s.succeeded.Add(1)
 	for _, c := range r.Changes {
 		d.log.Info("configuration changed", "name", c.Name, "what", c.What, "cost", c.Cost)
 	}
@@ -291,7 +279,7 @@ func (d *daemon) apply(was, is *config.Config, checks []health.Check) error {
 	d.logging.configure(is.Log)
 	d.replaceWebhooks(was, is)
 	d.replaceEverywhere(was, is)
-	// The HTTP listener follows is.Listen here.
+	d.listener.Set(listenerOf(is.Listen))
 	d.parts.Go(func() { d.keepConfiguration(is) })
 	return nil
 }

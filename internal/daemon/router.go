@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"baton/internal/config"
+	"baton/internal/control"
 	"baton/internal/link"
 	"baton/internal/role"
 	"baton/vip"
@@ -40,14 +41,15 @@ type router struct {
 	kept     vrrp.Action   // the first advertisement as master, while it is kept back
 	keptTill time.Duration // at most; Never where none is
 
-	heldBy  string     // the holder of our addresses that INIT waits for
-	wanted  bool       // the role wants the addresses on, whether or not their turn has come
-	on      bool       // addresses are, or may be, on this host
-	inPlace bool       // all of the newest Hold are
-	holds   uint64     // sequence of Hold: a new number announces again
-	follows vrrp.Rival // who is master elsewhere, as the services know it
-	shown   vrrp.Rival // the same, as the newest status has it
-	heard   []*heardPeer
+	heldBy   string     // the holder of our addresses that INIT waits for
+	wanted   bool       // the role wants the addresses on, whether or not their turn has come
+	on       bool       // addresses are, or may be, on this host
+	inPlace  bool       // all of the newest Hold are
+	holds    uint64     // sequence of Hold: a new number announces again
+	follows  vrrp.Rival // who is master elsewhere, as the services know it
+	shown    vrrp.Rival // the same, as the newest status has it
+	heard    []*heardPeer
+	heardNew time.Duration // when the newest of them was heard first
 
 	leftWord bool       // it has sent that it leaves, in this mastership
 	master   vrrp.Rival // who else holds the role, as far as was heard; zero while this node does
@@ -59,7 +61,7 @@ func (n *node) newRouter(c config.Router) (*router, error) {
 		node:   n,
 		cfg:    c,
 		name:   n.nameFor(c),
-		family: familyOf(c),
+		family: familyOf(c.IPv6),
 		link:   n.uplink(c.Interface),
 		group:  n.group(c),
 		log:    n.logOf(c),
@@ -91,20 +93,13 @@ func (n *node) newRouter(c config.Router) (*router, error) {
 // nameFor is the name of a router, with the family where another one has the same.
 func (n *node) nameFor(c config.Router) string {
 	if slices.ContainsFunc(n.cfg.Routers, func(o config.Router) bool { return o.Name == c.Name && o.IPv6 != c.IPv6 }) {
-		return c.Name + " " + familyOf(c).String()
+		return c.Name + " " + familyOf(c.IPv6).String()
 	}
 	return c.Name
 }
 
-func familyOf(c config.Router) vrrp.Family {
-	if c.IPv6 {
-		return vrrp.IPv6
-	}
-	return vrrp.IPv4
-}
-
 func (n *node) logOf(c config.Router) *slog.Logger {
-	return n.log.With("router", c.Name, "interface", c.Interface, "family", familyOf(c).String(), "vrid", c.VRID)
+	return n.log.With("router", c.Name, "interface", c.Interface, "family", familyOf(c.IPv6).String(), "vrid", c.VRID)
 }
 
 // source is the address that the router's advertisements come from, or the
@@ -180,7 +175,7 @@ func (r *router) keepBack(now time.Duration, a vrrp.Action, actions []vrrp.Actio
 // nodes there is none.
 func (r *router) mayKeep() time.Duration {
 	if r.group.takes() { // no other backup waits: the old master advertises still
-		return min(5*mostKept, r.cfg.Interval/2)
+		return addressGrace
 	}
 	if len(r.cfg.Priorities) == 2 {
 		return min(mostKept, r.cfg.Interval/2)
@@ -228,13 +223,17 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 	case vrrp.Change:
 		r.changed(now, a)
 	case vrrp.Reassert:
+		r.node.counters.reassert(a.Elapsed)
 		r.log.Warn("two masters: this node won and announced its addresses again",
 			"rival", r.nameOf(a.Rival), "rival_priority", a.Rival.Priority, "for", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "two masters", fmt.Sprintf("%s was master as well for %s, with %d: this node won and announced its addresses again",
+			r.nameOf(a.Rival), round(a.Elapsed), a.Rival.Priority))
 		r.group.tell(role.Transition{To: role.Master, From: role.Master, Reassert: true, Reason: r.nameOf(a.Rival) + " was master as well"})
 	case vrrp.Vacant:
 		r.group.vacant(now, a)
 	case vrrp.Yielded:
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
+		r.node.out.event(control.RouterEvent, r.group.name, "stays MASTER", "its priority fell, and nobody took over within "+round(a.Elapsed))
 	case vrrp.Unheard:
 		r.group.unheard(a)
 	case vrrp.Notice:
@@ -284,6 +283,7 @@ func (r *router) addressEvent(now time.Duration, e vip.Event) {
 	if e.Seq != r.holds {
 		return
 	}
+	r.node.counters.address(e.Kind)
 	r.noteAddress(e)
 	r.group.touch()
 	if e.Object != "" {

@@ -66,6 +66,7 @@ type services interface {
 	Adopt(order uint64, t role.Transition)
 	Start(order uint64, t role.Transition, delay time.Duration)
 	Stop(order uint64, t role.Transition, chosen bool)
+	StartNow(order uint64)
 	Placed(order uint64)
 	Abandon()
 	Follow(t role.Transition)
@@ -133,6 +134,7 @@ func (g *group) startServices(now time.Duration) {
 	b.since, b.atMark = now, false
 	g.log.Info("services start", "takeover", t.Takeover, "after", round(delay))
 	b.run.Start(b.order, t, delay)
+	g.confirm(delay)
 }
 
 // stopServices stops them on behalf of the role that this node has, or is to have
@@ -180,6 +182,7 @@ var news = map[role.ReportKind]string{
 func (g *group) serviceReport(now time.Duration, rep role.Report) {
 	b := g.bound
 	g.node.dirty = append(g.node.dirty, g)
+	g.node.counters.service(rep.Kind)
 	if what := news[rep.Kind]; what != "" {
 		g.node.out.event(control.ServiceEvent, strings.TrimSpace(rep.Service+" "+g.name), what, rep.Text)
 		g.node.out.announce(webhook.Service{Router: g.name, Service: rep.Service, What: what, Text: rep.Text})

@@ -21,8 +21,9 @@ func (g *group) touch() { g.stale, g.node.stale = true, true }
 // status is all that is published of the node. Only what has changed is made anew:
 // a host may have a thousand routers.
 func (n *node) status(now time.Duration) *snapshot {
-	all := len(n.shown) != len(n.groups)
+	all := !slices.Equal(n.placed, n.groups) // there are others
 	if all {
+		n.placed = slices.Clone(n.groups)
 		for i, g := range slices.SortedFunc(slices.Values(n.groups), func(a, b *group) int { return cmp.Compare(a.name, b.name) }) {
 			g.place = i
 		}
@@ -59,6 +60,8 @@ func (g *group) status(now time.Duration) *shown {
 		Tracks:   g.tracksShown(),
 		History:  g.history,
 		Standby:  shownStandby(g.standby),
+
+		Transitions: g.transitions,
 	}
 	if by, m := g.masterElsewhere(); by != nil && !g.isMaster() {
 		r.MasterPriority = int(m.Priority)

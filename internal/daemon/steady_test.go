@@ -120,4 +120,7 @@ func TestLoop_NoAllocationsInSteadyState(t *testing.T) {
 	if after.Received-before.Received < 2*runs || after.Sent-before.Sent < runs || after.Surveyed == before.Surveyed || role("backup") != vrrp.Backup {
 		t.Errorf("the test tried nothing: %+v", after)
 	}
+	if m := l.node.counters.metrics(); m.Links[0].Sent < runs || m.Links[0].Received < 2*runs || m.Links[0].Refused["ttl"] == 0 || m.Lateness.Worst == 0 {
+		t.Errorf("not all was counted: %+v", m)
+	}
 }

@@ -1,337 +1,205 @@
 package doctor
 
 import (
-	"bytes"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 
 	"baton/internal/config"
 )
 
-// protocolVRRP is the IP protocol number (RFC 9568 section 5.1).
-const protocolVRRP = 112
-
-// chain is one of nftables, with its rules. Those of iptables-nft look the same.
-type chain struct {
-	table, name string
-	family      nftables.TableFamily
-	hook        string // input, output; empty: it is only jumped to
-	drops       bool   // the policy of a base chain
-	rules       [][]expr.Any
-}
-
-// packet is an advertisement on its way.
-type packet struct {
-	six, out bool
-	iface    string
-	multi    bool // to the group
-}
-
-// verdict is what becomes of a packet, as far as it can be told.
-type verdict int
-
-const (
-	goesOn verdict = iota
-	accepted
-	dropped
-	unclear
+// Where advertisements go that are told to all (RFC 9568 section 5.1).
+var (
+	allIPv4 = netip.AddrFrom4([4]byte{224, 0, 0, 18})
+	allIPv6 = netip.MustParseAddr("ff02::12")
 )
 
-// firewall looks whether advertisements of each kind that a router has would pass.
-func firewall(p Patient, h host) []Finding {
-	chains, err := h.ruleset()
-	if err != nil {
-		return []Finding{{"firewall", Unknown, "the rules of the firewall: " + err.Error(), "as root: baton doctor"}}
+// question is a packet of which a router depends, and what its loss is called.
+type question struct {
+	id     string
+	packet packet
+}
+
+// asks are the packets that a router depends on.
+func asks(r config.Router, index int, me config.Node) []question {
+	all := allIPv4
+	if r.IPv6 {
+		all = allIPv6
+	}
+	own := r.Source
+	for _, a := range r.Known {
+		if me.Has(a) {
+			own = a
+		}
+	}
+	in := func(id string, p packet, what string, to addressKind) question {
+		p.what, p.in, p.iface, p.index, p.to = what, true, r.Interface, index, to
+		return question{id, p}
+	}
+	out := func(id string, p packet, what string, to addressKind) question {
+		p.what, p.iface, p.index, p.to = what, r.Interface, index, to
+		return question{id, p}
+	}
+	var qs []question
+	advertisement := func(from, to netip.Addr) packet { return ipPacket(r.IPv6, protocolVRRP, from, to) }
+	if len(r.Peers) > 0 {
+		for _, peer := range r.Peers {
+			qs = append(qs, in("firewall-in", advertisement(peer, own), fmt.Sprintf("advertisements from %s that come in on %s", peer, r.Interface), toUs),
+				out("firewall-out", advertisement(own, peer), fmt.Sprintf("advertisements to %s that go out on %s", peer, r.Interface), toOthers))
+		}
+	} else {
+		var others []netip.Addr
+		for _, a := range r.Known {
+			if !me.Has(a) {
+				others = append(others, a)
+			}
+		}
+		if len(others) == 0 {
+			others = []netip.Addr{{}}
+		}
+		for _, a := range others {
+			what := "advertisements"
+			if a.IsValid() {
+				what += " from " + a.String()
+			}
+			qs = append(qs, in("firewall-in", advertisement(a, all), what+" that come in on "+r.Interface, toMulticast))
+		}
+		sent := out("firewall-out", advertisement(own, all), "advertisements that go out on "+r.Interface, toMulticast)
+		if v := r.VirtualMAC; v != nil && !v.FromInterface {
+			sent.packet.iface, sent.packet.index = v.Name, 0 // it may not be there yet
+			sent.packet.what = "advertisements that go out on " + v.Name
+		}
+		qs = append(qs, sent)
+	}
+	if len(r.Addresses) == 0 {
+		return qs
+	}
+	vip := r.Addresses[0].Prefix.Addr()
+	if r.IPv6 {
+		b := vip.As16()
+		group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: b[13], 14: b[14], 15: b[15]})
+		return append(qs, in("firewall-nd", discovery(135, netip.Addr{}, group, vip), fmt.Sprintf("neighbour solicitations for %s that come in on %s", vip, r.Interface), toMulticast),
+			out("firewall-nd", discovery(136, vip, netip.Addr{}, vip), fmt.Sprintf("neighbour advertisements of %s that go out on %s", vip, r.Interface), toOthers))
+	}
+	return append(qs, in("firewall-arp", arpPacket(1, netip.Addr{}, vip), fmt.Sprintf("ARP requests for %s that come in on %s", vip, r.Interface), toMulticast),
+		out("firewall-arp", arpPacket(2, vip, netip.Addr{}), fmt.Sprintf("ARP answers of %s that go out on %s", vip, r.Interface), toOthers))
+}
+
+// firewall finds what drops advertisements, or what clients and switches need to find
+// an address.
+func firewall(f *facts) []Finding {
+	if f.rules == nil {
+		return nil
 	}
 	var found []Finding
-	seen := map[packet]bool{}
-	for _, r := range p.Config.Routers {
-		for _, out := range []bool{false, true} {
-			q := packet{six: r.IPv6, out: out, iface: r.Interface, multi: len(r.Peers) == 0}
-			if !seen[q] {
-				seen[q] = true
-				found = append(found, through(chains, q, r)...)
+	for _, r := range f.cfg.Routers {
+		for _, q := range asks(r, f.indexOf(r.Interface), f.me()) {
+			v := f.rules.judge(q.packet)
+			if !v.dropped && !v.unclear {
+				continue
 			}
+			n := Finding{ID: q.id, Level: Problem, Routers: []string{r.Name}, Mend: mendFirewall(v.chain, q.packet)}
+			n.Text = fmt.Sprintf("%s are dropped: %s", q.packet.what, v.where)
+			answer := q.packet
+			answer.state = expr.CtStateBitESTABLISHED
+			switch {
+			case v.unclear:
+				n.ID, n.Level = "firewall-unclear", Advice
+				n.Text = fmt.Sprintf("%s may be dropped, by %s: that depends on what cannot be known here", q.packet.what, v.where)
+			case q.id == "firewall-in" && !f.rules.judge(answer).dropped:
+				n.ID = "firewall-answers"
+				n.Text = fmt.Sprintf("%s are let in only as answers: a backup sends nothing that they could answer; else %s drops them", q.packet.what, v.where)
+			}
+			found = addFinding(found, n)
 		}
 	}
 	return found
 }
 
-// through judges the base chains that a packet passes. Each of them can drop it.
-func through(chains []chain, q packet, r config.Router) []Finding {
-	hook, what := "input", "drops advertisements (IP protocol 112) that come in on "+q.iface
-	if q.out {
-		hook, what = "output", "drops advertisements (IP protocol 112) that leave by "+q.iface
-	}
-	mend := "nft: ip daddr 224.0.0.18 ip protocol 112 accept; iptables: -p 112 -j ACCEPT; firewalld: --add-protocol=vrrp"
-	switch {
-	case q.six && q.multi:
-		mend = "nft: ip6 daddr ff02::12 meta l4proto 112 accept; ip6tables: -p 112 -j ACCEPT"
-	case !q.multi:
-		mend = "let in and out IP protocol 112 of each peer: " + fmt.Sprint(r.Peers)
-	}
-	var found []Finding
-	for _, c := range chains {
-		if c.hook != hook || !c.sees(q.six) {
-			continue
-		}
-		v := walk(chains, c, q, 0)
-		if v == goesOn && c.drops {
-			v = dropped
-		}
-		at := fmt.Sprintf("the chain %s of table %s ", c.name, c.table)
-		switch v {
-		case dropped:
-			found = append(found, Finding{"firewall", Bad, at + what, mend})
-		case unclear:
-			found = append(found, Finding{"firewall", Doubt, at + "may be one that " + what + ": its rules are more than doctor reads", mend})
-		}
-	}
-	return found
-}
-
-func (c chain) sees(six bool) bool {
-	switch c.family {
-	case nftables.TableFamilyINet:
-		return true
-	case nftables.TableFamilyIPv6:
-		return six
-	case nftables.TableFamilyIPv4:
-		return !six
-	}
-	return false
-}
-
-// maxJumps is deeper than the kernel lets chains be (NFT_JUMP_STACK_SIZE).
-const maxJumps = 16
-
-// walk goes through the rules of a chain. One that may match decides nothing by itself:
-// where what it would do is what happens anyway, nothing is unclear.
-func walk(chains []chain, c chain, q packet, depth int) verdict {
-	possible := goesOn // what a rule that may match would do
-	for _, rule := range c.rules {
-		v, match := judge(chains, c, rule, q, depth)
-		if v == goesOn || match == no {
-			continue
-		}
-		if match == maybe || v == unclear {
-			if possible != goesOn && possible != v {
-				return unclear
+// addFinding adds one, or its routers to the same one.
+func addFinding(found []Finding, n Finding) []Finding {
+	for i, o := range found {
+		if o.ID == n.ID && o.Text == n.Text {
+			for _, r := range n.Routers {
+				if !slices.Contains(o.Routers, r) {
+					found[i].Routers = append(found[i].Routers, r)
+				}
 			}
-			possible = v
-			continue
+			return found
 		}
-		if possible != goesOn && possible != v {
-			return unclear
-		}
-		return v
 	}
-	if possible == goesOn {
-		return goesOn
-	}
-	if possible == dropped && c.drops {
-		return dropped
-	}
-	return unclear
+	return append(found, n)
 }
 
-// answer is whether a rule matches.
-type answer int
-
-const (
-	yes answer = iota
-	no
-	maybe
-)
-
-// judge tells what a rule does with a packet, and whether it matches.
-func judge(chains []chain, c chain, rule []expr.Any, q packet, depth int) (verdict, answer) {
-	registers := map[uint32][]byte{}
-	match := yes
-	for _, e := range rule {
-		switch e := e.(type) {
-		case *expr.Meta:
-			registers[e.Register] = q.meta(e.Key)
-		case *expr.Payload:
-			registers[e.DestRegister] = q.field(e)
-		case *expr.Ct:
-			registers[e.Register] = nil
-			if e.Key == expr.CtKeySTATE { // of a packet that answers nothing
-				registers[e.Register] = []byte{8, 0, 0, 0} // NF_CT_STATE_BIT(IP_CT_NEW)
-			}
-		case *expr.Bitwise:
-			registers[e.DestRegister] = masked(registers[e.SourceRegister], e.Mask, e.Xor)
-		case *expr.Cmp:
-			match = worse(match, compare(registers[e.Register], e))
-		case *expr.Counter, *expr.Log, *expr.Limit:
-		case *expr.Verdict:
-			return follow(chains, c, e, q, depth), match
-		case *expr.Reject:
-			return dropped, match
-		default:
-			match = worse(match, maybe)
-		}
-		if match == no {
-			return goesOn, no
-		}
+// mendFirewall is the command that lets a packet through, in the terms of whoever has
+// made the table.
+func mendFirewall(c *chain, p packet) string {
+	if c == nil {
+		return ""
 	}
-	return goesOn, match
+	protocol := "meta l4proto 112"
+	if p.arp {
+		return fmt.Sprintf("nft list chain arp %s %s, and accept ARP for the virtual addresses there", c.table.name, c.name)
+	}
+	icmp := p.protocol() == protocolICMPv6
+	if icmp {
+		protocol = "meta l4proto ipv6-icmp"
+	}
+	iptables := "iptables"
+	if p.v6 {
+		iptables = "ip6tables"
+	}
+	switch legacy := c.table.family != nftables.TableFamilyINet && c.table.name == "filter" && strings.ToUpper(c.name) == c.name; {
+	case c.table.name == "firewalld" && icmp:
+		return "firewall-cmd --permanent --add-protocol=ipv6-icmp && firewall-cmd --reload"
+	case c.table.name == "firewalld":
+		return "firewall-cmd --permanent --zone=ZONE --add-protocol=vrrp && firewall-cmd --reload; ZONE: firewall-cmd --get-zone-of-interface=" + p.iface
+	case strings.HasPrefix(c.name, "ufw"), legacy && strings.Contains(c.where(), "ufw"):
+		return "add to /etc/ufw/before.rules, before its COMMIT: -A ufw-before-input -p vrrp -j ACCEPT; then: ufw reload"
+	case legacy:
+		direction := "OUTPUT -o "
+		if p.in {
+			direction = "INPUT -i "
+		}
+		return fmt.Sprintf("%s -I %s%s -p %s -j ACCEPT, and in the file that it is loaded from at boot", iptables, direction, p.iface, map[bool]string{true: "ipv6-icmp", false: "vrrp"}[icmp])
+	}
+	name := "oifname"
+	if p.in {
+		name = "iifname"
+	}
+	if c.table.family == nftables.TableFamilyNetdev {
+		return fmt.Sprintf("nft insert rule %s %s %s accept, and in the file that it is loaded from at boot", c.table, c.name, protocol)
+	}
+	return fmt.Sprintf("nft insert rule %s %s %s %s %s accept, and in the file that it is loaded from at boot", c.table, c.name, name, p.iface, protocol)
 }
 
-func worse(a, b answer) answer {
-	switch {
-	case a == no || b == no:
-		return no
-	case a == maybe || b == maybe:
-		return maybe
-	}
-	return yes
-}
-
-func follow(chains []chain, c chain, v *expr.Verdict, q packet, depth int) verdict {
-	switch v.Kind {
-	case expr.VerdictAccept:
-		return accepted
-	case expr.VerdictDrop:
-		return dropped
-	case expr.VerdictJump, expr.VerdictGoto:
-		if depth == maxJumps {
-			return unclear
-		}
-		for _, o := range chains {
-			if o.table == c.table && o.family == c.family && o.name == v.Chain {
-				return walk(chains, o, q, depth+1)
+// where names tables and chains that are called from the chain.
+func (c *chain) where() string {
+	var names []string
+	for _, r := range c.rules {
+		for _, e := range r.exprs {
+			if v, ok := e.(*expr.Verdict); ok && v.Chain != "" {
+				names = append(names, v.Chain)
 			}
 		}
-		return unclear
-	case expr.VerdictReturn, expr.VerdictContinue, expr.VerdictBreak:
-		return goesOn // of a return in the middle of a chain that is not quite so
 	}
-	return unclear
+	return strings.Join(names, " ")
 }
 
-// meta is what a packet has of a key; nil: it cannot be told.
-func (q packet) meta(key expr.MetaKey) []byte {
-	name := func(is bool) []byte {
-		if !is {
-			return make([]byte, unix.IFNAMSIZ)
-		}
-		return append([]byte(q.iface), make([]byte, unix.IFNAMSIZ-len(q.iface))...)
+// leftTable finds the table with which a dead daemon refuses packets to its addresses.
+func leftTable(f *facts) []Finding {
+	if f.rules == nil || f.pid != 0 {
+		return nil
 	}
-	switch key {
-	case expr.MetaKeyL4PROTO:
-		return []byte{protocolVRRP}
-	case expr.MetaKeyNFPROTO:
-		if q.six {
-			return []byte{unix.NFPROTO_IPV6}
-		}
-		return []byte{unix.NFPROTO_IPV4}
-	case expr.MetaKeyIIFNAME:
-		return name(!q.out)
-	case expr.MetaKeyOIFNAME:
-		return name(q.out)
-	case expr.MetaKeyPKTTYPE:
-		if q.multi {
-			return []byte{unix.PACKET_MULTICAST}
+	for _, c := range f.rules.chains {
+		if c.table.name == "baton" && c.table.family == nftables.TableFamilyINet {
+			return []Finding{{ID: "leftovers", Level: Problem, Text: "no baton runs here, and its table inet baton of nftables is there: it drops what comes for virtual addresses with `accept: false`",
+				Mend: "start baton, which removes it; or: nft delete table inet baton"}}
 		}
 	}
 	return nil
-}
-
-// field is what a packet has in its IP header; nil: it cannot be told.
-func (q packet) field(p *expr.Payload) []byte {
-	if p.Base != expr.PayloadBaseNetworkHeader {
-		return nil
-	}
-	group4, group6 := []byte{224, 0, 0, 18}, append([]byte{0xff, 0x02}, append(make([]byte, 13), 0x12)...)
-	switch {
-	case !q.six && p.Offset == 9 && p.Len == 1, q.six && p.Offset == 6 && p.Len == 1:
-		return []byte{protocolVRRP}
-	case !q.six && q.multi && p.Offset == 16 && p.Len <= 4:
-		return group4[:p.Len]
-	case q.six && q.multi && p.Offset == 24 && p.Len <= 16:
-		return group6[:p.Len]
-	case q.multi && (!q.six && p.Offset == 8 || q.six && p.Offset == 7) && p.Len == 1:
-		return []byte{255} // the TTL
-	}
-	return nil
-}
-
-func masked(value, mask, xor []byte) []byte {
-	if value == nil || len(mask) != len(value) {
-		return nil
-	}
-	out := slices.Clone(value)
-	for i := range out {
-		out[i] &= mask[i]
-		if i < len(xor) {
-			out[i] ^= xor[i]
-		}
-	}
-	return out
-}
-
-func compare(value []byte, e *expr.Cmp) answer {
-	if value == nil {
-		return maybe
-	}
-	n := min(len(value), len(e.Data)) // of a name with a star the kernel compares the beginning
-	order := bytes.Compare(value[:n], e.Data[:n])
-	is := false
-	switch e.Op {
-	case expr.CmpOpEq:
-		is = order == 0
-	case expr.CmpOpNeq:
-		is = order != 0
-	case expr.CmpOpLt:
-		is = order < 0
-	case expr.CmpOpLte:
-		is = order <= 0
-	case expr.CmpOpGt:
-		is = order > 0
-	case expr.CmpOpGte:
-		is = order >= 0
-	}
-	if is {
-		return yes
-	}
-	return no
-}
-
-// readRuleset reads nftables, which also has the rules of iptables-nft.
-func readRuleset() ([]chain, error) {
-	conn, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("ask nftables: %w", err)
-	}
-	all, err := conn.ListChains()
-	if err != nil {
-		return nil, fmt.Errorf("list the chains of nftables: %w", err)
-	}
-	var chains []chain
-	for _, c := range all {
-		kept := chain{table: c.Table.Name, name: c.Name, family: c.Table.Family}
-		if c.Hooknum != nil {
-			switch *c.Hooknum {
-			case *nftables.ChainHookInput:
-				kept.hook = "input"
-			case *nftables.ChainHookOutput:
-				kept.hook = "output"
-			}
-		}
-		kept.drops = c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop
-		rules, err := conn.GetRules(c.Table, c)
-		if err != nil {
-			return nil, fmt.Errorf("list the rules of %s %s: %w", c.Table.Name, c.Name, err)
-		}
-		for _, r := range rules {
-			kept.rules = append(kept.rules, r.Exprs)
-		}
-		chains = append(chains, kept)
-	}
-	return chains, nil
 }

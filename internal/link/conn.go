@@ -398,6 +398,10 @@ func (c *Conn) Stats() Stats {
 	return s
 }
 
+// Counted is Stats without what only the kernel has counted: the overflows. It costs
+// nothing.
+func (c *Conn) Counted() Stats { return c.stats }
+
 // dropped asks the kernel how many packets it dropped for want of room. The
 // ancillary SO_RXQ_OVFL would tell the same, but only with the next packet that
 // does get through, and for the price of a control message on each.

@@ -242,6 +242,17 @@ func (s *Sequence) Start(order uint64, t Transition, delay time.Duration) {
 	s.run()
 }
 
+// StartNow ends the delay of a Start of that order: what it was for is certain. One of
+// an older order is ignored.
+func (s *Sequence) StartNow(order uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); s.wish.start && s.wish.order == order && s.wish.from.After(now) {
+		s.wish.from = now
+		s.poke()
+	}
+}
+
 // Stop says that this node is not, or must not be, master: what runs, or may run,
 // is stopped in reverse order. chosen: AddressesOff is reported in the mark's place,
 // once; else the mark is passed silently, since the addresses follow their own rules.

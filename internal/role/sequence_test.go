@@ -280,6 +280,21 @@ func TestSequence(t *testing.T) {
 			st.Stop(5, backup, true)
 			st.wants("21s 5 AddressesOff", "21s 5 Stopped")
 		}},
+		{"the delay of a start ends when what it was for is certain", "a", nil, func(st *stage) {
+			st.Start(1, master, time.Minute)
+			st.at(2 * s)
+			st.StartNow(0)
+			st.at(3 * s)
+			st.wants()
+			st.StartNow(1)
+			st.wants("3s start a", "3s 1 Ready")
+			st.StartNow(1)
+			st.Stop(2, backup, false)
+			st.wants("3s stop a", "3s 2 Stopped")
+			st.StartNow(2)
+			st.at(2 * time.Minute)
+			st.wants()
+		}},
 		{"the mark alone", "-", nil, func(st *stage) {
 			st.Start(1, master, 0)
 			st.wants("0s 1 AddressesOn", "0s 1 Ready")

@@ -61,8 +61,7 @@ func newAllowed(cfg *config.Config, probe func(config.Check) (health.Probe, erro
 		case c.Type == config.OCFCheck:
 			a.agents = append(a.agents, AgentOf(*c.OCF, c.Name))
 		case c.Type == config.ContainerCheck:
-			name := containerName{c.Container.Socket, c.Container.Name}
-			a.containers[name] = a.containers[name]
+			a.containers[containerName{c.Container.Socket, c.Container.Name}] = false // a service of that name says more, below
 		case Asks(c):
 			if p, err := probe(c); err == nil {
 				a.checks[c.Name] = newCheck(p)

@@ -25,7 +25,6 @@ type Policy struct {
 	path, node string
 	probe      func(config.Check) (health.Probe, error)
 	log        *slog.Logger
-	verify     func(path string) error
 
 	reading sync.Mutex // held while files are read
 
@@ -39,7 +38,7 @@ type Policy struct {
 // finds out. A configuration that cannot be used is read again when somebody asks.
 // probe makes the checks that are asked here.
 func NewPolicy(path, node string, probe func(config.Check) (health.Probe, error), log *slog.Logger) *Policy {
-	p := &Policy{path: path, node: node, probe: probe, log: log, verify: command.VerifyFile}
+	p := &Policy{path: path, node: node, probe: probe, log: log}
 	if err := p.Reload(); err != nil {
 		log.Error("the runner does nothing until the configuration is mended", "err", err)
 	}
@@ -75,23 +74,17 @@ func (p *Policy) read(fresh time.Duration) error {
 	return nil
 }
 
-// load reads the configuration and looks whose it is. The owner is looked at after
-// the reading: who cannot change a file now could not have done so before, unless
-// root has just taken it from him.
+// load reads the configuration. Files that others than root could change are
+// mistakes in it.
 func (p *Policy) load() (*allowed, error) {
-	cfg, report := config.Load(p.path, config.Options{Node: p.node, CommandsOnly: true})
+	cfg, report := config.Load(p.path, config.Options{Node: p.node, CommandsOnly: true, Exposed: command.Exposed})
 	if cfg == nil {
 		for _, d := range report.Diagnostics {
 			if d.Severity == config.Error {
-				return nil, fmt.Errorf("%s:%d: %s: %s (%d mistakes in all: baton validate)", d.File, d.Line, d.Path, d.Message, report.Errors())
+				return nil, fmt.Errorf("%s (%d mistakes in all: baton validate)", where(d), report.Errors())
 			}
 		}
 		return nil, fmt.Errorf("%s cannot be read", p.path)
-	}
-	for _, name := range cfg.Files {
-		if err := p.verify(name); err != nil {
-			return nil, fmt.Errorf("what the runner does must be root's to say: %w", err)
-		}
 	}
 	return newAllowed(cfg, p.probe), nil
 }
@@ -171,4 +164,20 @@ func (p *Policy) check(name string) (ask func(context.Context) (health.Answer, e
 		return nil
 	})
 	return ask, err
+}
+
+// where is a mistake with its place.
+func where(d config.Diagnostic) string {
+	text := d.File
+	if d.Line > 0 {
+		text += fmt.Sprintf(":%d", d.Line)
+	}
+	if d.Path != "" {
+		text += ": " + d.Path
+	}
+	text += ": " + d.Message
+	if d.Hint != "" {
+		text += "; " + d.Hint
+	}
+	return text
 }

@@ -122,6 +122,8 @@ func TestPolicy_Command(t *testing.T) {
 		"address of other network":  {argv: words("/etc/baton/move", "10.0.0.12", "lb1"), user: "nobody", want: "no command of"},
 		"an option":                 {argv: words("/etc/baton/move", "--help", "lb1"), user: "nobody", want: "no command of"},
 		"a path":                    {argv: words("/etc/baton/move", "10.1.0.12", "../../bin/sh"), user: "nobody", want: "no command of"},
+		"no address":                {argv: words("/etc/baton/move", "", "../.."), user: "nobody", want: "no command of"},
+		"half an address":           {argv: words("/etc/baton/move", "", "dead.beef"), user: "nobody", want: "no command of"},
 		"a zone":                    {argv: words("/etc/baton/move", "", "fe80::1%;reboot"), user: "nobody", want: "no command of"},
 		"two in a word":             {argv: words("/etc/baton/moved", "--to=192.0.2.1:10.0.0.12", "$x"), env: words("TOKEN=stale", "BATON_MASTER=x"), want: "TOKEN=t BATON_MASTER=x"},
 		"two, and one is empty":     {argv: words("/etc/baton/moved", "--to=lb2:", "$x"), want: "TOKEN=t"},
@@ -349,6 +351,11 @@ func TestPolicy_Environment(t *testing.T) {
 	}
 }
 
+// forGroup lets a group write a file.
+func forGroup(path string) error {
+	return errors.Join(os.Chown(path, 0, 4711), os.Chmod(path, 0o660))
+}
+
 func TestPolicy_Owners(t *testing.T) {
 	trial.NeedRoot(t)
 	tests := map[string]struct {
@@ -356,10 +363,10 @@ func TestPolicy_Owners(t *testing.T) {
 		want   string
 	}{
 		"file of another":      {func(dir string) error { return os.Chown(dir+"/baton.yaml", 65534, 0) }, "/baton.yaml belongs to nobody"},
-		"writable file":        {func(dir string) error { return os.Chmod(dir+"/baton.yaml", 0o664) }, "/baton.yaml is writable by its group"},
+		"writable file":        {func(dir string) error { return forGroup(dir + "/baton.yaml") }, "/baton.yaml is writable by its group"},
 		"writable folder":      {func(dir string) error { return os.Chmod(dir, 0o777) }, " is writable by everybody"},
 		"environment":          {func(dir string) error { return os.Chown(dir+"/hook.env", 65534, 0) }, "/hook.env belongs to nobody"},
-		"writable environment": {func(dir string) error { return os.Chmod(dir+"/galera.env", 0o660) }, "/galera.env is writable by its group"},
+		"writable environment": {func(dir string) error { return forGroup(dir + "/galera.env") }, "/galera.env is writable by its group"},
 		"included": {func(dir string) error {
 			err := os.WriteFile(dir+"/more.yaml", []byte("{}\n"), 0o666)
 			return errors.Join(err, os.Chmod(dir+"/more.yaml", 0o666))
@@ -370,9 +377,12 @@ func TestPolicy_Owners(t *testing.T) {
 				return err
 			}
 			t.Cleanup(func() { os.RemoveAll(other) })
-			err = os.Rename(dir+"/baton.yaml", other+"/baton.yaml")
+			put(t, other+"/hook.env", "")
+			put(t, other+"/galera.env", "")
+			err = os.Chmod(other, 0o777)
+			err = errors.Join(err, os.Rename(dir+"/baton.yaml", other+"/baton.yaml"))
 			return errors.Join(err, os.Symlink(other+"/baton.yaml", dir+"/baton.yaml"))
-		}, "/tmp is writable by everybody"},
+		}, " is writable by everybody"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

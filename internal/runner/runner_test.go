@@ -87,6 +87,14 @@ func (s *stand) start(t *testing.T) {
 	t.Cleanup(s.stop)
 }
 
+// anew starts the server again, after a change of it.
+func (s *stand) anew(t *testing.T, change func()) {
+	t.Helper()
+	s.stop()
+	change()
+	s.start(t)
+}
+
 // local runs commands in this process.
 func local(t *testing.T) command.RunFunc {
 	r := command.NewRunner(slog.New(slog.DiscardHandler))
@@ -176,6 +184,18 @@ func TestRun_ClientGone(t *testing.T) {
 	}
 }
 
+// It can be cancelled however long it has run.
+func TestRun_CancelledLate(t *testing.T) {
+	t.Parallel()
+	c := serve(t, local(t), nil).client
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(talkLimit+100*time.Millisecond, cancel)
+	res := c.Run(ctx, command.Spec{Argv: []string{"sleep", "100"}, Timeout: time.Minute})
+	if !errors.Is(res.Err, context.Canceled) || res.Left != nil {
+		t.Errorf("got %+v", res)
+	}
+}
+
 func TestClient_NoRunner(t *testing.T) {
 	s := serve(t, local(t), nil)
 	s.stop()
@@ -212,6 +232,7 @@ func TestClient_WaitsForRestart(t *testing.T) {
 
 // A runner that hangs accepts in the kernel, and says nothing.
 func TestClient_HungRunner(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(trial.ShortDir(t), "s")
 	l, err := Listen(path, -1)
 	if err != nil {
@@ -227,12 +248,14 @@ func TestClient_HungRunner(t *testing.T) {
 		t.Errorf("got %q after %v", res, res.Took)
 	}
 	go func() { // the next says hello, and nothing more
+		var held []net.Conn // one that nobody refers to is closed
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			_ = write(conn, hello{Version: Version})
+			held = append(held, conn)
+			_ = write(held[len(held)-1], hello{Version: Version})
 		}
 	}()
 	// The one that waits in the queue is gone.
@@ -254,12 +277,16 @@ func TestClient_HungRunner(t *testing.T) {
 
 func TestClient_RunnerEnds(t *testing.T) {
 	s := serve(t, nil, nil)
-	s.server.run = func(context.Context, command.Spec) command.Result {
-		for conn := range s.client.conns {
-			_ = conn.CloseRead()
+	s.anew(t, func() {
+		s.server.run = func(context.Context, command.Spec) command.Result {
+			s.client.mu.Lock()
+			defer s.client.mu.Unlock()
+			for conn := range s.client.conns {
+				_ = conn.CloseRead()
+			}
+			return command.Result{}
 		}
-		return command.Result{}
-	}
+	})
 	if got := s.client.Run(t.Context(), echo()).String(); got != "run echo: the runner has ended, and nobody knows whether it was done: look at it" {
 		t.Errorf("got %q", got)
 	}
@@ -305,7 +332,7 @@ func TestServer_Strangers(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s.server.peers = tt.peers
+			s.anew(t, func() { s.server.peers = tt.peers })
 			res := s.client.Run(t.Context(), echo("hello"))
 			if res.OK() != tt.ok || !tt.ok && !strings.Contains(res.String(), "the runner refuses this baton: ") {
 				t.Errorf("got %q", res)
@@ -318,13 +345,13 @@ func TestAdmit(t *testing.T) {
 	trial.NeedRoot(t)
 	// A process of another user than root and the daemon's; both ends are asked by the kernel.
 	s := serve(t, local(t), nil)
+	s.anew(t, func() { s.server.peers = Peers{UID: 4711} })
 	if err := os.Chmod(filepath.Dir(s.path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(s.path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	s.server.peers = Peers{UID: 4711}
 	for user, want := range map[string]string{"4711": `{"Version":1}`, "4712": "is neither root nor baton's user (4711)"} {
 		res := s.client.Run(t.Context(), command.Spec{
 			Argv:    []string{"setpriv", "--reuid=" + user, "--clear-groups", "socat", "-T1", "-u", "UNIX-CONNECT:" + s.path, "-"},
@@ -372,6 +399,7 @@ func TestServer_Garbage(t *testing.T) {
 
 // One that connects and is silent takes a place for two seconds, and no longer.
 func TestServer_Silent(t *testing.T) {
+	t.Parallel()
 	s := serve(t, local(t), nil)
 	conn, err := net.Dial("unix", s.path)
 	if err != nil {
@@ -488,5 +516,33 @@ func await(t *testing.T, what string, c <-chan struct{}) {
 	case <-c:
 	case <-time.After(5 * time.Second):
 		t.Fatal("not within 5s: " + what)
+	}
+}
+
+// BenchmarkRun is what a command costs that the runner runs; that of package
+// command is without it.
+func BenchmarkRun(b *testing.B) {
+	log := slog.New(slog.DiscardHandler)
+	r := command.NewRunner(log)
+	defer r.Close()
+	path := filepath.Join(trial.ShortDir(b), "s")
+	s := NewServer(Options{Peers: Peers{PID: os.Getpid()}, Policy: policyOf(nil), Run: r.Run, Log: log})
+	s.allowed = func(c command.Spec) (command.Spec, error) { return c, nil }
+	l, err := Listen(path, -1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go func() { _ = s.Serve(ctx, l) }()
+	c := NewClient(path, "", log)
+	defer c.Close()
+	c.owner = uint32(os.Geteuid())
+	spec := command.Spec{Argv: []string{"/bin/true"}, Timeout: 5 * time.Second}
+	b.ReportAllocs()
+	for b.Loop() {
+		if res := c.Run(b.Context(), spec); !res.OK() {
+			b.Fatal(res)
+		}
 	}
 }
