@@ -85,7 +85,8 @@ func titleOf(cfg *config.Config, c config.Router) string {
 // startCost is how a new router begins.
 func (d *differ) startCost(c config.Router) string {
 	for _, o := range d.was.Routers { // into an election that runs
-		joins := cmp.Or(c.Group, c.Name) == cmp.Or(o.Group, o.Name)
+		stays := slices.ContainsFunc(d.is.Routers, func(n config.Router) bool { return keyOf(n) == keyOf(o) && restarts(o, n) == "" })
+		joins := stays && cmp.Or(c.Group, c.Name) == cmp.Or(o.Group, o.Name)
 		if joins && d.role(o) == "MASTER" {
 			return "joins those that are MASTER, and is at once"
 		}
