@@ -149,11 +149,15 @@ func mendFirewall(c *chain, p packet) string {
 	if icmp {
 		protocol = "meta l4proto ipv6-icmp"
 	}
-	iptables := "iptables"
-	if p.v6 {
+	iptables := c.table.program
+	switch {
+	case iptables != "":
+	case p.v6:
 		iptables = "ip6tables"
+	default:
+		iptables = "iptables"
 	}
-	switch legacy := c.table.family != nftables.TableFamilyINet && c.table.name == "filter" && strings.ToUpper(c.name) == c.name; {
+	switch legacy := c.table.program != "" || c.table.family != nftables.TableFamilyINet && c.table.name == "filter" && strings.ToUpper(c.name) == c.name; {
 	case c.table.name == "firewalld" && icmp:
 		return "firewall-cmd --permanent --add-protocol=ipv6-icmp && firewall-cmd --reload"
 	case c.table.name == "firewalld":
