@@ -96,9 +96,15 @@ func firewall(f *facts) []Finding {
 		return nil
 	}
 	var found []Finding
+	judged := make(map[string]verdict) // a thousand routers on one link have one kind of advertisement
 	for _, r := range f.cfg.Routers {
 		for _, q := range asks(r, f.indexOf(r.Interface), f.me()) {
-			v := f.rules.judge(q.packet)
+			key := q.packet.what + string(q.packet.network.b)
+			v, known := judged[key]
+			if !known {
+				v = f.rules.judge(q.packet)
+				judged[key] = v
+			}
 			if !v.dropped && !v.unclear {
 				continue
 			}
