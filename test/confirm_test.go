@@ -18,7 +18,7 @@ func TestServices_Confirmed(t *testing.T) {
 	o.await(t, "b", began)
 	o.said(t, "b", confirms, began)
 	wantIn(t, output(t, b, 0, "events"), "promote_after is over", "a confirms that its services are stopped")
-	wantIn(t, output(t, b, 1, "status", "--cluster"), "2 of 2 nodes answer", "web     "+addr(o), "MASTER 190", "BACKUP 200", "osc               web  stopped  running", "web is away from a")
+	wantIn(t, output(t, b, 1, "status", "--cluster"), "2 of 2 nodes answer", "web     "+addr(o), "MASTER 190", "BACKUP 200", "osc  web          stopped  running", "web is away from a")
 
 	// b cannot be asked any more: it stops its service, and a does not know.
 	cut := time.Now()

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"baton/internal/control"
@@ -41,7 +42,7 @@ func collect(ctx context.Context, o Options) *facts {
 	if f.rules, err = readRuleset(); err != nil {
 		f.skip("the firewall (nftables)", err.Error())
 	}
-	f.collectLegacy()
+	f.collectLegacy(ctx)
 	if f.pid == 0 {
 		if f.left, err = o.Left(o.RuntimeDir); err != nil {
 			f.skip("what a daemon that died has left", err.Error())
@@ -134,14 +135,28 @@ func (f *facts) collectInterfaces() {
 	f.interfaces = monitor.Table().Interfaces()
 }
 
-// collectLegacy looks for the rules of the iptables before nftables.
-func (f *facts) collectLegacy() {
-	for program, name := range map[string]string{"iptables": "ip_tables_names", "ip6tables": "ip6_tables_names", "arptables": "arp_tables_names"} {
-		name = "/proc/self/net/" + name
-		if _, err := os.Stat(name); err == nil && os.Geteuid() != 0 {
-			f.skip("the firewall of "+program+"-legacy", "it is not to be read: run it as root")
-		} else if slices.Contains(strings.Fields(readFile(name)), "filter") {
-			f.skip("the firewall of "+program+"-legacy", "it is there, and its rules are not read: see that "+program+"-legacy -S lets protocol 112 in and out, and move to nftables")
+// collectLegacy adds the rules of the iptables before nftables, where it has any.
+func (f *facts) collectLegacy(ctx context.Context) {
+	for program, l := range map[string]struct {
+		names  string
+		family nftables.TableFamily
+	}{"iptables": {"ip_tables_names", nftables.TableFamilyIPv4}, "ip6tables": {"ip6_tables_names", nftables.TableFamilyIPv6}} {
+		file := "/proc/self/net/" + l.names
+		if _, err := os.Stat(file); err != nil {
+			continue // the kernel knows nothing of it
+		}
+		what := "the firewall of " + program + "-legacy"
+		names := readFile(file)
+		switch {
+		case os.Geteuid() != 0:
+			f.skip(what, "root alone may read it")
+		case strings.TrimSpace(names) == "":
+		case f.rules != nil:
+			chains, err := readLegacy(ctx, program, l.family)
+			if err != nil {
+				f.skip(what, err.Error())
+			}
+			f.rules.chains = append(f.rules.chains, chains...)
 		}
 	}
 }

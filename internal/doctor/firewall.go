@@ -96,9 +96,15 @@ func firewall(f *facts) []Finding {
 		return nil
 	}
 	var found []Finding
+	judged := make(map[string]verdict) // a thousand routers on one link have one kind of advertisement
 	for _, r := range f.cfg.Routers {
 		for _, q := range asks(r, f.indexOf(r.Interface), f.me()) {
-			v := f.rules.judge(q.packet)
+			key := q.packet.what + string(q.packet.network.b)
+			v, known := judged[key]
+			if !known {
+				v = f.rules.judge(q.packet)
+				judged[key] = v
+			}
 			if !v.dropped && !v.unclear {
 				continue
 			}
@@ -149,11 +155,15 @@ func mendFirewall(c *chain, p packet) string {
 	if icmp {
 		protocol = "meta l4proto ipv6-icmp"
 	}
-	iptables := "iptables"
-	if p.v6 {
+	iptables := c.table.program
+	switch {
+	case iptables != "":
+	case p.v6:
 		iptables = "ip6tables"
+	default:
+		iptables = "iptables"
 	}
-	switch legacy := c.table.family != nftables.TableFamilyINet && c.table.name == "filter" && strings.ToUpper(c.name) == c.name; {
+	switch legacy := c.table.program != "" || c.table.family != nftables.TableFamilyINet && c.table.name == "filter" && strings.ToUpper(c.name) == c.name; {
 	case c.table.name == "firewalld" && icmp:
 		return "firewall-cmd --permanent --add-protocol=ipv6-icmp && firewall-cmd --reload"
 	case c.table.name == "firewalld":

@@ -151,7 +151,11 @@ func (j *judgement) rule(c *chain, r rule, depth int) fate {
 	sure := yes
 	end := func(f fate) fate {
 		if f&dropped != 0 {
-			j.noteDrop(c, fmt.Sprintf("the rule with handle %d", r.handle))
+			by := "the rule with handle"
+			if c.table.program != "" {
+				by = "its rule"
+			}
+			j.noteDrop(c, fmt.Sprintf("%s %d", by, r.handle))
 		}
 		if sure == maybe {
 			f |= next

@@ -30,10 +30,11 @@ type chain struct {
 
 // table is where names of chains and sets belong to.
 type table struct {
-	family nftables.TableFamily
-	name   string
-	chains map[string]*chain
-	sets   map[string]*set
+	family  nftables.TableFamily
+	name    string
+	program string // of iptables-legacy: who has it; empty: nftables
+	chains  map[string]*chain
+	sets    map[string]*set
 }
 
 type rule struct {
@@ -69,7 +70,12 @@ var families = map[nftables.TableFamily]string{
 	nftables.TableFamilyARP: "arp", nftables.TableFamilyNetdev: "netdev",
 }
 
-func (t *table) String() string { return families[t.family] + " " + t.name }
+func (t *table) String() string {
+	if t.program != "" {
+		return t.name + " of " + t.program
+	}
+	return families[t.family] + " " + t.name
+}
 
 // readRuleset reads nftables of the calling thread's network namespace.
 func readRuleset() (*ruleset, error) {
