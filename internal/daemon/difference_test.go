@@ -62,7 +62,9 @@ func TestDifferences(t *testing.T) {
 		{"another version", "MASTER", func(web, _ *config.Router, _ *config.Config) { web.Version = 2 },
 			[]string{"web | version: changed | begins anew in INIT; MASTER here: the role is handed over, the address stays until another node has it"}},
 		{"another name", "MASTER", func(web, _ *config.Router, _ *config.Config) { web.Name = "www" }, []string{"www | renamed from web | stays MASTER"}},
-		{"a secret", "MASTER", func(web, _ *config.Router, _ *config.Config) { web.HMAC = &config.HMAC{Keys: map[uint8][]byte{1: []byte("topsecret")}} },
+		{"a secret", "MASTER", func(web, _ *config.Router, _ *config.Config) {
+			web.HMAC = &config.HMAC{Keys: map[uint8][]byte{1: []byte("topsecret")}}
+		},
 			[]string{"web | authentication: changed | from the next advertisement on: nodes that do not have it yet refuse it"}},
 		{"services", "MASTER", func(web, _ *config.Router, _ *config.Config) { web.Services = unitServices("db.service") },
 			[]string{"web | services: + db.service | is started; stays MASTER"}},
