@@ -44,13 +44,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait == "true" {
-		select {
-		case s.waits <- struct{}{}:
-			defer func() { <-s.waits }()
-		default:
-			s.fail(w, Errorf(Unavailable, "%d others wait already", maxWaits))
+		if !s.mayWait(w) {
 			return
 		}
+		defer s.waited()
 	}
 	for {
 		e, more := s.daemon.Events(after)

@@ -111,13 +111,10 @@ func (s *Server) order(w http.ResponseWriter, r *http.Request, o Order) {
 			return
 		}
 	}
-	select {
-	case s.waits <- struct{}{}:
-		defer func() { <-s.waits }()
-	default:
-		s.fail(w, Errorf(Unavailable, "%d others wait already", maxWaits))
+	if !s.mayWait(w) {
 		return
 	}
+	defer s.waited()
 	o.By = userOf(r.Context())
 	result, err := s.daemon.Order(r.Context(), o)
 	if err != nil {

@@ -22,13 +22,10 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	select {
-	case s.waits <- struct{}{}:
-		defer func() { <-s.waits }()
-	default:
-		s.fail(w, Errorf(Unavailable, "%d others wait already", maxWaits))
+	if !s.mayWait(w) {
 		return
 	}
+	defer s.waited()
 	for {
 		changed := s.daemon.Changed()
 		router, err := s.daemon.Status().Find(want.Router)
@@ -48,6 +45,20 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// mayWait takes one of the places for requests that last, and answers one that finds
+// none. waited gives it back.
+func (s *Server) mayWait(w http.ResponseWriter) bool {
+	select {
+	case s.waits <- struct{}{}:
+		return true
+	default:
+		s.fail(w, Errorf(Unavailable, "%d others wait already", maxWaits))
+		return false
+	}
+}
+
+func (s *Server) waited() { <-s.waits }
 
 // states are the roles that can be waited for.
 var states = [...]string{"INIT", "BACKUP", "MASTER", "FAULT"}
