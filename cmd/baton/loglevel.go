@@ -23,7 +23,7 @@ func newLogLevelCommand() *cobra.Command {
 level comes back by itself, or with "baton log-level configured". Without LEVEL it
 is shown.`,
 		ValidArgs: append(logLevels[:], "configured"),
-		Args:      usage(cobra.MaximumNArgs(1)),
+		Args:      atMostOne("LEVEL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := control.Dial(dir)
 			if len(args) == 0 {

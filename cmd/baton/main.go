@@ -112,6 +112,31 @@ func one(name string) cobra.PositionalArgs {
 	})
 }
 
+// atMostOne wants one argument or none.
+func atMostOne(name string) cobra.PositionalArgs {
+	return usage(func(_ *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("at most one %s is wanted, and %d arguments were given", name, len(args))
+		}
+		return nil
+	})
+}
+
+// noSuchCommand says so, with the one that may have been meant.
+func noSuchCommand(root *cobra.Command, name string) error {
+	var known []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	text := fmt.Sprintf("there is no command %q", name)
+	if hint := config.DidYouMean(name, known); strings.HasPrefix(hint, "did you mean") { // and not all there are
+		text += ": " + hint
+	}
+	return errors.New(text)
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "baton",
@@ -120,7 +145,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		Args: usage(func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("there is no command %q", args[0])
+				return noSuchCommand(cmd, args[0])
 			}
 			return nil
 		}),

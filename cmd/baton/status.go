@@ -35,7 +35,7 @@ The exit status is 0 where all is as wished, 1 where the node is degraded (a che
 that counts fails, a router is in FAULT, an address or a service is not as it has
 to be, there are two masters, a verdict is forced), and 2 where no daemon runs. Of
 one ROUTER it is 1 where one of these concerns it.`,
-		Args: usage(cobra.MaximumNArgs(1)),
+		Args: atMostOne("ROUTER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client := control.Dial(dir)
 			if cluster {

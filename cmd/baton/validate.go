@@ -22,7 +22,7 @@ nodes would read it. It needs no privilege, and nothing is started.
 With --here it also asks this host: whether its interfaces, commands, users and
 sockets are what the configuration says, and whether others than root and you
 could change the files.`,
-		Args: usage(cobra.MaximumNArgs(1)),
+		Args: atMostOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := defaultConfig
 			if len(args) == 1 {
