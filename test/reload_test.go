@@ -292,3 +292,77 @@ func storm(t *testing.T, times int, within time.Duration) {
 	}
 	t.Logf("%d reloads in %v, %d of them of a broken file; at most %v between two advertisements of a router that is not changed", times, took.Round(time.Millisecond), failed, worst.Round(time.Millisecond))
 }
+
+// A router on a link that had none, a second family of a master, and services: the router beside them misses no
+// advertisement, and the master stays one.
+func TestReload_LinkFamilyServices(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	must(t, s.AddLink())
+	c := twins()
+	a, b := startPair(t, s, site.Baton, site.Baton, c)
+	spoken(t, a, b)
+	ask := asking(t, s, c.Routers[0].Addresses[0], 0)
+	began := time.Now()
+	reload := func(want ...string) {
+		t.Helper()
+		for _, n := range []*site.Node{a, b} {
+			must(t, s.Configure(n, c))
+			text := output(t, n, 0, "reload")
+			if n == a {
+				wantIn(t, text, want...)
+			}
+		}
+	}
+	second := c.Routers[1]
+	second.Name, second.VRID, second.Interface, second.Addresses = "second", 60, site.Second, []string{"10.97.1.1/16"}
+	c.Routers = append(c.Routers, second)
+	reload("second", "begins in INIT")
+	_, err := a.AwaitRole("second", "MASTER", began, patience)
+	must(t, err)
+	_, err = b.AwaitRole("second", "BACKUP", began, patience)
+	must(t, err)
+
+	c.Routers[0].Addresses = []string{c.Routers[0].Addresses[0], "fd99::100/64"}
+	reload("web IPv6", "joins those that are MASTER, and is at once")
+	six := asking(t, s, "fd99::100/64", 0)
+
+	ran := filepath.Join(a.Dir, "ran")
+	command := func(name string) string {
+		return fmt.Sprintf("{name: %s, command: {start: [sh, -c, 'echo start %s >> %s.$node'], stop: [sh, -c, 'echo stop %s >> %s.$node']}}", name, name, ran, name, ran)
+	}
+	c.Routers[0].More = "services: [" + command("one") + "]\n"
+	reload("services: + one")
+	tell(t, a, 0, "ready", "wait", "web", "--ready", "--timeout", "20s")
+	c.Routers[0].More = "services: [" + command("one") + ", " + command("two") + "]\n"
+	reload("services: + two")
+	tell(t, a, 0, "ready", "wait", "web", "--ready", "--timeout", "20s")
+	c.Routers[0].More = "services: [" + command("two") + "]\n"
+	reload("services: - one")
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		text, _ := os.ReadFile(ran + ".a")
+		if string(text) == "start one\nstart two\nstop one\n" {
+			break
+		}
+		if time.Since(began) > patience {
+			t.Fatalf("the services were told:\n%s", text)
+		}
+	}
+	c.Routers[0].Addresses = c.Routers[0].Addresses[:1]
+	c.Routers = c.Routers[:2]
+	if n := lost(t, six); n > 0 {
+		t.Errorf("%d questions to the second family were lost", n)
+	}
+	reload("second", "web IPv6", "removed")
+	if n := lost(t, ask); n > 0 {
+		t.Errorf("%d questions were lost", n)
+	}
+	if g := gap(s, "a", 52, began); g > interval+late {
+		t.Errorf("%v between two advertisements of the router that stayed as it is", g)
+	}
+	for _, ch := range a.Changes() {
+		if ch.At.After(began) && ch.From == "MASTER" && ch.To != "INIT" {
+			t.Errorf("%+v", ch)
+		}
+	}
+}
