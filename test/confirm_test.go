@@ -20,6 +20,19 @@ func TestServices_Confirmed(t *testing.T) {
 	wantIn(t, output(t, b, 0, "events"), "promote_after is over", "a confirms that its services are stopped")
 	wantIn(t, output(t, b, 1, "status", "--cluster"), "2 of 2 nodes answer", "web     "+addr(o), "MASTER 190", "BACKUP 200", "osc  web          stopped  running", "web is away from a")
 
+	// A node that is stopped stays until it has been asked.
+	stopped := time.Now()
+	must(t, b.Stop())
+	o.await(t, "a", stopped)
+	o.said(t, "a", confirms, stopped)
+	must(t, b.Start())
+	_, err := b.AwaitRole("web", "BACKUP", stopped, patience)
+	must(t, err)
+	again := time.Now()
+	tell(t, a, 0, "", "failover", "web")
+	o.await(t, "b", again)
+	o.said(t, "b", confirms, again)
+
 	// b cannot be asked any more: it stops its service, and a does not know.
 	cut := time.Now()
 	must(t, b.Port.Down())
@@ -31,7 +44,7 @@ func TestServices_Confirmed(t *testing.T) {
 		}
 	}
 	wantIn(t, output(t, a, 1, "status", "--cluster"), "1 of 2 nodes answer", "DEGRADED: b", "b does not answer: ", "no standby is left of web")
-	o.wantTurns(t, "a", "b", "a")
+	o.wantTurns(t, "a", "b", "a", "b", "a")
 }
 
 // addr is the virtual address without its length.

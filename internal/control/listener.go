@@ -43,6 +43,10 @@ func (o ListenOptions) serves(other ListenOptions) bool {
 // control socket tells of the status. It changes nothing. Where its address cannot
 // be listened on it tries again, and the rest of the daemon goes on.
 type Listener struct {
+	// StatusTold is called when somebody has been told the status; nil: nobody wants to
+	// know. It is set before Run, and must not block.
+	StatusTold func()
+
 	daemon   Observed
 	log      *slog.Logger
 	registry *prometheus.Registry

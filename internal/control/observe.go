@@ -37,7 +37,12 @@ func (l *Listener) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", l.healthz)
 	mux.HandleFunc("GET /readyz", l.inTurn(l.readyz))
 	mux.HandleFunc("GET /metrics", l.guarded(l.inTurn(l.metrics)))
-	mux.HandleFunc("GET /v1/status", l.guarded(l.inTurn(server.status)))
+	mux.HandleFunc("GET /v1/status", l.guarded(l.inTurn(func(w http.ResponseWriter, r *http.Request) {
+		server.status(w, r)
+		if l.StatusTold != nil {
+			l.StatusTold()
+		}
+	})))
 	mux.HandleFunc("GET /v1/checks", l.guarded(l.inTurn(server.checks)))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"baton/internal/control"
@@ -182,4 +183,39 @@ func stoppedAt(s *control.Status, q confirmation) error {
 		}
 	}
 	return nil
+}
+
+// told knows when the listener has last told somebody the status.
+type told struct {
+	now  func() time.Duration
+	at   atomic.Int64  // by now; 0: never
+	news chan struct{} // holds one where at has changed
+}
+
+func newTold(now func() time.Duration) *told {
+	return &told{now: now, news: make(chan struct{}, 1)}
+}
+
+// note is called from any goroutine.
+func (t *told) note() {
+	t.at.Store(int64(t.now()))
+	select {
+	case t.news <- struct{}{}:
+	default:
+	}
+}
+
+// linger waits until somebody has been told after a moment: a node that leaves has to
+// be there when its successor asks whether the services have stopped. It waits at most
+// so long after that moment.
+func (t *told) linger(after, within time.Duration) {
+	over := time.NewTimer(after + within - t.now())
+	defer over.Stop()
+	for within > 0 && time.Duration(t.at.Load()) < after {
+		select {
+		case <-t.news:
+		case <-over.C:
+			return
+		}
+	}
 }

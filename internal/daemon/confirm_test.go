@@ -211,3 +211,53 @@ func TestServices_ConfirmedByTheOther(t *testing.T) {
 		}
 	})
 }
+
+// A node that leaves is there until it has been asked, or for as long as a successor
+// may take.
+func TestTold_Linger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		clock := newTold(func() time.Duration { return time.Since(begin) })
+		took := func(after, within time.Duration) time.Duration {
+			since := time.Now()
+			clock.linger(after, within)
+			return time.Since(since)
+		}
+		time.Sleep(10 * time.Second)
+		if d := took(0, 0); d != 0 {
+			t.Errorf("with nobody to wait for it lingered %s", d)
+		}
+		if d := took(9*time.Second, 4*time.Second); d != 3*time.Second {
+			t.Errorf("unasked it lingered %s, want 3s", d)
+		}
+		clock.note()
+		if d := took(13*time.Second, 4*time.Second); d != 0 {
+			t.Errorf("asked before it lingered %s", d)
+		}
+		time.Sleep(time.Second)
+		go func() { time.Sleep(200 * time.Millisecond); clock.note() }()
+		if d := took(14*time.Second, 4*time.Second); d != 200*time.Millisecond {
+			t.Errorf("asked after 200ms it lingered %s", d)
+		}
+	})
+}
+
+// Only a master whose services have stopped has to be asked.
+func TestServices_Lingers(t *testing.T) {
+	s := newStage(t, served(false))
+	s.serving()
+	s.n.leave(s.now)
+	s.report(role.Stopped, "", "")
+	if s.n.lingers == 0 || s.n.departed != s.now {
+		t.Errorf("lingers %s after %s", s.n.lingers, s.n.departed)
+	}
+	s = newStage(t, served(false))
+	s.start()
+	s.verdict("osc", health.Pass, "")
+	s.peerServes(time.Second, 210)
+	s.report(role.Stopped, "", "")
+	s.n.leave(s.now)
+	if s.n.lingers != 0 {
+		t.Errorf("a backup lingers %s", s.n.lingers)
+	}
+}

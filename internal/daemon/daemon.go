@@ -161,6 +161,7 @@ type daemon struct {
 	started   time.Time
 	ordinary  bool // it has no real-time scheduling
 	listener  *control.Listener
+	told      *told // the status, by the listener
 	pulse     pulse
 	record    *record.Writer
 	upgraded  time.Time      // when this process replaced the one before; zero: it has not
@@ -204,6 +205,8 @@ func newDaemon(cfg *config.Config, runtimeDir, stateDir string, remote *runner.C
 	d := &daemon{cfg: cfg, log: log, record: record.New(runtimeDir, log), failed: make(chan error, 1), headed: make(chan struct{}, 1)}
 	d.events = newEvents()
 	d.listener = control.NewListener(d, log)
+	d.told = newTold(func() time.Duration { return d.loop.poller.Now() })
+	d.listener.StatusTold = d.told.note
 	d.standbyFile = newStandbyFile(stateDir, log)
 	d.started, d.loaded = time.Now(), time.Now()
 	d.published = newPublished(&snapshot{status: control.Status{Node: cfg.Node, Version: Version(), Configuration: cfg.Hash}})
@@ -444,6 +447,9 @@ func (d *daemon) close() error {
 	d.closeRoles(hooks)
 	if err := d.sender().Close(hooks); err != nil {
 		d.log.Warn("webhooks were cut short", "err", err)
+	}
+	if c := d.config(); c.Listen != nil && c.Listen.Address.IsValid() {
+		d.told.linger(d.loop.node.departed, d.loop.node.lingers)
 	}
 	d.cancel()
 	ended := make(chan struct{})

@@ -54,6 +54,10 @@ type node struct {
 	shown   []*shown      // that was published, by name
 	placed  []*group      // that have their places in it
 
+	// departed is when the last master left whose successor may want to know that its
+	// services have stopped, and lingers how long that is waited for; 0: none did.
+	departed, lingers time.Duration
+
 	keptTill time.Duration // when the next advertisement that is kept back goes out
 }
 

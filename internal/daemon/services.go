@@ -344,6 +344,9 @@ func (g *group) leave(now time.Duration) {
 // depart is the end of leave.
 func (g *group) depart(now time.Duration) {
 	g.left, g.evalAt = true, vrrp.Never
+	if g.isMaster() && g.bound != nil && g.bound.stopped && !g.bound.abandoned && g.routers[0].cfg.PromoteAfter > 0 {
+		g.node.departed, g.node.lingers = now, max(g.node.lingers, g.handoverBound())
+	}
 	silent := g.isMaster() && (g.wordless() || g.fenced() && !g.bound.stopped)
 	for _, r := range g.routers {
 		r.step(now, vrrp.Event{Kind: vrrp.Shutdown, Alone: silent})
