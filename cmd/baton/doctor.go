@@ -91,8 +91,11 @@ func scanFor(ctx context.Context, iface string, listen time.Duration) ([]doctor.
 func printReport(out io.Writer, r *doctor.Report, p palette) error {
 	var b strings.Builder
 	running := "no baton runs here"
-	if r.PID > 0 {
+	switch {
+	case r.PID > 0:
 		running = fmt.Sprintf("baton runs, PID %d", r.PID)
+	case r.Running:
+		running = "baton runs"
 	}
 	problems := r.Problems()
 	advice := len(r.Findings) - problems

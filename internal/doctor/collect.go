@@ -43,7 +43,7 @@ func collect(ctx context.Context, o Options) *facts {
 		f.skip("the firewall (nftables)", err.Error())
 	}
 	f.collectLegacy(ctx)
-	if f.pid == 0 {
+	if !f.running {
 		if f.left, err = o.Left(o.RuntimeDir); err != nil {
 			f.skip("what a daemon that died has left", err.Error())
 		}
@@ -93,27 +93,20 @@ func (f *facts) askDaemon(ctx context.Context, pid int) {
 	client := control.Dial(f.runtimeDir)
 	var err error
 	f.status, err = client.Status(ctx)
-	running := err == nil || !errors.Is(err, control.ErrNotRunning)
-	f.pid = pid
+	f.pid, f.running = pid, pid != 0 || !errors.Is(err, control.ErrNotRunning)
 	for i, p := range f.processes {
 		if p.pid == pid {
 			f.daemon = &f.processes[i]
 		}
 	}
-	switch {
-	case err != nil && running:
-		f.skip("what the daemon knows", err.Error())
-		f.pid = max(pid, 1) // something is there
-		return
-	case err != nil:
-		if f.pid != 0 {
+	if err != nil {
+		if f.running {
 			f.skip("what the daemon knows", err.Error())
 		}
 		return
 	}
 	if f.daemon == nil {
-		f.pid = max(pid, 1)
-		f.skip("the daemon's process", fmt.Sprintf("PID %d is not seen here: it is in another container, or /proc hides it", pid))
+		f.skip("the daemon's process", "it is not seen here: it is in another container, or /proc hides it")
 	}
 	if f.checks, err = client.Checks(ctx); err != nil {
 		f.skip("the daemon's checks", err.Error())

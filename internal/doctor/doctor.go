@@ -41,7 +41,8 @@ type Skipped struct {
 // Report is what was found.
 type Report struct {
 	Node     string    `json:"node"`
-	PID      int       `json:"pid,omitempty"` // of the daemon; 0: none runs
+	Running  bool      `json:"running"`       // a daemon does
+	PID      int       `json:"pid,omitempty"` // of it; 0: it is not known
 	Probes   int       `json:"probes"`        // that were made
 	Findings []Finding `json:"findings"`      // problems first
 	Skipped  []Skipped `json:"skipped"`
@@ -84,7 +85,7 @@ func probes(host config.Host) []func(*facts) []Finding {
 func Examine(ctx context.Context, o Options) *Report {
 	f := collect(ctx, o)
 	all := probes(o.Host)
-	r := &Report{Node: o.Config.Node, PID: f.pid, Probes: len(all), Findings: []Finding{}, Skipped: []Skipped{}}
+	r := &Report{Node: o.Config.Node, Running: f.running, PID: f.pid, Probes: len(all), Findings: []Finding{}, Skipped: []Skipped{}}
 	for _, p := range all {
 		r.Findings = append(r.Findings, p(f)...)
 	}

@@ -29,7 +29,7 @@ func well() *facts {
 	return &facts{
 		cfg: &config.Config{Path: "/etc/baton/baton.yaml", Hash: "3f9a2c17", Node: "lb1", Nodes: pair, Routers: []config.Router{tracked(web())},
 			Checks: []config.Check{{Name: "haproxy", Type: config.HAProxyCheck, HAProxy: &config.HAProxy{Socket: "/run/haproxy/admin.sock"}}}},
-		runtimeDir: "/run/baton", pid: daemon.pid, daemon: &daemon, self: process{uid: 0, caps: allCaps},
+		runtimeDir: "/run/baton", running: true, pid: daemon.pid, daemon: &daemon, self: process{uid: 0, caps: allCaps},
 		status:     &control.Status{Node: "lb1", Configuration: "3f9a2c17", Routers: []control.Router{{Name: "web", Role: "BACKUP"}}},
 		checks:     []control.Check{{Name: "haproxy", Verdict: "pass"}},
 		interfaces: []link.Interface{eth0("10.0.0.11/24", "fe80::11/64")},
@@ -110,10 +110,10 @@ func TestProbes(t *testing.T) {
 		want   string // level, ID and the beginning of the text; empty: nothing
 	}{
 		"well":                    {func(*facts) {}, ""},
-		"no daemon":               {func(f *facts) { f.pid, f.daemon, f.status, f.checks = 0, nil, nil, nil }, ""},
+		"no daemon":               {func(f *facts) { f.running, f.daemon, f.status, f.checks = false, nil, nil, nil }, ""},
 		"capability":              {func(f *facts) { f.daemon.caps = 1 << unix.CAP_NET_ADMIN }, p + "capabilities: baton (PID 4312) lacks CAP_NET_RAW:"},
-		"capability of root":      {func(f *facts) { f.pid, f.daemon, f.status, f.self.caps = 0, nil, nil, 0 }, p + "capabilities: what root starts here lacks CAP_NET_ADMIN and CAP_NET_RAW:"},
-		"user without capability": {func(f *facts) { f.pid, f.daemon, f.status, f.self = 0, nil, nil, process{uid: 1000} }, ""},
+		"capability of root":      {func(f *facts) { f.running, f.daemon, f.status, f.self.caps = false, nil, nil, 0 }, p + "capabilities: what root starts here lacks CAP_NET_ADMIN and CAP_NET_RAW:"},
+		"user without capability": {func(f *facts) { f.running, f.daemon, f.status, f.self = false, nil, nil, process{uid: 1000} }, ""},
 		"no interface":            {func(f *facts) { f.interfaces = nil }, p + "interface-missing: there is no interface eth0"},
 		"by another name":         {func(f *facts) { f.interfaces[0].Name, f.interfaces[0].AltNames = "enp1s0", []string{"eth0"} }, ""},
 		"interface down":          {func(f *facts) { f.interfaces[0].AdminUp = false }, p + "interface-down: eth0 is down"},
@@ -199,7 +199,7 @@ func TestProbes(t *testing.T) {
 			f.clock.maxError = 2 * time.Second
 		}, p + "clock: the clock may be wrong by 2s"},
 		"leftovers": {func(f *facts) {
-			f.pid, f.daemon, f.status = 0, nil, nil
+			f.running, f.daemon, f.status = false, nil, nil
 			f.left = []string{"address 10.0.0.100/24 on eth0"}
 		}, p + "leftovers: no baton runs here, and one that died has left address 10.0.0.100/24 on eth0"},
 		"holds":           {func(f *facts) { f.left = []string{"address 10.0.0.100/24 on eth0"} }, ""},

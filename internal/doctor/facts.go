@@ -18,7 +18,8 @@ type facts struct {
 	cfg        *config.Config
 	runtimeDir string
 
-	pid     int              // of the daemon; 0: none runs
+	running bool
+	pid     int              // of the daemon; 0: none runs, or it is not known
 	daemon  *process         // nil: none runs, or it could not be looked at
 	self    process          // this one: what the daemon would have if it were started like it
 	status  *control.Status  // nil: the daemon was not asked

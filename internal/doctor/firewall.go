@@ -202,7 +202,7 @@ func (c *chain) where() string {
 
 // leftTable finds the table with which a dead daemon refuses packets to its addresses.
 func leftTable(f *facts) []Finding {
-	if f.rules == nil || f.pid != 0 {
+	if f.rules == nil || f.running {
 		return nil
 	}
 	for _, c := range f.rules.chains {

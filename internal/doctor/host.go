@@ -24,7 +24,7 @@ func capabilities(f *facts) []Finding {
 	switch {
 	case p != nil:
 		who = fmt.Sprintf("baton (PID %d)", p.pid)
-	case f.pid == 0 && f.self.uid == 0:
+	case !f.running && f.self.uid == 0:
 		p, who = &f.self, "what root starts here"
 	default:
 		return nil
@@ -134,7 +134,7 @@ func clocks(f *facts) []Finding {
 
 // leftovers finds what a dead daemon has left.
 func leftovers(f *facts) []Finding {
-	if f.pid != 0 {
+	if f.running {
 		return nil
 	}
 	var found []Finding
