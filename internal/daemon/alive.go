@@ -28,7 +28,7 @@ var errHung = errors.New("the protocol loop does not turn: look at the log and a
 
 // Alive asks whether the protocol loop turns. It ends with ctx.
 func (d *daemon) Alive(ctx context.Context) error {
-	b := d.pulse.ask(func(answer func(time.Duration)) { go d.loop.post(d.ctx, answer) }) // the inbox may be full
+	b := d.pulse.ask(func(answer func(time.Duration)) { d.parts.Go(func() { d.loop.post(d.ctx, answer) }) }) // the inbox may be full
 	select {
 	case <-b.done:
 		return nil

@@ -107,6 +107,7 @@ func TestDaemon_AliveGivesUp(t *testing.T) {
 	defer poller.Close()
 	d := &daemon{loop: newLoop(poller, nil)} // it does not run
 	d.ctx, d.cancel = context.WithCancel(t.Context())
+	defer d.parts.Wait() // before its poller is closed
 	defer d.cancel()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
