@@ -35,3 +35,38 @@ func TestHandle_Announced(t *testing.T) {
 	want(first, 5, begin+4*spacing)
 	want(netip.MustParseAddr("192.0.2.99"), 0, 0)
 }
+
+// What is lent to a successor stays on, and is announced no more, whatever was to
+// come; nor where it is put back after somebody removed it. The way back announces
+// it anew.
+func TestHandle_Lend(t *testing.T) {
+	addr := netip.MustParsePrefix("192.0.2.10/24")
+	s, handles := newSim(t, Router{
+		Name: "web", Interface: "eth0", Announce: Announce{Count: 2, AgainAfter: 5 * time.Second, Every: time.Minute},
+		Addresses: []Address{{Prefix: addr, Repair: true}},
+	})
+	h := handles[0]
+	h.Lend() // nothing is held
+	s.settle()
+	s.want("web: off")
+	h.Hold(1)
+	s.settle()
+	s.want("add 192.0.2.10/24", "announce 192.0.2.10", "web: on")
+	h.Lend()
+	s.run(10 * time.Minute)
+	s.want()
+	s.lose("192.0.2.10/24")
+	s.settle()
+	s.want("add 192.0.2.10/24")
+	h.Hold(1)
+	s.run(time.Second)
+	s.want("announce 192.0.2.10", "web: repaired 192.0.2.10", "announce 192.0.2.10")
+	h.Lend()
+	h.Hold(2)
+	s.run(time.Second)
+	s.want("announce 192.0.2.10", "web: on", "announce 192.0.2.10")
+	h.Lend()
+	h.Release()
+	s.settle()
+	s.want("remove 192.0.2.10/24", "web: off")
+}

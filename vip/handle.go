@@ -26,6 +26,7 @@ type announcements struct {
 type wish struct {
 	shape *shape
 	held  bool
+	lent  bool // held, and not to be announced
 	seq   uint64
 	off   []uint64 // bit set of released addresses, by position; nil means none
 }
@@ -42,9 +43,23 @@ func newHandle(r Router, poke func()) *Handle {
 
 // Hold wishes all addresses of the router on. A seq other than that of the
 // Hold before makes the worker announce all of them anew, by the full policy,
-// also when they are on already, and answer with On.
+// also when they are on already, and answer with On. The same seq after Lend makes
+// it announce them anew, without an answer.
 func (h *Handle) Hold(seq uint64) {
 	h.set(&wish{shape: h.shape, held: true, seq: seq})
+}
+
+// Lend wishes what is on kept, but not announced any more, until Hold or Release:
+// a successor may announce it any moment, and must have the last word. Without a
+// Hold before it does nothing.
+func (h *Handle) Lend() {
+	old := h.newest.Load()
+	if old == nil || !old.held {
+		return
+	}
+	next := *old
+	next.lent = true
+	h.set(&next)
 }
 
 // Release wishes the named addresses off; without arguments, all. An address
@@ -54,7 +69,7 @@ func (h *Handle) Release(addrs ...netip.Addr) {
 	if old == nil {
 		old = &wish{}
 	}
-	next := &wish{shape: h.shape, seq: old.seq}
+	next := &wish{shape: h.shape, lent: old.lent, seq: old.seq}
 	if old.held && len(addrs) > 0 {
 		next.off = make([]uint64, (len(h.shape.index)+63)/64)
 		copy(next.off, old.off)

@@ -175,7 +175,7 @@ func (m *macvlan) announce(a *address) {
 // announceWaiting announces what has waited for an address that cannot be put on.
 func (m *macvlan) announceWaiting() {
 	for _, a := range m.self.wanted {
-		if a.installed && !a.announced && !a.settling {
+		if a.installed && !a.announced && !a.settling && !a.router.wish.lent {
 			m.announce(a)
 			return
 		}

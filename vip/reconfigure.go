@@ -78,7 +78,7 @@ func (h *Handle) reshape(c Change) *shape {
 	if old == nil {
 		return h.shape
 	}
-	next := &wish{shape: h.shape, held: old.held && !c.Remove, seq: c.Seq}
+	next := &wish{shape: h.shape, held: old.held && !c.Remove, lent: old.lent, seq: c.Seq}
 	if old.off != nil {
 		next.off = make([]uint64, (len(h.shape.index)+63)/64)
 		next.held = false
@@ -134,7 +134,7 @@ func (t *table) reshape(r *router, c reshaping) {
 	}
 	r.Router, r.shape, r.dirty = c.Router, c.shape, true
 	if w := r.wish; w != nil {
-		r.wish = &wish{shape: c.shape, held: w.held, seq: c.Seq}
+		r.wish = &wish{shape: c.shape, held: w.held, lent: w.lent, seq: c.Seq}
 		r.onSaid = r.onSaid && (!w.held || w.off != nil)
 	}
 	r.refusal = nil

@@ -252,9 +252,15 @@ func (t *table) wishes(now time.Duration) {
 	}
 }
 
+// overtaken reports whether there is a newer wish than the one that is carried
+// out: what it wants is looked at before anything more is announced, as another
+// host may have the address now.
+func (r *router) overtaken() bool { return r.handle.newest.Load() != r.wish }
+
 // become makes w the router's wish.
 func (r *router) become(w *wish, now time.Duration) {
 	anew := w.held && (r.wish == nil || !r.wish.held || w.seq != r.wish.seq)
+	again := w.held && !w.lent && r.wish != nil && r.wish.lent
 	r.wish, r.dirty = w, true
 	if !w.held {
 		r.offSaid = false
@@ -272,6 +278,10 @@ func (r *router) become(w *wish, now time.Duration) {
 			a.becomeReleased()
 		case w.wants(i) && (anew || !a.wished):
 			a.becomeWished()
+		case w.lent && a.wished:
+			a.iface.queue.stop(a)
+		case again && a.installed:
+			a.announce()
 		}
 	}
 	for _, f := range r.followers {
@@ -404,7 +414,7 @@ func (a *address) announce() {
 	}
 	f := a.iface
 	switch {
-	case !f.link.ethernet:
+	case !f.link.ethernet, a.router.wish.lent:
 		a.announced = true
 	case f.macvlan != nil:
 		f.macvlan.announce(a)

@@ -416,6 +416,10 @@ func (w *Worker) announce() {
 			if a == nil {
 				break
 			}
+			if a.router.overtaken() {
+				f.queue.later(a, now())
+				return
+			}
 			err := w.send(f, a)
 			switch {
 			case err == nil:

@@ -82,7 +82,8 @@ type ActionKind uint8
 // The kinds of actions, with the fields of Action each of them uses.
 const (
 	NoAction ActionKind = iota
-	// Send one advertisement with Priority, now.
+	// Send one advertisement with Priority, now. With 0 it gives the role away: what
+	// addresses are on are not to be announced any more, until Hold or Unheard.
 	Send
 	// Hold the virtual addresses: put them on and announce each.
 	Hold

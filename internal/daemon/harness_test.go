@@ -76,6 +76,8 @@ type stage struct {
 	events   []webhook.Event
 	kept     []control.Event // the events that those who ask are told of
 	recorded map[string]record.State
+	lent     map[string]bool   // by router: its addresses are not announced
+	held     map[string]uint64 // by router: the newest Hold
 	status   *control.Status // newest that was published
 	snapshot *snapshot       // which it was read from
 	saved    savedStandby    // that outlives the process
@@ -86,7 +88,7 @@ type stage struct {
 
 func newStage(t *testing.T, cfg *config.Config) *stage {
 	t.Helper()
-	s := &stage{t: t, now: 1000 * time.Second, recorded: make(map[string]record.State)}
+	s := &stage{t: t, now: 1000 * time.Second, recorded: make(map[string]record.State), lent: make(map[string]bool), held: make(map[string]uint64)}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -160,7 +162,16 @@ type stageAddresses struct {
 
 func (a *stageAddresses) Announced(netip.Addr) (int, time.Duration) { return 5, a.s.now }
 
-func (a *stageAddresses) Hold(seq uint64) { a.s.note("hold %s %d", a.name, seq) }
+func (a *stageAddresses) Hold(seq uint64) {
+	a.s.lent[a.name] = false
+	if seq == a.s.held[a.name] {
+		return // announces again what was lent
+	}
+	a.s.held[a.name] = seq
+	a.s.note("hold %s %d", a.name, seq)
+}
+
+func (a *stageAddresses) Lend() { a.s.lent[a.name] = true }
 
 func (a *stageAddresses) Release(addrs ...netip.Addr) {
 	if len(addrs) == 0 {

@@ -163,6 +163,8 @@ func (a historyAddresses) Hold(seq uint64) {
 	a.h.seq, a.h.held, a.h.worker = seq, true, a.h.now+3*time.Millisecond
 }
 
+func (historyAddresses) Lend() {}
+
 func (a historyAddresses) Release(addrs ...netip.Addr) {
 	a.h.held, a.h.worker = false, a.h.now+3*time.Millisecond
 }

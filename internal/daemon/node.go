@@ -106,6 +106,7 @@ type outlets struct {
 // addresses is the wish for one router's virtual addresses: see vip.Handle.
 type addresses interface {
 	Hold(seq uint64)
+	Lend()
 	Release(addrs ...netip.Addr)
 	Announced(addr netip.Addr) (times int, last time.Duration)
 }

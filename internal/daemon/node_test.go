@@ -216,6 +216,9 @@ func TestVIPs_AreKeptUntilTheSuccessorAnnouncesThem(t *testing.T) {
 	s.hear(peerAddr, 250)
 	s.wantRole(vrrp.Backup, "b is higher: 250 above 200")
 	s.wantDone("send eth0 vrid 51 priority 200 from 10.0.0.1", "flush", "tell web BACKUP")
+	if !s.lent["web"] {
+		t.Error("the address is announced beside the successor")
+	}
 	u := s.n.uplink("eth0")
 	s.n.announcement(s.now, u, netip.MustParseAddr("10.0.0.77"))
 	s.wantDone()

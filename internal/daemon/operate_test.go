@@ -63,10 +63,13 @@ func TestOperate_NobodyTakesOver(t *testing.T) {
 		s.master()
 		got := s.ordered(ask(kind, "web"))
 		s.forget()
+		if !s.lent["web"] {
+			t.Errorf("%s: the address is announced while it is given away", kind)
+		}
 		s.advance(3258 * time.Millisecond) // of 190: 257.8 ms, one interval, 2 s
 		s.wantDone("send eth0 vrid 51 priority 200 from 10.0.0.1", "flush")
 		s.wantOutcomes(got, "!web stays MASTER: nobody took over within 3.258s, the address never left: does eth0 work on b, and is baton well there?")
-		if len(s.told) > 0 || !s.saved.empty() || s.status.Standby != nil || !s.status.Routers[0].Ready {
+		if len(s.told) > 0 || !s.saved.empty() || s.status.Standby != nil || !s.status.Routers[0].Ready || s.lent["web"] {
 			t.Errorf("%s: told %v, saved %v, status %+v", kind, s.told, s.saved, s.status)
 		}
 	}

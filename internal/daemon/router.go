@@ -208,6 +208,10 @@ func (r *router) sendKept() (sent bool) {
 // do carries out one action; advertisements have been sent before.
 func (r *router) do(now time.Duration, a vrrp.Action) {
 	switch a.Kind {
+	case vrrp.Send:
+		if a.Priority == 0 {
+			r.addresses.Lend()
+		}
 	case vrrp.Hold, vrrp.Announce:
 		r.wanted, r.inPlace = true, false
 		if !r.group.unplaced() {
@@ -235,6 +239,7 @@ func (r *router) do(now time.Duration, a vrrp.Action) {
 		r.log.Info("priority fell, and nobody took over", "within", round(a.Elapsed))
 		r.node.out.event(control.RouterEvent, r.group.name, "stays MASTER", "its priority fell, and nobody took over within "+round(a.Elapsed))
 	case vrrp.Unheard:
+		r.addresses.Hold(r.holds)
 		r.group.unheard(a)
 	case vrrp.Notice:
 		if r.node.noticed.allow(now, noticeKey{r.id, a.Note, a.Rival.Addr}) {
@@ -257,6 +262,9 @@ func (r *router) changed(now time.Duration, a vrrp.Action) {
 		r.follows = vrrp.Rival{}
 	} else {
 		r.keptTill = vrrp.Never
+	}
+	if a.From == vrrp.Master {
+		r.addresses.Lend() // what is still on is the successor's to announce
 	}
 	reason := r.reason(a)
 	r.heldBy = ""

@@ -21,6 +21,7 @@ import (
 type noAddresses struct{}
 
 func (noAddresses) Hold(uint64)           {}
+func (noAddresses) Lend()                 {}
 func (noAddresses) Release(...netip.Addr) {}
 
 func (noAddresses) Announced(netip.Addr) (int, time.Duration) { return 0, 0 }
