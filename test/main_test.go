@@ -30,11 +30,6 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
-	// Those that run side by side wait most of the time.
-	if err := flag.Set("test.parallel", "16"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	if err := lab.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, "black-box tests:", err)
 		if errors.Is(err, lab.ErrPrivilege) && os.Getenv("CI") == "" {
