@@ -38,8 +38,8 @@ func outline(blocks []*Block) string {
 	return b.String()
 }
 
-// findings shows a report, one line each, without the name of the file.
-func findings(r Report) string {
+// reportText shows a report, one line each, without the name of the file.
+func reportText(r Report) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
 		p := f.Pos
@@ -53,8 +53,8 @@ func findings(r Report) string {
 	return b.String()
 }
 
-// files writes files into a folder of the test: name and text, one after the other.
-func files(t *testing.T, texts ...string) (folder string) {
+// writeFiles writes files into a folder of the test: name and text, one after the other.
+func writeFiles(t *testing.T, texts ...string) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	for i := 0; i < len(texts); i += 2 {
@@ -86,7 +86,7 @@ func TestRead_Blocks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			name := filepath.Join(files(t, "keepalived.conf", tt.text), "keepalived.conf")
+			name := filepath.Join(writeFiles(t, "keepalived.conf", tt.text), "keepalived.conf")
 			f, err := Read(name, Options{ID: "host1"})
 			if err != nil {
 				t.Fatal(err)
@@ -94,7 +94,7 @@ func TestRead_Blocks(t *testing.T) {
 			if diff := cmp.Diff(tt.want, outline(f.Blocks)); diff != "" {
 				t.Errorf("blocks (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.report, findings(f.Report)); diff != "" {
+			if diff := cmp.Diff(tt.report, reportText(f.Report)); diff != "" {
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
 		})
