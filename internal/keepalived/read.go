@@ -40,7 +40,7 @@ func Read(name string, o Options) (*File, error) {
 		}
 		o.ID, _, _ = strings.Cut(host, ".")
 	}
-	r := &reader{options: o, defs: map[string]*definition{}}
+	r := &reader{options: o, defs: map[string]*definition{}, pointedOut: map[Pos]bool{}}
 	r.defineStandard()
 	if err := r.open(name, Pos{}); err != nil {
 		return nil, err
@@ -56,15 +56,16 @@ func Read(name string, o Options) (*File, error) {
 
 // reader is the state of one Read.
 type reader struct {
-	options  Options
-	files    []*source    // open, the innermost last
-	pending  []*expansion // read before the files, the innermost last
-	residue  *line        // what followed a brace, read before all else
-	unread   *line        // a line given back
-	defs     map[string]*definition
-	replaced []*definition // that have had another value since
-	check    includeCheck
-	report   Report
+	options    Options
+	files      []*source    // open, the innermost last
+	pending    []*expansion // read before the files, the innermost last
+	residue    *line        // what followed a brace, read before all else
+	unread     *line        // a line given back
+	defs       map[string]*definition
+	replaced   []*definition // that have had another value since
+	pointedOut map[Pos]bool  // names that stay as they are: a line is looked at more than once
+	check      includeCheck
+	report     Report
 
 	bytes, text, lines, replacements, opened, names int // towards the bounds
 }
