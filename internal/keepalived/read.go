@@ -116,6 +116,7 @@ func (r *reader) next() (*line, error) {
 			continue
 		}
 		r.residue = l.splitBrace()
+		r.text += len(l.text)
 		return l, nil
 	}
 }
@@ -123,7 +124,6 @@ func (r *reader) next() (*line, error) {
 // count holds the bounds of all lines together.
 func (r *reader) count(l *line) error {
 	r.lines++
-	r.text += len(l.text)
 	if r.lines > maxLines || r.text > maxBytes {
 		return fmt.Errorf("%v: with its includes, definitions and sequences it has more than %d lines or %d bytes: does something repeat itself?", l.pos(0), maxLines, maxBytes)
 	}

@@ -1,6 +1,7 @@
 package keepalived
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -317,5 +318,91 @@ d
 				t.Errorf("report (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRead_Includes holds which files are read, in which order, and what is said of
+// those that are not.
+func TestRead_Includes(t *testing.T) {
+	folder := writeFiles(t,
+		"keepalived.conf", "a\ninclude conf.d/*.conf\nb\nglobal_defs { include_check match\n}\ninclude gone\ninclude gone*\n",
+		"conf.d/2.conf", "two\n@h include ../x/more",
+		"conf.d/1.conf", "one {_\ninclude none.conf\nincludew none*.conf\nincludem none.conf\nincludea {2,3}.conf\n",
+		"conf.d/.3.conf", "hidden",
+		"conf.d/4.conf", "executable",
+		"conf.d/5.conf/x", "in a folder",
+		"x/more", "more ${_PWD}\ninclude \"one\"\ninclude {one,two}\nincluder folder",
+		"x/one", "within", "x/folder/x", "",
+	)
+	if err := os.Chmod(filepath.Join(folder, "conf.d/4.conf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(filepath.Join(folder, "keepalived.conf"), Options{ID: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, b := range f.Blocks {
+		got.WriteString(strings.ReplaceAll(b.Pos().String()+" "+outline([]*Block{b}), folder+"/", ""))
+	}
+	want := `keepalived.conf:1:1 a
+conf.d/1.conf:1:1 one
+conf.d/1.conf:1:6 _
+conf.d/2.conf:1:1 two
+x/more:1:1 more x
+x/one:1:1 within
+keepalived.conf:3:1 b
+keepalived.conf:4:1 global_defs {}
+  include_check match
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("blocks (-want +got):\n%s", diff)
+	}
+	var report strings.Builder
+	for _, f := range f.Report.Findings {
+		fmt.Fprintln(&report, strings.ReplaceAll(fmt.Sprint(f.Pos, " ", f.Outcome, ": ", f.What, ": ", f.Text), folder+"/", ""))
+	}
+	want = `conf.d/1.conf:1:5 ignored by keepalived: {: keepalived knows no block one: it reads what is in the braces as if it stood outside of them
+conf.d/1.conf:2:1 ignored by keepalived: include none.conf: there is no such file here: keepalived goes on without it
+conf.d/1.conf:3:1 not supported: includew none*.conf: there is no such file here: keepalived does not start like this; put it there and convert again
+conf.d/1.conf:4:1 not supported: includem none.conf: there is no such file here: keepalived does not start like this; put it there and convert again
+conf.d/1.conf:5:1 not supported: includea {2,3}.conf: there is no such file here: keepalived does not start like this; put it there and convert again
+conf.d/2.conf:2:4 converted: include ../x/more: 
+keepalived.conf:2:1 converted: include conf.d/*.conf: 
+keepalived.conf:2:1 ignored by keepalived: include conf.d/4.conf: conf.d/4.conf is executable, and keepalived reads no such file: keepalived goes on without it
+keepalived.conf:2:1 ignored by keepalived: include conf.d/5.conf: conf.d/5.conf is a folder: keepalived goes on without it
+keepalived.conf:6:1 not supported: include gone: there is no such file here: keepalived does not start like this; put it there and convert again
+keepalived.conf:7:1 ignored by keepalived: include gone*: there is no such file here: keepalived goes on without it
+x/more:1:6 approximated: ${_PWD}: it is the folder of this file here: x
+x/more:2:1 ignored by keepalived: include "one": keepalived takes the quotes for a part of the name, finds no such file and goes on without it
+x/more:3:1 ignored by keepalived: include {one,two}: some of the files are not here: keepalived goes on without them
+x/more:4:1 converted: includer folder: 
+x/more:4:1 not supported: include x/folder: x/folder is a folder: keepalived does not start like this; put it there and convert again
+`
+	if diff := cmp.Diff(want, report.String()); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+}
+
+// TestRead_Positions holds where words stand: after comments, escapes, braces and in
+// definitions, which stand where they are used.
+func TestRead_Positions(t *testing.T) {
+	name := filepath.Join(writeFiles(t, "keepalived.conf", "\t a  \"b\" \\#c # d\r\n$A=e  f\n$M=g\\\n  h i\n  x $A,j ${A}k\n {  $M\n@h  l ~ m\n~SEQ(i,1,2)  n $i\nscript 'o' \"p q\"r"), "keepalived.conf")
+	f, err := Read(name, Options{ID: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range f.Blocks {
+		for _, w := range b.Words {
+			got = append(got, fmt.Sprintf("%d:%d %s", w.Pos.Line, w.Pos.Column, w.Text))
+		}
+	}
+	want := []string{
+		"1:3 a", "1:6 b", "5:3 x", "5:5 e", "5:5 f,j", "5:10 e", "5:10 fk", "6:5 g", "6:5 h", "6:5 i",
+		"7:5 l", "7:7 ~", "7:9 m", "8:14 n", "8:16 1", "8:14 n", "8:16 2", "9:1 script", "9:8 o", "9:12 p qr",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
