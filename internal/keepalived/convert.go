@@ -8,6 +8,7 @@ import (
 
 // Document is a baton.yaml to be.
 type Document struct {
+	source string // which file it was made of
 	top    mapping
 	Report Report
 }
@@ -22,7 +23,9 @@ func Convert(f *File) *Document {
 	c.readGlobals(f.Blocks)
 	c.readChecks(f.Blocks)
 	c.readInstances(f.Blocks)
-	return c.document()
+	d := c.document()
+	d.source = f.Name
+	return d
 }
 
 // conversion is the work on one file.

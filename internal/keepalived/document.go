@@ -27,6 +27,9 @@ func (m mapping) set(key string, value any) {
 
 // get returns the value of a key, nil where it is absent.
 func (m mapping) get(key string) *yaml.Node {
+	if m.node == nil {
+		return nil
+	}
 	for i := 0; i < len(m.node.Content); i += 2 {
 		if m.node.Content[i].Value == key {
 			return m.node.Content[i+1]

@@ -17,6 +17,7 @@ const (
 	Approximated         // it is in the output in another form: Text says how it differs
 	Unsupported          // it is not in the output: Text says what to do instead
 	Ignored              // keepalived itself ignores it, a misspelt word for instance: Text says what was meant
+	outcomes
 )
 
 // String returns the outcome as the report has it.
