@@ -105,7 +105,7 @@ func convertFile(path, id string) (*keepalived.Document, error) {
 		}
 		id, _, _ = strings.Cut(name, ".")
 	}
-	f, err := keepalived.Read(path, id)
+	f, err := keepalived.Read(path, keepalived.Options{ID: id})
 	if err != nil {
 		return nil, err
 	}

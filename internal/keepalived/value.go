@@ -130,8 +130,8 @@ func nameFor(s string) string {
 	return s[:min(len(s), mostName)]
 }
 
-// free makes a name free that is taken.
-func free(name string, taken func(string) bool) string {
+// unused is the name, with a number where it is taken.
+func unused(name string, taken func(string) bool) string {
 	for n, try := 2, name; ; n++ {
 		if !taken(try) {
 			return try
