@@ -129,14 +129,3 @@ func nameFor(s string) string {
 	}
 	return s[:min(len(s), mostName)]
 }
-
-// free makes a name free that is taken.
-func free(name string, taken func(string) bool) string {
-	for n, try := 2, name; ; n++ {
-		if !taken(try) {
-			return try
-		}
-		end := "-" + itoa(n)
-		try = name[:min(len(name), mostName-len(end))] + end
-	}
-}
