@@ -113,7 +113,7 @@ func (c *conversion) finishGroup(g *group, instances []*instance) {
 		c.report.amend(g.block.Pos(), Ignored, "it has no member: keepalived removes it")
 		return
 	}
-	g.key = free(nameFor(g.name), func(s string) bool { return c.names[s] })
+	g.key = unused(nameFor(g.name), func(s string) bool { return c.names[s] })
 	c.names[g.key] = true
 	if g.key != g.name {
 		c.report.amend(g.block.Pos(), Approximated, "the group is "+g.key+", also for hooks: names have letters, digits, dot, dash and underscore, and are there once, also among routers")

@@ -131,7 +131,7 @@ func (c *conversion) readInstance(b *Block, others []*instance, groups []*group)
 
 // nameInstance gives it a name of baton's.
 func (c *conversion) nameInstance(in *instance) {
-	in.key = free(nameFor(in.name), func(s string) bool { return c.names[s] })
+	in.key = unused(nameFor(in.name), func(s string) bool { return c.names[s] })
 	c.names[in.key] = true
 	if in.key != in.name {
 		c.report.line(Approximated, in.block, "the router is "+in.key+", also for hooks: names have letters, digits, dot, dash and underscore, and are there once")

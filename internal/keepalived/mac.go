@@ -45,7 +45,7 @@ func (c *conversion) readMAC(in *instance) {
 	if name == "" || name == plain || len(name) > 15 || !isInterface(name) || name == in.iface {
 		name = plain
 	}
-	in.virtualMAC = free(name, func(s string) bool { return c.macs[s] })
+	in.virtualMAC = unused(name, func(s string) bool { return c.macs[s] })
 	c.macs[in.virtualMAC] = true
 	if in.virtualMAC != name {
 		c.report.amend(b.Pos(), Approximated, "another instance has "+name+" already: it is "+in.virtualMAC)

@@ -129,3 +129,14 @@ func nameFor(s string) string {
 	}
 	return s[:min(len(s), mostName)]
 }
+
+// unused is the name, with a number where it is taken.
+func unused(name string, taken func(string) bool) string {
+	for n, try := 2, name; ; n++ {
+		if !taken(try) {
+			return try
+		}
+		end := "-" + itoa(n)
+		try = name[:min(len(name), mostName-len(end))] + end
+	}
+}
