@@ -34,6 +34,7 @@ type conversion struct {
 	checks    mapping // those that are tracked
 	globals   globals
 	user      string // script_user: of commands that name no user; empty: there is none
+	trackers  trackers
 	instances []*instance
 	groups    []*group
 
@@ -62,6 +63,7 @@ type tracked struct {
 	weight  int    // 0: fault
 	report  bool   // shown only: keepalived drops its weight
 	keyword string // the block that it stands in: track_script, track_interface, ...
+	name    string // there, as keepalived has it
 	pos     Pos    // of its first word
 }
 
