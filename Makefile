@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak interop bench install clean
+.PHONY: build man demo test race lint fuzz golden soak chaos interop bench install clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
@@ -27,6 +27,10 @@ interop: ## docs/interop.md anew: baton against each kind of peer; a minute, roo
 soak: build ## floods of forged packets, and a hundred crashes; they take the whole machine, so nothing else may run beside them
 	test/prepare
 	go test -count=1 -tags soak -run 'Flood|Crash' ./test
+
+chaos: build ## real daemons through 500 random faults; six minutes, root
+	test/prepare
+	go run ./test/chaos
 
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)
