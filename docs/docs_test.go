@@ -22,11 +22,15 @@ import (
 // pages are the Markdown files of the repository, as seen from this folder.
 func pages(t *testing.T) []string {
 	t.Helper()
-	here, err := filepath.Glob("*.md")
-	if err != nil || len(here) < 6 {
-		t.Fatalf("%d pages in docs, err %v", len(here), err)
+	all := []string{"../README.md", "../CHANGELOG.md"}
+	for folder, least := range map[string]int{"*.md": 6, "guides/*.md": 13} {
+		here, err := filepath.Glob(folder)
+		if err != nil || len(here) < least {
+			t.Fatalf("%d pages in docs/%s, err %v", len(here), folder, err)
+		}
+		all = append(all, here...)
 	}
-	return append(here, "../README.md", "../CHANGELOG.md")
+	return all
 }
 
 func read(t *testing.T, path string) string {
