@@ -1,16 +1,23 @@
 # Every target is a line or two that also works by hand.
 
-VERSION := $(shell cat VERSION)
+# A release is a commit with a tag vX.Y.Z. A folder without .git knows no commit; the date of the file VERSION is its date.
+VERSION := $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || cat VERSION)
+COMMIT  := $(shell test -e .git && git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+SOURCE_DATE_EPOCH ?= $(shell test -e .git && git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
+
+BINARY  ?= bin/baton
 PREFIX  ?= /usr/local
-LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
+ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
+LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION) -X baton/internal/daemon.commit=$(COMMIT)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak interop bench install clean
+.PHONY: build man demo test race lint fuzz golden soak interop bench install package clean
 
 build: ## the binary, in bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/baton
 
 demo: build ## two nodes, HAProxy, five faults, half a minute
 	bin/baton demo
@@ -55,12 +62,12 @@ man: build ## the manual pages and the completions of shells, in bin/
 	for shell in bash zsh fish; do bin/baton completion $$shell >bin/completion/$$shell || exit 1; done
 
 install: man ## under PREFIX; the scripts where baton looks bare names up. DESTDIR stands before both
-	install -D -m 755 bin/baton $(DESTDIR)$(PREFIX)/sbin/baton
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/sbin/baton
 	install -D -m 755 -t $(DESTDIR)/usr/libexec/baton $(filter-out %.go,$(wildcard scripts/*))
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/baton.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/man/baton.yaml.5
 	install -D -m 644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/baton
-	install -D -m 644 bin/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_baton
+	install -D -m 644 bin/completion/zsh $(DESTDIR)$(ZSHDIR)/_baton
 	install -D -m 644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/baton.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
@@ -73,6 +80,9 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
+
+package: build ## deb and rpm for amd64 and arm64, in bin/packages; what is in them is what `install` installs
+	VERSION='$(VERSION)' COMMIT='$(COMMIT)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build amd64 arm64
 
 clean:
 	rm -rf bin
