@@ -9,7 +9,6 @@ SOURCE_DATE_EPOCH ?= $(shell test -e .git && git log -1 --format=%ct 2>/dev/null
 
 BINARY  ?= bin/baton
 PREFIX  ?= /usr/local
-ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION) -X baton/internal/daemon.commit=$(COMMIT)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -69,7 +68,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/baton.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/man/baton.yaml.5
 	install -D -m 644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/baton
-	install -D -m 644 bin/completion/zsh $(DESTDIR)$(ZSHDIR)/_baton
+	install -D -m 644 bin/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_baton
 	install -D -m 644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/baton.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
