@@ -3,6 +3,8 @@
 # A release is a commit with a tag vX.Y.Z. A folder without .git knows no commit; the date of the file VERSION is its date.
 VERSION := $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || cat VERSION)
 COMMIT  := $(shell test -e .git && git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+ARCHITECTURES ?= amd64 arm64
+PACKAGES      ?= bin/packages
 # Who hands packages on to others puts an address of his own here.
 MAINTAINER ?= baton maintainers <baton@example.org>
 SOURCE_DATE_EPOCH ?= $(shell test -e .git && git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
@@ -83,8 +85,8 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 
-package: build ## deb and rpm for amd64 and arm64, in bin/packages; what is in them is what `install` installs
-	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build amd64 arm64
+package: build ## deb and rpm for each of ARCHITECTURES, in PACKAGES; what is in them is what `install` installs
+	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build $(PACKAGES) $(ARCHITECTURES)
 
 clean:
 	rm -rf bin
