@@ -54,6 +54,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
+	go test ./packaging -run Packages_ -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare
@@ -86,7 +87,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 
 package: build ## deb and rpm for each of ARCHITECTURES, in PACKAGES; what is in them is what `install` installs
-	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build $(PACKAGES) $(ARCHITECTURES)
+	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' packaging/build $(PACKAGES) $(ARCHITECTURES)
 
 clean:
 	rm -rf bin
