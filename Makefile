@@ -3,11 +3,14 @@
 # A release is a commit with a tag vX.Y.Z. A folder without .git knows no commit; the date of the file VERSION is its date.
 VERSION := $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || cat VERSION)
 COMMIT  := $(shell test -e .git && git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null)
+ARCHITECTURES ?= amd64 arm64
+PACKAGES      ?= bin/packages
+# Who hands packages on to others puts an address of his own here.
+MAINTAINER ?= baton maintainers <baton@example.org>
 SOURCE_DATE_EPOCH ?= $(shell test -e .git && git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 
 BINARY  ?= bin/baton
 PREFIX  ?= /usr/local
-ZSHDIR  ?= $(PREFIX)/share/zsh/site-functions
 LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION) -X baton/internal/daemon.commit=$(COMMIT)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -67,7 +70,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/baton.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man5 bin/man/baton.yaml.5
 	install -D -m 644 bin/completion/bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/baton
-	install -D -m 644 bin/completion/zsh $(DESTDIR)$(ZSHDIR)/_baton
+	install -D -m 644 bin/completion/zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_baton
 	install -D -m 644 bin/completion/fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/baton.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton configs/baton.schema.json
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/checks configs/checks/*.yaml
@@ -76,13 +79,14 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 packaging/baton.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/baton.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/systemd packaging/drop-ins/*.conf packaging/60-baton.rules
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/network-managers packaging/network-managers/*
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
+	packaging/libraries >bin/LIBRARIES
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE bin/LIBRARIES
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 
-package: build ## deb and rpm for amd64 and arm64, in bin/packages; what is in them is what `install` installs
-	VERSION='$(VERSION)' COMMIT='$(COMMIT)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build amd64 arm64
+package: build ## deb and rpm for each of ARCHITECTURES, in PACKAGES; what is in them is what `install` installs
+	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build $(PACKAGES) $(ARCHITECTURES)
 
 clean:
 	rm -rf bin
