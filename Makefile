@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak interop bench install clean
+.PHONY: build man demo test race lint fuzz golden soak interop bench pictures install clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
@@ -49,6 +49,10 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 	test/prepare
 	go run ./test/bench
 
+pictures: ## docs/images anew, from a real run with keepalived beside baton; a minute, root
+	test/prepare
+	go run ./test/pictures
+
 man: build ## the manual pages and the completions of shells, in bin/
 	mkdir -p bin/man bin/completion
 	for page in baton.8 baton.yaml.5; do bin/baton man $$page >bin/man/$$page || exit 1; done
@@ -71,6 +75,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/baton/network-managers packaging/network-managers/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs/images docs/images/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 

@@ -79,6 +79,12 @@ var times = []struct {
 		s, id := e.router(t, vrrp.Config{Priority: 254, SlowestRival: e.priority})
 		return s.HandoverBound(id)
 	}},
+	{"last release", func(t *testing.T, e example) time.Duration {
+		s, id, now := e.master(t, vrrp.Config{Priority: 254})
+		s.Step(now, id, vrrp.Event{Kind: vrrp.Shutdown})
+		e.hears(t, s, now, e.priority)
+		return s.Deadline() - now
+	}},
 	{"fast yield", func(t *testing.T, e example) time.Duration {
 		s, id, now := e.master(t, vrrp.Config{Priority: 254})
 		s.Step(now, id, vrrp.Event{Kind: vrrp.Reprioritised, Priority: e.priority})
@@ -103,18 +109,18 @@ func TestConcepts_Times(t *testing.T) {
 		}
 		if cells[0] == "Time" {
 			columns = nil
-			for _, c := range cells[2:] {
+			for _, c := range cells[1:] {
 				columns = append(columns, column(t, c))
 			}
 			continue
 		}
 		for _, row := range times {
-			if cells[0] != row.name || len(columns) != len(cells)-2 {
+			if cells[0] != row.name || len(columns) != len(cells)-1 {
 				continue
 			}
 			found[row.name] = true
 			for i, e := range columns {
-				if got, want := cells[2+i], row.of(t, e); !same(got, want) {
+				if got, want := cells[1+i], row.of(t, e); !same(got, want) {
 					t.Errorf("%s with %v and %d: the page has %q, vrrp says %v", row.name, e.interval, e.priority, got, want)
 				}
 			}

@@ -314,7 +314,6 @@ func (r *reader) startUnit(node string) {
 	r.sh(node, fmt.Sprintf("install -d -o %[1]s -g %[2]s /run/%[3]s /var/lib/%[4]s && rm -rf /run/%[3]s/*", unit["User"], unit["Group"], unit["RuntimeDirectory"], unit["StateDirectory"]))
 	groups := strings.Join(append([]string{unit["Group"]}, strings.Fields(unit["SupplementaryGroups"])...), ",")
 	argv := slices.Concat([]string{
-		"prlimit", "--rtprio=" + unit["LimitRTPRIO"], "--memlock=" + strings.Replace(unit["LimitMEMLOCK"], "infinity", "unlimited", 1),
 		"chrt", "--" + unit["CPUSchedulingPolicy"], unit["CPUSchedulingPriority"],
 		"setpriv", "--reuid", unit["User"], "--regid", unit["Group"], "--groups", groups,
 		"--inh-caps", "-all," + rights, "--ambient-caps", "-all," + rights, "--bounding-set", "-all," + rights, "--no-new-privs",

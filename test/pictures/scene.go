@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,14 +18,33 @@ import (
 // scene is one way in which the role goes from a to b, and the part of it that is shown.
 type scene struct {
 	name, title, event string
+	more               string        // of its conditions
 	before, after      time.Duration // of the event
 	do                 func(*stage) error
 }
 
 var scenes = []scene{
-	{"handover-stop", "A planned stop: the daemon of a is told to end", "a is told to stop", 500 * time.Millisecond, 2 * time.Second, (*stage).stop},
-	{"handover-check", "A failed check: HAProxy ends on a", "HAProxy ends on a", time.Second, 5 * time.Second, (*stage).fail},
-	{"handover-silence", "Silence: the cable of a is cut", "the cable of a is cut", time.Second, 5 * time.Second, (*stage).cut},
+	{
+		name: "handover-stop", title: "A planned stop: the daemon of a is told to end", event: "a is told to stop",
+		before: 500 * time.Millisecond, after: 2 * time.Second, do: (*stage).stop,
+	},
+	{
+		name: "handover-check", title: "A failed check: HAProxy ends on a", event: "HAProxy ends on a",
+		more: "; a check each 1s takes 60 off", before: time.Second, after: 5 * time.Second, do: (*stage).fail,
+	},
+	{
+		name: "handover-silence", title: "Silence: the cable of a is cut", event: "the cable of a is cut",
+		before: time.Second, after: 5 * time.Second, do: (*stage).cut,
+	},
+}
+
+// conditions are those of the run.
+func (s scene) conditions(runs []run) string {
+	var programs []string
+	for _, r := range runs {
+		programs = append(programs, r.version)
+	}
+	return fmt.Sprintf("%s; advertisements each %v, priorities %d and %d%s", strings.Join(programs, " and "), interval, priorityA, priorityB, s.more)
 }
 
 const (
@@ -44,6 +65,8 @@ type stage struct {
 	site *site.Site
 	a, b *site.Node
 	web  *lab.Process // HAProxy on a
+	// version is the program's.
+	version string
 }
 
 // The check of both programs: does HAProxy answer? It notes when it did not for the first time.
@@ -53,6 +76,21 @@ const (
 	script = "#!/bin/sh\ncurl -sf -o /dev/null -m 1 http://127.0.0.1/ && exit 0\n[ -e " + seen + " ] || date +%s%N >" + seen + "\nexit 1\n"
 )
 
+var version = regexp.MustCompile(`\d+\.\d+\.\d+`)
+
+// program is a kind with the version that is tried.
+func program(kind site.Kind, binary string) (string, error) {
+	argv := []string{"keepalived", "--version"}
+	if kind == site.Baton {
+		argv = []string{binary, "version"}
+	}
+	text, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", argv[0], err)
+	}
+	return kind.String() + " " + version.FindString(string(text)), nil
+}
+
 // set makes the stage, and waits until all is quiet.
 func (s scene) set(dir string, kind site.Kind, binary string) (*stage, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -60,6 +98,9 @@ func (s scene) set(dir string, kind site.Kind, binary string) (*stage, error) {
 	}
 	st := &stage{}
 	var err error
+	if st.version, err = program(kind, binary); err != nil {
+		return nil, err
+	}
 	if st.site, err = site.New(dir, "a", "b"); err != nil {
 		return nil, err
 	}
@@ -104,6 +145,7 @@ func (st *stage) fail() error { return st.web.Kill() }
 // run is what happened, with times since the event.
 type run struct {
 	kind     string
+	version  string // kind, and which
 	spans    []site.Span
 	words    map[string][]word // by node: what it said
 	lost     []lab.Window
@@ -121,7 +163,7 @@ type word struct {
 
 // record plays the scene, and notes what is to be seen of it.
 func (st *stage) record(s scene) (run, error) {
-	r := run{kind: st.a.Kind.String(), words: map[string][]word{}}
+	r := run{kind: st.a.Kind.String(), version: st.version, words: map[string][]word{}}
 	if err := os.Remove(st.a.Host.Path(seen)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}

@@ -14,7 +14,7 @@ const (
 	left, right = 92.0, 784.0
 	row         = 30.0
 	block       = 150.0 // of one program
-	top         = 74.0
+	top         = 92.0
 )
 
 // timeline draws a scene: for each program who held the address, what it said, and what the client met.
@@ -29,6 +29,7 @@ func timeline(s scene, runs []run) []byte {
 	}
 	p := begin(int(bottom)+58, s.title, strings.Join(words, "; "))
 	p.text("title", "start", 16, 26, s.title)
+	p.text("small", "start", 16, 45, s.conditions(runs))
 	for at := -s.before.Truncate(500 * time.Millisecond); at <= s.after; at += 500 * time.Millisecond {
 		p.line("grid", x(at), top-14, x(at), bottom)
 		if at%time.Second == 0 || s.after < 3*time.Second {
