@@ -152,7 +152,7 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newRunCommand(), newRunnerCommand(), newValidateCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
+	root.AddCommand(newRunCommand(), newRunnerCommand(), newValidateCommand(), newConvertCommand(), newScanCommand(), newVersionCommand(), newDemoCommand(),
 		newChecksCommand(), newWaitCommand(), newReleaseCommand(), newUpgradeCommand(), newReloadCommand(), newStateWatchCommand(), newSchemaCommand(), newManCommand(), newLogLevelCommand(),
 		newStatusCommand(), newWatchCommand(), newDoctorCommand(), newEventsCommand(),
 		newStandbyCommand(), newResumeCommand(), newFailoverCommand(), newTakeoverCommand(), newClearCommand(), newAnnounceCommand())

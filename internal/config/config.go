@@ -65,6 +65,11 @@ func Load(path string, o Options) (*Config, *Report) {
 // LoadFiles is Load where the text of the files, those of another Load, is kept
 // elsewhere; the first one is the main one. Secrets are read where they always are.
 func LoadFiles(kept []SourceFile, o Options) (*Config, *Report) {
+	return load(kept[0].Name, o.withDefaults(), keptDisk(kept))
+}
+
+// keptDisk has the text of the files elsewhere.
+func keptDisk(kept []SourceFile) disk {
 	d := realDisk()
 	d.read = func(name string) ([]byte, error) {
 		for _, f := range kept {
@@ -84,12 +89,17 @@ func LoadFiles(kept []SourceFile, o Options) (*Config, *Report) {
 		}
 		return names, nil
 	}
-	return load(kept[0].Name, o.withDefaults(), d)
+	return d
 }
 
 // Validate reads a configuration as every node would read it. It asks the host for nothing but the files.
 func Validate(path string) *Report {
 	return validate(path, realDisk())
+}
+
+// ValidateText is Validate of a text that stands nowhere yet; name is where it will.
+func ValidateText(name string, text []byte) *Report {
+	return validate(name, keptDisk([]SourceFile{{Name: name, Text: text}}))
 }
 
 func load(path string, o Options, d disk) (*Config, *Report) {

@@ -44,8 +44,9 @@ var arrows = map[string][]string{
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"internal/doctor": {"internal/config", "internal/control", "internal/link"},
-	"cmd/baton":       {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/lab", "internal/runner", "internal/statefile"},
+	"internal/keepalived": {},
+	"internal/doctor":     {"internal/config", "internal/control", "internal/link"},
+	"cmd/baton":           {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/keepalived", "internal/lab", "internal/runner", "internal/statefile"},
 }
 
 // pure is what vrrp may import of the standard library: nothing that reaches

@@ -78,12 +78,12 @@ type stage struct {
 	recorded map[string]record.State
 	lent     map[string]bool   // by router: its addresses are not announced
 	held     map[string]uint64 // by router: the newest Hold
-	status   *control.Status // newest that was published
-	snapshot *snapshot       // which it was read from
-	saved    savedStandby    // that outlives the process
-	question confirmation    // the newest of a previous master
-	order    uint64          // of the newest wish to services
-	asked    role.Transition // that came with it
+	status   *control.Status   // newest that was published
+	snapshot *snapshot         // which it was read from
+	saved    savedStandby      // that outlives the process
+	question confirmation      // the newest of a previous master
+	order    uint64            // of the newest wish to services
+	asked    role.Transition   // that came with it
 }
 
 func newStage(t *testing.T, cfg *config.Config) *stage {
