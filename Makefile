@@ -49,9 +49,9 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 	test/prepare
 	go run ./test/bench
 
-pictures: ## docs/images anew, from a real run with keepalived beside baton; a minute, root
+pictures: build ## docs/images anew, from a real run with keepalived beside baton; a minute, root
 	test/prepare
-	go run ./test/pictures
+	BATON=bin/baton go run ./test/pictures
 
 man: build ## the manual pages and the completions of shells, in bin/
 	mkdir -p bin/man bin/completion

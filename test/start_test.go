@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -342,12 +343,47 @@ func (r *reader) setting(node string) map[string]string {
 	return said
 }
 
-// The page's commands are all run: what looks like one stands in a block of commands.
-func TestGettingStarted_Blocks(t *testing.T) {
+// onlySaid are commands in the page's sentences, which its reader may need and its test does not: with the reason, and
+// what holds them.
+var onlySaid = []struct{ command, why string }{
+	{"make test", "for who changes baton"},
+	{"make bench", "the same"},
+	{"make demo", "has tests of its own, internal/demo"},
+	{"apt install haproxy", "would install from the network; HAProxy is here, or there is no test"},
+	{"firewall-cmd --permanent --add-protocol=vrrp", "firewalld is not here; it takes the names of /etc/protocols, and the test looks there"},
+	{"firewall-cmd --reload", "the same"},
+	{"iptables -I INPUT -p 112 -j ACCEPT", "iptables is not here; the doctor's tests have its rules"},
+	{"systemctl edit baton", "an editor; the drop-ins are verified in packaging"},
+	{"chgrp baton vrrp-1.key; chmod 0640 vrrp-1.key", "of a file that this page has not"},
+	{"baton run", "is run, in its blocks"},
+}
+
+// The page's commands stand in its blocks, where they are run, but for those that are only said.
+func TestGettingStarted_OnlySaid(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../docs/getting-started.md")
 	must(t, err)
-	if m := regexp.MustCompile(`(?m)^    \S.*$`).FindString(regexp.MustCompile("(?s)\n```.*?\n```").ReplaceAllString(string(text), "")); m != "" {
+	page := regexp.MustCompile("(?s)```.*?\n```").ReplaceAllString(string(text), "")
+	if m := regexp.MustCompile(`(?m)^    \S.*$`).FindString(page); m != "" {
 		t.Errorf("an indented block is read by nobody: %q", m)
+	}
+	said := map[string]bool{}
+	for _, m := range regexp.MustCompile("`([a-z][a-z-]* [^`]+)`").FindAllStringSubmatch(page, -1) {
+		program, _, _ := strings.Cut(m[1], " ")
+		if _, err := exec.LookPath(program); err == nil || slices.Contains([]string{"baton", "firewall-cmd", "iptables", "apt"}, program) {
+			said[m[1]] = true
+		}
+	}
+	for _, s := range onlySaid {
+		if !said[s.command] {
+			t.Errorf("the page does not say %q any more", s.command)
+		}
+		delete(said, s.command)
+	}
+	for command := range said {
+		t.Errorf("%q stands in a sentence, and is not run", command)
+	}
+	if protocols, err := os.ReadFile("/etc/protocols"); err == nil && !regexp.MustCompile(`(?m)^vrrp\s+112\b`).Match(protocols) {
+		t.Error("vrrp is not protocol 112")
 	}
 }

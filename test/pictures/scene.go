@@ -76,7 +76,8 @@ const (
 	script = "#!/bin/sh\ncurl -sf -o /dev/null -m 1 http://127.0.0.1/ && exit 0\n[ -e " + seen + " ] || date +%s%N >" + seen + "\nexit 1\n"
 )
 
-var version = regexp.MustCompile(`\d+\.\d+\.\d+`)
+// version is in what a program says of itself; Go's, behind it, is another.
+var version = regexp.MustCompile(`^\S+ v?(\d+\.\d+\.\d+)`)
 
 // program is a kind with the version that is tried.
 func program(kind site.Kind, binary string) (string, error) {
@@ -88,7 +89,10 @@ func program(kind site.Kind, binary string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", argv[0], err)
 	}
-	return kind.String() + " " + version.FindString(string(text)), nil
+	if m := version.FindStringSubmatch(string(text)); m != nil {
+		return kind.String() + " " + m[1], nil
+	}
+	return kind.String(), nil // one that is under way
 }
 
 // set makes the stage, and waits until all is quiet.
