@@ -42,8 +42,9 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "$$(dirname $$f) $$t"; go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$(dirname $$f) || exit 1; \
 	  done; done
 
-golden: ## write the golden files anew; read the difference before you commit it
+golden: ## write the golden files anew, docs/reference.md and docs/commands.md with them; read the difference before you commit it
 	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
+	go test ./cmd/baton -run '^TestPages$$' -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare
