@@ -7,6 +7,9 @@ ARCHITECTURES ?= amd64 arm64
 PACKAGES      ?= bin/packages
 # Who hands packages on to others puts an address of his own here.
 MAINTAINER ?= baton maintainers <baton@example.org>
+ENGINE     ?= $(shell command -v podman || command -v docker)
+IMAGE      ?= baton:$(subst +,-,$(VERSION))
+BASE       ?= scratch
 SOURCE_DATE_EPOCH ?= $(shell test -e .git && git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 
 BINARY  ?= bin/baton
@@ -17,7 +20,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak interop bench install package clean
+.PHONY: build man demo test race lint fuzz golden soak interop bench install package image clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/baton
@@ -55,6 +58,7 @@ fuzz: ## each fuzz target for FUZZTIME
 
 golden: ## write the golden files anew; read the difference before you commit it
 	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
+	go test ./packaging -run Packages_ -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare
@@ -87,7 +91,13 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*
 
 package: build ## deb and rpm for each of ARCHITECTURES, in PACKAGES; what is in them is what `install` installs
-	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' MAKE='$(MAKE)' packaging/build $(PACKAGES) $(ARCHITECTURES)
+	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' NFPM='$(NFPM)' packaging/build $(PACKAGES) $(ARCHITECTURES)
+
+image: ## a container image, with docker or podman
+	@test -n '$(ENGINE)' || { echo 'make image: there is neither podman nor docker here; ENGINE=PROGRAM names another one' >&2; exit 1; }
+	rm -rf bin/image
+	$(MAKE) --no-print-directory -s install DESTDIR=bin/image PREFIX=/usr
+	$(ENGINE) build --build-arg BASE=$(BASE) --tag $(IMAGE) --file packaging/Dockerfile bin/image
 
 clean:
 	rm -rf bin
