@@ -28,8 +28,9 @@ build: ## the binary, in bin/
 demo: build ## two nodes, HAProxy, five faults, half a minute
 	bin/baton demo
 
-test: ## everything; installs the Debian packages that the tests need and that are missing
+test: ## everything; installs the Debian packages that the tests need and that are missing, and makes a Debian root, once
 	test/prepare
+	[ "$$(id -u)" -ne 0 ] || test/root
 	CGO_ENABLED=0 go test -count=1 $$(go list ./... | grep -v -e /test$$ -e /lab$$)
 	CGO_ENABLED=0 go test -count=1 -p 1 -timeout 20m ./internal/lab ./test # by themselves: they count single packets
 
