@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 		"internal/command", "internal/config", "internal/control", "internal/link", "internal/record", "internal/role", "internal/runner", "internal/service",
 		"internal/statefile", "internal/webhook",
 	},
-	"internal/keepalived": {},
+	"internal/keepalived": {"internal/config", "internal/regular"},
 	"internal/doctor":     {"internal/config", "internal/control", "internal/link"},
 	"cmd/baton":           {"internal/doctor", "internal/config", "internal/control", "internal/daemon", "internal/demo", "internal/keepalived", "internal/lab", "internal/runner", "internal/statefile"},
 }

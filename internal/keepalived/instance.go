@@ -1,10 +1,447 @@
 package keepalived
 
-// readGlobals reads global_defs, before all else: they are defaults, wherever they stand.
-func (c *conversion) readGlobals(blocks []*Block) {}
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// instance is a vrrp_instance.
+type instance struct {
+	election
+	key    string // baton's name
+	router mapping
+	group  *group // nil: it stands alone
+
+	said map[string]*Block // what counts once, by its keyword: the last line of it
+
+	known, six   bool // the family: it is that of the first address of all
+	iface        string
+	vrid         int
+	version      int
+	priority     int
+	preempt      bool
+	preemptDelay time.Duration
+	strict       bool
+	announce     announce
+	addresses    []vip
+	addressLines int
+	source       netip.Addr
+	sourceAt     *Block
+	sourceKept   bool
+	unicast      unicast
+	auth         authentication
+	authAt       *Block
+	routes       []route
+	rules        []rule
+	virtualMAC   string // the name of its interface; empty: none
+}
+
+type vridKey struct {
+	iface string
+	six   bool
+	vrid  int
+}
+
+// claim is an address that an instance has taken.
+type claim struct {
+	addr  netip.Addr
+	link  string
+	named bool // the file names the interface
+}
+
+// clashes tells whether both cannot be on one host.
+func (a claim) clashes(b claim) bool {
+	return a.addr == b.addr && (a.link == b.link || !a.addr.IsLinkLocalUnicast() && !(a.named && b.named))
+}
+
+// takes tells whether an address is of the family of the instance, which that of the
+// first one is.
+func (in *instance) takes(a netip.Addr) bool {
+	if !in.known {
+		in.known, in.six = true, a.Is6()
+	}
+	return a.Is6() == in.six
+}
+
+// ifaceSaid is the interface that the file names.
+func (in *instance) ifaceSaid() string {
+	if b := in.said["interface"]; b != nil && len(b.Arguments()) > 0 {
+		return b.Arguments()[0].Text
+	}
+	return ""
+}
 
 // readInstances reads vrrp_instance and vrrp_sync_group, and accounts for every block
 // that nobody else has.
-func (c *conversion) readInstances(blocks []*Block) {}
+func (c *conversion) readInstances(blocks []*Block) {
+	var groups []*group
+	for _, b := range blocks {
+		if b.Keyword() == "vrrp_sync_group" {
+			if g := c.readGroup(b, groups); g != nil {
+				groups = append(groups, g)
+			}
+		}
+	}
+	var instances []*instance
+	for _, b := range blocks {
+		if b.Keyword() == "vrrp_instance" {
+			if in := c.readInstance(b, instances, groups); in != nil {
+				instances = append(instances, in)
+			}
+		}
+	}
+	for _, g := range groups {
+		c.finishGroup(g, instances)
+	}
+	for _, b := range blocks {
+		c.readOther(b)
+	}
+}
 
-func (c *conversion) document() *Document { return &Document{top: newMapping(), Report: c.report} }
+// readInstance reads one. It is nil where keepalived skips it; one that baton cannot
+// have is not among the conversion's.
+func (c *conversion) readInstance(b *Block, others []*instance, groups []*group) *instance {
+	args := b.Arguments()
+	switch {
+	case len(args) != 1:
+		c.report.block(Ignored, b, "an instance has one word for its name: keepalived skips it")
+		return nil
+	case slices.ContainsFunc(others, func(o *instance) bool { return o.name == args[0].Text }):
+		c.report.block(Ignored, b, "the name is taken: keepalived skips it")
+		return nil
+	}
+	in := &instance{election: election{block: b, name: args[0].Text}, router: newMapping(), said: map[string]*Block{}}
+	in.strict, in.announce = c.globals.strict, c.globals.announce
+	in.group = groupOf(in.name, groups)
+	at := len(c.report.Findings)
+	c.nameInstance(in)
+	readBlock(c, in, b.Children, instanceKeywords())
+	if why := c.finishInstance(in); why != "" {
+		delete(c.names, in.key)
+		c.report.Findings = c.report.Findings[:at]
+		c.report.block(Unsupported, b, why)
+		return in
+	}
+	c.instances = append(c.instances, in)
+	return in
+}
+
+// nameInstance gives it a name of baton's.
+func (c *conversion) nameInstance(in *instance) {
+	in.key = unused(nameFor(in.name), func(s string) bool { return c.names[s] })
+	c.names[in.key] = true
+	if in.key != in.name {
+		c.report.line(Approximated, in.block, "the router is "+in.key+", also for hooks: names have letters, digits, dot, dash and underscore, and are there once")
+		return
+	}
+	c.report.line(Converted, in.block, "")
+}
+
+// keep keeps the last line of a keyword until the whole block has been read.
+func keep(slot string) func(*conversion, *instance, *Block) {
+	return func(c *conversion, in *instance, b *Block) {
+		if before := in.said[slot]; before != nil {
+			c.dropped(before)
+		}
+		in.said[slot] = b
+	}
+}
+
+// dropped accounts for a line that a later one of its keyword replaces.
+func (c *conversion) dropped(b *Block) { c.report.block(Ignored, b, again) }
+
+// keepState is keep for a keyword where MASTER stays.
+func (c *conversion) keepState(in *instance, b *Block) {
+	before := in.said["state"]
+	if before != nil && len(before.Arguments()) > 0 && before.Arguments()[0].Text == "MASTER" {
+		c.report.block(Ignored, b, "keepalived stays with the MASTER above")
+		return
+	}
+	keep("state")(c, in, b)
+}
+
+// finishInstance makes the router. why tells why there is none; it is empty where there
+// is.
+func (c *conversion) finishInstance(in *instance) (why string) {
+	if why = c.place(in); why != "" {
+		return why
+	}
+	c.elect(in)
+	c.timing(in)
+	c.list(in)
+	if in.six && len(in.addresses) == 0 && len(in.unicast.peers) == 0 {
+		return "an IPv6 instance without addresses is none in baton: it would not know the family"
+	}
+	key := vridKey{in.iface, in.six, in.vrid}
+	if other, taken := c.vrids[key]; taken {
+		return fmt.Sprintf("%s has VRID %d on %s already, in the same family: give one of them another, on all nodes", other, in.vrid, in.iface)
+	}
+	c.vrids[key] = in.name
+	c.send(in)
+	c.authenticate(in)
+	if in.auth.hmac != nil {
+		in.router.set("authentication", in.auth.hmac.node())
+	}
+	c.macAndAccept(in)
+	c.extras(in)
+	if in.group == nil {
+		c.writeElection(in.router, &in.election, in.priority, in.preempt, in.preemptDelay)
+	}
+	return ""
+}
+
+// place finds where the router is: its interface, its VRID.
+func (c *conversion) place(in *instance) (why string) {
+	b := in.said["interface"]
+	if b != nil {
+		w, ok := c.first(b)
+		if ok {
+			in.iface = w.Text
+			c.became(Converted, b, "")
+			if base, _, alias := strings.Cut(in.iface, ":"); alias && isInterface(base) {
+				in.iface = base
+				c.report.amend(b.Pos(), Approximated, "an alias is no interface: it is "+base)
+			}
+		}
+	}
+	switch {
+	case in.iface == "" && len(in.unicast.peers) > 0:
+		for _, v := range in.addresses {
+			if in.iface == "" {
+				in.iface = v.iface
+			}
+		}
+		if in.iface == "" {
+			in.iface = c.globals.interfaceFor
+		}
+		if in.iface == "" || in.iface == "lo" || !isInterface(in.iface) {
+			return "it names no interface, and baton's routers have one: add the one that the peers are behind"
+		}
+		c.report.add(Approximated, in.block.Pos(), in.what(), "it names no interface, and baton's routers have one: "+in.iface+", where its addresses go")
+	case in.iface == "":
+		return "it names no interface: keepalived does not start"
+	case in.iface == "lo":
+		return "it is on the loopback, which no advertisement leaves: keepalived refuses it"
+	case !isInterface(in.iface):
+		return short(in.iface) + " cannot be the name of an interface"
+	}
+	in.router.set("interface", in.iface)
+	if b = in.said["virtual_router_id"]; b == nil {
+		return "it has no virtual_router_id: keepalived does not start"
+	}
+	n, ok := c.number(b, 1, 255)
+	if !ok {
+		return "its virtual_router_id is no number from 1 to 255: keepalived does not start"
+	}
+	in.vrid = n
+	c.became(Converted, b, "")
+	in.router.set("vrid", n)
+	return ""
+}
+
+// elect finds priority and preempt mode. They are connected with `state`.
+func (c *conversion) elect(in *instance) {
+	in.priority = 100
+	said := false
+	if b := in.said["priority"]; b != nil {
+		if n, ok := c.number(b, 1, 255); ok {
+			in.priority = n
+			c.became(Converted, b, "")
+		}
+		said = true
+	}
+	master := c.readState(in, said)
+	owner := in.priority == 255
+	in.preempt = true
+	if b := in.said["preempt"]; b != nil {
+		c.flag(b)
+		switch {
+		case b.Keyword() == "preempt":
+			c.became1(NotNeeded, b, "it is so anyway")
+		case owner:
+			c.became1(Ignored, b, "an owner (priority 255) always takes the role back, with keepalived too")
+		case master:
+			c.became1(Ignored, b, "keepalived drops it beside state MASTER: this node takes the role back. If it shall not: preempt: false")
+		default:
+			in.preempt = false
+			c.became1(Converted, b, "")
+		}
+	}
+	b := in.said["preempt_delay"]
+	if b == nil {
+		return
+	}
+	d, ok := c.seconds(b, 0, 1000*time.Second)
+	switch {
+	case !ok:
+	case in.strict:
+		c.became(Ignored, b, "keepalived drops it in strict mode")
+	case master || owner:
+		c.became(Ignored, b, "keepalived drops it beside state MASTER: this node takes the role back at once. If it shall wait: preempt_delay: "+duration(d))
+	case !in.preempt:
+		c.became(Ignored, b, "keepalived drops it beside nopreempt: this node never takes the role back")
+	case d > 0 && d < time.Millisecond:
+		c.became(NotNeeded, b, "it is no delay at all")
+	default:
+		in.preemptDelay = d
+		c.became(Converted, b, "")
+	}
+}
+
+// readState tells whether it wants to be MASTER, and what that makes of its priority.
+func (c *conversion) readState(in *instance, priority bool) (master bool) {
+	b := in.said["state"]
+	if b == nil {
+		return false
+	}
+	w, ok := c.first(b)
+	if !ok {
+		return false
+	}
+	switch {
+	case w.Text == "MASTER" && !priority:
+		in.priority = 255
+		c.became(Converted, b, "without a priority keepalived makes it 255, the owner of the addresses: master whenever it runs. With priority: 1 to 254 it would be one of several")
+		return true
+	case w.Text == "MASTER" && in.strict && in.priority != 255:
+		c.became(Ignored, b, "in strict mode an owner (priority 255) alone begins as MASTER")
+		return false
+	case w.Text == "MASTER":
+		c.became(NotNeeded, b, "the election decides, with keepalived too: each node begins as BACKUP")
+		return true
+	case w.Text == "BACKUP":
+		c.became(NotNeeded, b, "the election decides: each node begins as BACKUP")
+	default:
+		c.became(Ignored, b, "the states are MASTER and BACKUP: keepalived takes BACKUP")
+	}
+	return false
+}
+
+// timing finds the version and the interval, which the version bounds.
+func (c *conversion) timing(in *instance) {
+	in.version = c.globals.version
+	if b := in.said["version"]; b != nil {
+		if n, ok := c.number(b, 2, 3); ok {
+			in.version = n
+			c.became(Converted, b, "")
+			if in.six && n == 2 {
+				c.report.amend(b.Pos(), Ignored, "IPv6 has no version 2: keepalived takes 3")
+			}
+		}
+	}
+	if in.six {
+		in.version = 3
+	}
+	if in.version == 2 {
+		in.router.set("version", 2)
+	}
+	b := in.said["advert_int"]
+	if b == nil {
+		return
+	}
+	d, ok := c.seconds(b, 10*time.Millisecond, 255*time.Second)
+	if !ok {
+		return
+	}
+	interval := d.Round(10 * time.Millisecond)
+	text := ""
+	switch {
+	case in.version == 2:
+		interval = max(d.Round(time.Second), time.Second)
+	case interval > 40950*time.Millisecond:
+		interval = 40950 * time.Millisecond
+	}
+	if interval != d {
+		text = fmt.Sprintf("version %d cannot carry it: keepalived makes it %s, and so does this", in.version, duration(interval))
+	}
+	c.became(Converted, b, text)
+	if interval != time.Second {
+		in.router.set("advertisement_interval", duration(interval))
+	}
+}
+
+// list writes the addresses.
+func (c *conversion) list(in *instance) {
+	in.addresses = slices.DeleteFunc(in.addresses, func(v vip) bool {
+		mine := claim{v.prefix.Addr(), v.iface, v.iface != ""}
+		if !mine.named {
+			mine.link = in.iface
+		}
+		for _, other := range c.vips {
+			if mine.clashes(other) {
+				c.report.amend(v.pos, Unsupported, "the address is there already: it can be on a host once")
+				return true
+			}
+		}
+		c.vips = append(c.vips, mine)
+		return false
+	})
+	c.limits(in)
+	if len(in.addresses) == 0 {
+		b := in.said["no_virtual_ipaddress"]
+		if b == nil {
+			c.report.add(Approximated, in.block.Pos(), in.what(), "it has no address: with addresses: [] it runs for hooks alone, and keepalived 2.2.7 cannot be its peer")
+		}
+	}
+	if b := in.said["no_virtual_ipaddress"]; b != nil {
+		c.flag(b)
+		c.became1(Converted, b, "")
+	}
+}
+
+// writeAddresses writes them, with their labels.
+func (c *conversion) writeAddresses(in *instance) {
+	all := list(len(in.addresses) < 2)
+	for _, v := range in.addresses {
+		on := in.iface
+		if in.virtualMAC != "" {
+			on = in.virtualMAC
+		}
+		if v.iface != "" {
+			on = v.iface
+		}
+		if rest, ok := strings.CutPrefix(v.label, on); v.label != "" && (!ok || rest != "" && rest[0] != ':') {
+			mended := on + ":" + strings.ReplaceAll(v.label, ":", "-")
+			if len(mended) > 15 {
+				mended = ""
+			}
+			c.report.amend(v.labelAt, Approximated, "baton's labels begin with the name of the interface: "+cmpOr(mended, "it has none"))
+			v.label = mended
+		}
+		if v.iface == in.iface && in.virtualMAC == "" {
+			v.iface = ""
+		}
+		all.Content = append(all.Content, valueNode(v.node()))
+	}
+	in.router.set("addresses", all)
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// writeElection writes what stands on a router, or on a group in place of its members.
+func (c *conversion) writeElection(m mapping, e *election, priority int, preempt bool, delay time.Duration) {
+	m.set("priority", priority)
+	if !preempt {
+		m.set("preempt", false)
+	}
+	if delay > 0 {
+		m.set("preempt_delay", duration(delay))
+	}
+	if d := c.globals.startDelay; d >= time.Millisecond {
+		m.set("start_delay", duration(d))
+	}
+	if n := trackNode(e.track); n != nil {
+		m.set("track", n)
+	}
+	if n := notifyNode(e.hooks); n != nil {
+		m.set("notify", n)
+	}
+}

@@ -3,6 +3,8 @@ package keepalived
 import (
 	"cmp"
 	"slices"
+	"strings"
+	"unicode"
 )
 
 // Outcome is what has become of a part of the input.
@@ -28,8 +30,10 @@ type Finding struct {
 	Outcome Outcome
 	Pos     Pos
 	What    string // the words, shortened; no secret
-	Text    string // empty for Converted
+	Text    string // may be empty for Converted
 	Node    string // whose file it is, where there are several
+
+	words []Pos // where each word stands that it accounts for; none: it is about no word, or about lines that Read has dealt with
 }
 
 // Report is the list of findings.
@@ -37,9 +41,73 @@ type Report struct {
 	Findings []Finding
 }
 
-// add accounts for words, and for all lines below the block where one is given whole.
+// add tells of something at a place. It accounts for no word of the tree.
 func (r *Report) add(o Outcome, at Pos, what, text string) {
 	r.Findings = append(r.Findings, Finding{Outcome: o, Pos: at, What: what, Text: text})
+}
+
+// words accounts for words that stand together; there is at least one. The finding is
+// for its caller to amend, until the next one is added.
+func (r *Report) words(o Outcome, text string, words ...Word) *Finding {
+	f := Finding{Outcome: o, Pos: words[0].Pos, Text: text}
+	var what []string
+	for _, w := range words {
+		f.words = append(f.words, w.Pos)
+		what = append(what, w.Text)
+	}
+	f.What = short(strings.Join(what, " "))
+	r.Findings = append(r.Findings, f)
+	return &r.Findings[len(r.Findings)-1]
+}
+
+// line accounts for the words of a line, and for nothing below it.
+func (r *Report) line(o Outcome, b *Block, text string) *Finding {
+	return r.words(o, text, b.Words...)
+}
+
+// block accounts for a line and for all that is below it.
+func (r *Report) block(o Outcome, b *Block, text string) *Finding {
+	f := r.line(o, b, text)
+	f.words = append(f.words, positions(b.Children)...)
+	return f
+}
+
+// positions are those of all words.
+func positions(blocks []*Block) (all []Pos) {
+	for _, b := range blocks {
+		for _, w := range b.Words {
+			all = append(all, w.Pos)
+		}
+		all = append(all, positions(b.Children)...)
+	}
+	return all
+}
+
+// amend changes what has become of the words that begin at a place. It tells whether
+// there is such a finding.
+func (r *Report) amend(at Pos, o Outcome, text string) bool {
+	for i := range r.Findings {
+		if f := &r.Findings[i]; f.Pos == at && len(f.words) > 0 {
+			f.Outcome, f.Text = o, text
+			return true
+		}
+	}
+	return false
+}
+
+// short makes a piece of a file fit to stand in one line of a report.
+func short(s string) string {
+	const most = 60
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, strings.ToValidUTF8(s, "?"))
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return s
 }
 
 // Complete tells whether all that the input says is in the output: nothing was
