@@ -245,7 +245,7 @@ func TestPackages_Copyright(t *testing.T) {
 		t.Fatalf("the program has %d libraries:\n%s", len(libraries), list)
 	}
 	for _, l := range libraries {
-		if _, licence, found := strings.Cut(string(text), "\n"+l[1]+" "+l[2]+"\n\n"); !found || strings.HasPrefix(licence, "---") {
+		if _, licence, found := strings.Cut(string(text), "\n"+l[1]+" "+l[2]+"\n\n"); !found || strings.HasPrefix(strings.TrimSpace(licence), "---") {
 			t.Errorf("%s %s or its licence is missing", l[1], l[2])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // A host is what a maintainer script finds: a folder that stands for the root, with programs that write down how they are called.
@@ -30,7 +31,7 @@ func newHost(t *testing.T, programs, files []string) *host {
 		}
 		h.write("bin/"+name, text, 0o755)
 	}
-	for _, name := range []string{"rm", "rmdir"} {
+	for _, name := range []string{"rm", "rmdir", "flock", "true"} {
 		path, err := exec.LookPath(name)
 		if err == nil {
 			err = os.Symlink(path, filepath.Join(h.dir, "bin", name))
@@ -251,6 +252,7 @@ func TestPostremove(t *testing.T) {
 	files := []string{systemd, "var/lib/baton/standby.json", "etc/baton/"}
 	for name, test := range map[string]struct {
 		files, args  []string
+		locked       bool
 		calls, said  string
 		gone, stands []string
 	}{
@@ -265,6 +267,12 @@ func TestPostremove(t *testing.T) {
 		"upgrade, deb": {args: []string{"upgrade", "2.0"}, stands: []string{"var/lib/baton/standby.json", "etc/baton"}},
 		"upgrade, rpm": {args: []string{"1"}, stands: []string{"var/lib/baton/standby.json", "etc/baton"}},
 		"purge":        {args: []string{"purge"}, gone: []string{"var/lib/baton", "etc/baton"}, stands: []string{"var/lib", "etc"}},
+		"purge, a daemon has ended since": {
+			files: []string{"run/baton/baton.pid"}, args: []string{"purge"}, gone: []string{"var/lib/baton", "etc/baton", "run/baton"},
+		},
+		"purge, a daemon runs": {
+			locked: true, files: []string{"run/baton/baton.pid"}, args: []string{"purge"}, gone: []string{"var/lib/baton"}, stands: []string{"run/baton"},
+		},
 		"purge keeps what is the operator's": {
 			files: []string{configured, "var/lib/baton/.ssh/id"}, args: []string{"purge"},
 			gone: []string{"var/lib/baton/standby.json"}, stands: []string{configured, "var/lib/baton/.ssh/id"},
@@ -274,6 +282,16 @@ func TestPostremove(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t, []string{"systemctl: exit $(($# - 1))"}, append(test.files, files...))
+			if test.locked {
+				lock, err := os.Open(filepath.Join(h.dir, "run/baton/baton.pid"))
+				if err == nil {
+					defer lock.Close()
+					err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
 			calls, said := h.script("postremove", test.args...)
 			if diff := cmp.Diff([2]string{test.calls, test.said}, [2]string{calls, said}); diff != "" {
 				t.Errorf("calls, said (-want +got):\n%s", diff)
