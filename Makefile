@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X baton/internal/daemon.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak interop bench install clean
+.PHONY: build man demo test race lint fuzz golden soak chaos interop bench install clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/baton ./cmd/baton
@@ -28,6 +28,10 @@ soak: build ## floods of forged packets, and a hundred crashes; they take the wh
 	test/prepare
 	go test -count=1 -tags soak -run 'Flood|Crash' ./test
 
+chaos: build ## real daemons through 500 random faults; six minutes, root
+	test/prepare
+	go run ./test/chaos
+
 race: ## everything but the black-box tests, with the race detector
 	go test -race -count=1 $$(go list ./... | grep -v /test)
 
@@ -42,8 +46,9 @@ fuzz: ## each fuzz target for FUZZTIME
 	    echo "$$(dirname $$f) $$t"; go test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$(dirname $$f) || exit 1; \
 	  done; done
 
-golden: ## write the golden files anew; read the difference before you commit it
+golden: ## write the golden files anew, docs/reference.md and docs/commands.md with them; read the difference before you commit it
 	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
+	go test ./cmd/baton -run '^TestPages$$' -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare

@@ -98,14 +98,7 @@ func parseSources(text string) ([]namedFile, error) {
 }
 
 func convertFile(path, id string) (*keepalived.Document, error) {
-	if id == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return nil, fmt.Errorf("find the host name, which --id would say: %w", err)
-		}
-		id, _, _ = strings.Cut(name, ".")
-	}
-	f, err := keepalived.Read(path, keepalived.Options{ID: id})
+	f, err := keepalived.Read(path, keepalived.Options{ID: id, Env: os.LookupEnv})
 	if err != nil {
 		return nil, err
 	}

@@ -255,8 +255,8 @@ func (r *reader) wordsOf(l *line) []Word {
 	if open {
 		r.report.add(Ignored, l.pos(strings.LastIndexByte(l.text, '"')), `"`, "a quote without its end: keepalived reads the line only up to it, and takes # and braces after it for text")
 	}
-	if n := len(words); n > 0 && words[n-1].Text == `\` && !words[n-1].Quoted {
-		r.report.add(Ignored, words[n-1].Pos, `\`, "only a definition goes on in the next line: keepalived takes it for a word, and the next line for itself")
+	if n := len(words); n > 0 && !words[n-1].Quoted && strings.HasSuffix(words[n-1].Text, `\`) {
+		r.report.add(Ignored, words[n-1].Pos, `\`, "only a definition goes on in the next line: keepalived takes it for a part of the word, and the next line for itself")
 	}
 	return words
 }

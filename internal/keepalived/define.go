@@ -274,9 +274,10 @@ func (r *reader) reportUnreplaced(l *line, i int) {
 	s := strings.TrimPrefix(l.text[i+1:], "{")
 	n := nameLen(s)
 	d := r.defs[s[:n]]
-	if d == nil {
+	if d == nil || r.pointedOut[l.pos(i)] {
 		return
 	}
+	r.pointedOut[l.pos(i)] = true
 	text := fmt.Sprintf("keepalived knows a name without braces only before a blank, a comma, a closing parenthesis or the end of the line: write ${%s}", d.name)
 	if d.multi {
 		text = "keepalived replaces a definition of several lines only at the end of a line"

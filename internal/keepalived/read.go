@@ -40,7 +40,7 @@ func Read(name string, o Options) (*File, error) {
 		}
 		o.ID, _, _ = strings.Cut(host, ".")
 	}
-	r := &reader{options: o, defs: map[string]*definition{}}
+	r := &reader{options: o, defs: map[string]*definition{}, pointedOut: map[Pos]bool{}}
 	r.defineStandard()
 	if err := r.open(name, Pos{}); err != nil {
 		return nil, err
@@ -56,15 +56,16 @@ func Read(name string, o Options) (*File, error) {
 
 // reader is the state of one Read.
 type reader struct {
-	options  Options
-	files    []*source    // open, the innermost last
-	pending  []*expansion // read before the files, the innermost last
-	residue  *line        // what followed a brace, read before all else
-	unread   *line        // a line given back
-	defs     map[string]*definition
-	replaced []*definition // that have had another value since
-	check    includeCheck
-	report   Report
+	options    Options
+	files      []*source    // open, the innermost last
+	pending    []*expansion // read before the files, the innermost last
+	residue    *line        // what followed a brace, read before all else
+	unread     *line        // a line given back
+	defs       map[string]*definition
+	replaced   []*definition // that have had another value since
+	pointedOut map[Pos]bool  // names that stay as they are: a line is looked at more than once
+	check      includeCheck
+	report     Report
 
 	bytes, text, lines, replacements, opened, names int // towards the bounds
 }
@@ -115,6 +116,7 @@ func (r *reader) next() (*line, error) {
 			continue
 		}
 		r.residue = l.splitBrace()
+		r.text += len(l.text)
 		return l, nil
 	}
 }
@@ -122,7 +124,6 @@ func (r *reader) next() (*line, error) {
 // count holds the bounds of all lines together.
 func (r *reader) count(l *line) error {
 	r.lines++
-	r.text += len(l.text)
 	if r.lines > maxLines || r.text > maxBytes {
 		return fmt.Errorf("%v: with its includes, definitions and sequences it has more than %d lines or %d bytes: does something repeat itself?", l.pos(0), maxLines, maxBytes)
 	}

@@ -19,8 +19,7 @@ type sequence struct {
 // addSequence takes a line ~SEQ(NAME, START, STEP, END) LINE, ~SEQx or ~LST.
 func (r *reader) addSequence(l *line) error {
 	at := l.pos(0)
-	what, _, _ := strings.Cut(l.text, ")")
-	what += ")"
+	what := l.text[:1+max(strings.IndexByte(l.text, ')'), len("~SEQ")-1)]
 	s := &sequence{line: &line{file: l.file, number: l.number, text: l.text, columns: l.columns}}
 	var wrong string
 	if strings.HasPrefix(l.text, "~SEQ") {
