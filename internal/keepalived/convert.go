@@ -64,6 +64,7 @@ type tracked struct {
 	report  bool   // shown only: keepalived drops its weight
 	keyword string // the block that it stands in: track_script, track_interface, ...
 	name    string // there, as keepalived has it
+	given   weight // of keepalived
 	pos     Pos    // of its first word
 }
 
@@ -155,6 +156,7 @@ func (c *conversion) document() *Document {
 		}
 		d.top.set("defaults", defaults)
 	}
+	c.keepTracked()
 	if !c.checks.empty() {
 		d.top.set("checks", c.checks)
 	}

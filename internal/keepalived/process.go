@@ -157,6 +157,28 @@ func (p process) mapping(least, most int, inverted bool) mapping {
 	return m.flow()
 }
 
+// numbers is a range of numbers of processes, and what the name of its check ends in.
+type numbers struct {
+	suffix      string
+	least, most int
+}
+
+// outside are the ranges in which keepalived's is down. One that includes none has no
+// other number: to baton none is never enough where some are allowed.
+func (p process) outside() []numbers {
+	var parts []numbers
+	if p.least >= 1 {
+		parts = append(parts, numbers{"-none", 0, 0})
+	}
+	if p.least >= 2 {
+		parts = append(parts, numbers{"-few", 1, p.least - 1})
+	}
+	if p.most >= 0 {
+		parts = append(parts, numbers{"-many", p.most + 1, -1})
+	}
+	return parts
+}
+
 // processCheck is the name of the check of a process; inverted it passes while
 // keepalived's is down, which takes as many checks as there are ranges of numbers.
 func (c *conversion) processCheck(t *tracker, inverted bool) string {
@@ -167,20 +189,7 @@ func (c *conversion) processCheck(t *tracker, inverted bool) string {
 	if name := t.forms["-not"]; name != "" {
 		return name
 	}
-	type part struct {
-		suffix      string
-		least, most int
-	}
-	var parts []part
-	if p.least >= 1 {
-		parts = append(parts, part{"-none", 0, 0})
-	}
-	if p.least >= 2 {
-		parts = append(parts, part{"-few", 1, p.least - 1})
-	}
-	if p.most >= 0 {
-		parts = append(parts, part{"-many", p.most + 1, -1})
-	}
+	parts := p.outside()
 	if len(parts) == 1 {
 		return c.written(t, "-not", p.mapping(parts[0].least, parts[0].most, true))
 	}

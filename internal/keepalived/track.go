@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 const bfdText = "baton has no BFD. A failure of the peer is found as fast with advertisement_interval: 100ms; one of a way by a check of type ping, tracked"
@@ -110,7 +112,7 @@ func (c *conversion) track(e *election, kind string, t *tracker, w weight, at Po
 	if note != "" {
 		c.report.amend(at, Approximated, note)
 	}
-	e.track = append(e.track, tracked{check: check, weight: value, keyword: kind, name: t.name, pos: at})
+	e.track = append(e.track, tracked{check: check, weight: value, keyword: kind, name: t.name, given: w, pos: at})
 }
 
 // scriptUser runs the commands that name no user; it is empty where the file has none.
@@ -194,7 +196,7 @@ func (c *conversion) trackInterface(e *election, b, line *Block) {
 	if inverted {
 		c.report.amend(at, Approximated, "a command looks each second whether the interface is down")
 	}
-	e.track = append(e.track, tracked{check: check, weight: value, keyword: "track_interface", name: name, pos: at})
+	e.track = append(e.track, tracked{check: check, weight: value, keyword: "track_interface", name: name, given: w, pos: at})
 }
 
 // ownInterface tells whether an interface is that of the instance, and a fault of it
@@ -229,4 +231,66 @@ func (c *conversion) linkCheck(line *Block, name string, inverted bool) string {
 	m := newMapping().with("type", "interface").with("interface", textNode(name)).with("interval", "200ms")
 	setAnswers(m, false, 1, 1)
 	return c.written(t, "", m.flow())
+}
+
+// unweighted is what keepalived makes of an entry where it takes no weights: of a
+// member of a sync group, or else of an address owner.
+func (c *conversion) unweighted(t tracked, member bool) tracked {
+	who := "an address owner"
+	if member {
+		who = "members of a sync group"
+	}
+	switch {
+	case t.weight == 0:
+	case t.keyword == "track_process" && member: // the one that it forgets
+	case t.keyword == "track_interface" && member:
+		t.weight = 0
+		c.report.amend(t.pos, Converted, "keepalived takes weights out of "+who+": it is a FAULT")
+		if t.given.reverse {
+			c.report.amend(t.pos, Approximated, "keepalived takes weights out of "+who+": it is a FAULT. A command looks each second whether the interface is down")
+		}
+	case t.keyword == "track_file" && t.given.value == 1:
+		t.weight = 0
+		t.check = c.zeroCheck(c.find(t.keyword, t.name), t.given.reverse)
+		c.report.amend(t.pos, Approximated, "keepalived takes weights out of "+who+": another number than 0 is a FAULT; the file is looked at each second, and not at once")
+	default:
+		t.weight, t.report = 0, true
+		c.report.amend(t.pos, Approximated, "keepalived takes what has a weight out of "+who+": it is shown only")
+	}
+	return t
+}
+
+// keepTracked leaves those checks that a router or a group tracks, and what they are
+// made of: others are of an instance that is not in the output.
+func (c *conversion) keepTracked() {
+	wanted := map[string]bool{}
+	for _, in := range c.instances {
+		if in.group == nil {
+			markTracked(wanted, in.track)
+		}
+	}
+	for _, g := range c.groups {
+		markTracked(wanted, g.track)
+	}
+	var kept []*yaml.Node
+	content := c.checks.node.Content
+	for i := len(content) - 2; i >= 0; i -= 2 { // what a check is made of stands before it
+		if !wanted[content[i].Value] {
+			continue
+		}
+		if of := (mapping{content[i+1]}).get("of"); of != nil {
+			for _, n := range of.Content {
+				wanted[n.Value] = true
+			}
+		}
+		kept = append(kept, content[i+1], content[i])
+	}
+	slices.Reverse(kept)
+	c.checks.node.Content = kept
+}
+
+func markTracked(names map[string]bool, track []tracked) {
+	for _, t := range track {
+		names[t.check] = true
+	}
 }
