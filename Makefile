@@ -43,7 +43,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	  done; done
 
 golden: ## write the golden files anew; read the difference before you commit it
-	go test ./internal/config ./internal/control ./vrrp/vrrptest -update
+	go test ./internal/config ./internal/control ./internal/keepalived ./vrrp/vrrptest -update
 
 bench: build ## the figures of the README, keepalived beside them; some minutes, root
 	test/prepare

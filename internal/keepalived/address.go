@@ -93,7 +93,7 @@ func (c *conversion) readAddress(in *instance, b *Block, excluded bool) {
 	v := vip{prefix: p, excluded: excluded, pos: b.Pos()}
 	outcome, text := Converted, ""
 	if !fits {
-		outcome, text = Ignored, fmt.Sprintf("the length is a number from 0 to %d: keepalived has /%d", a.BitLen(), a.BitLen())
+		outcome, text = Ignored, fmt.Sprintf("the length is a number from 0 to %d: keepalived has /%d", a.BitLen(), p.Bits())
 	}
 	if v.prefix, ok = fitting(p); !ok {
 		c.report.line(Unsupported, b, "it is no address that one host can have: leave it out")
@@ -158,6 +158,11 @@ func (c *conversion) addressOption(in *instance, v *vip, words []Word, keep *boo
 	pair, value := words[:2], words[1].Text
 	switch words[0].Text {
 	case "dev":
+		if v.iface != "" {
+			*keep = false
+			c.report.words(Ignored, "there is a dev already", pair...)
+			break
+		}
 		if !isInterface(value) {
 			c.report.words(Unsupported, "it cannot be the name of an interface: the address is on the router's", pair...)
 			break

@@ -190,7 +190,15 @@ func (c *conversion) finishInstance(in *instance) (why string) {
 	if in.group == nil {
 		c.writeElection(in.router, &in.election, in.priority, in.preempt, in.preemptDelay)
 	}
+	in.router.sort(routerOrder)
 	return ""
+}
+
+// routerOrder is the order of a router's keys: where it is, who is master, how it
+// talks, what it has.
+var routerOrder = []string{
+	"interface", "vrid", "version", "priority", "preempt", "preempt_delay", "start_delay", "advertisement_interval", "missed_advertisements", "checksum", "authentication",
+	"source_address", "peers", "min_ttl", "max_ttl", "virtual_mac", "accept", "track_link", "addresses", "announce", "routes", "rules", "track", "notify",
 }
 
 // place finds where the router is: its interface, its VRID.
