@@ -35,6 +35,7 @@ type conversion struct {
 	checks    mapping // those that are tracked
 	globals   globals
 	user      string // script_user: of commands that name no user; empty: there is none
+	trackers  trackers
 	instances []*instance
 	groups    []*group
 
@@ -63,6 +64,8 @@ type tracked struct {
 	weight  int    // 0: fault
 	report  bool   // shown only: keepalived drops its weight
 	keyword string // the block that it stands in: track_script, track_interface, ...
+	name    string // there, as keepalived has it
+	given   weight // of keepalived
 	pos     Pos    // of its first word
 }
 
@@ -168,6 +171,7 @@ func (c *conversion) document() *Document {
 		}
 		d.top.set("defaults", defaults)
 	}
+	c.keepTracked()
 	if !c.checks.empty() {
 		d.top.set("checks", c.checks)
 	}

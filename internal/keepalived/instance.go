@@ -446,6 +446,11 @@ func (c *conversion) writeElection(m mapping, e *election, priority int, preempt
 	if d := c.globals.startDelay; d >= time.Millisecond {
 		m.set("start_delay", duration(d))
 	}
+	if priority == 255 {
+		for i, t := range e.track {
+			e.track[i] = c.unweighted(t, false)
+		}
+	}
 	if n := trackNode(e.track); n != nil {
 		m.set("track", n)
 	}

@@ -223,9 +223,8 @@ func (c *conversion) trackSource(in *instance, b *Block) {
 		return
 	}
 	c.became1(Converted, b, "")
-	name := unused("source-"+nameFor(in.source.String()), func(s string) bool { return c.checks.get(s) != nil })
-	c.checks.set(name, newMapping().with("type", "address").with("address", in.source.String()).with("interval", "1s").flow())
-	c.checks.comment(name, where(b))
+	name, _ := c.checkName("source-" + in.source.String())
+	c.writeCheck(name, newMapping().with("type", "address").with("address", in.source.String()).flow(), where(b))
 	in.track = append(in.track, tracked{check: name, keyword: "track_src_ip", pos: b.Pos()})
 }
 

@@ -93,7 +93,7 @@ func positions(blocks []*Block) (all []Pos) {
 // amend changes what has become of the words that begin at a place. It tells whether
 // there is such a finding.
 func (r *Report) amend(at Pos, o Outcome, text string) bool {
-	for i := range r.Findings {
+	for i := len(r.Findings) - 1; i >= 0; i-- { // as a rule it is one of the last
 		if f := &r.Findings[i]; f.Pos == at && len(f.words) > 0 {
 			f.Outcome, f.Text = o, text
 			return true
