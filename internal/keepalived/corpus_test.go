@@ -65,8 +65,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// loads tells whether baton takes a text, wherever the files are that it names. One
-// without routers is none of ours to judge.
+// loads tells whether baton takes a text. A file without routers is none of ours to
+// judge.
 func loads(t *testing.T, text []byte) {
 	t.Helper()
 	if !bytes.Contains(text, []byte("virtual_routers:")) {
