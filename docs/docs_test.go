@@ -16,17 +16,23 @@ import (
 	"strings"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"baton/internal/config"
 )
 
 // pages are the Markdown files of the repository, as seen from this folder.
 func pages(t *testing.T) []string {
 	t.Helper()
-	here, err := filepath.Glob("*.md")
-	if err != nil || len(here) < 6 {
-		t.Fatalf("%d pages in docs, err %v", len(here), err)
+	all := []string{"../README.md", "../CHANGELOG.md"}
+	for folder, least := range map[string]int{"*.md": 6, "guides/*.md": 13} {
+		here, err := filepath.Glob(folder)
+		if err != nil || len(here) < least {
+			t.Fatalf("%d pages in docs/%s, err %v", len(here), folder, err)
+		}
+		all = append(all, here...)
 	}
-	return append(here, "../README.md", "../CHANGELOG.md")
+	return all
 }
 
 func read(t *testing.T, path string) string {
@@ -96,6 +102,39 @@ func TestDocs_YAML(t *testing.T) {
 	}
 	if good < 10 || bad == 0 {
 		t.Errorf("%d good blocks and %d bad ones: are they found?", good, bad)
+	}
+}
+
+// The template for Heat is YAML, it writes the file of its page, and what it refers to is there.
+func TestDocs_Heat(t *testing.T) {
+	var template struct {
+		Parameters, Resources map[string]yaml.Node
+	}
+	var text, file string
+	for _, b := range blocks(read(t, "guides/heat.md")) {
+		switch b.language {
+		case "hot":
+			text = b.text
+		case "yaml":
+			file = b.text
+		}
+	}
+	if err := yaml.Unmarshal([]byte(text), &template); err != nil || len(template.Resources) < 5 {
+		t.Fatalf("%d resources, err %v", len(template.Resources), err)
+	}
+	for word, known := range map[string]map[string]yaml.Node{"get_param": template.Parameters, "get_resource": template.Resources, `get_attr`: template.Resources} {
+		for _, m := range regexp.MustCompile(word+`: \[?([a-z0-9_]+)`).FindAllStringSubmatch(text, -1) {
+			if _, ok := known[m[1]]; !ok {
+				t.Errorf("%s: there is no %s", word, m[1])
+			}
+		}
+	}
+	// From the checks on they are the same, but for comments and what a parameter says.
+	comment := regexp.MustCompile(` *#.*`)
+	_, within, _ := strings.Cut(file, "checks:")
+	within = strings.ReplaceAll(comment.ReplaceAllString(within, ""), "192.168.10.100", "VIRTUAL")
+	if !strings.Contains(strings.ReplaceAll(text, "\n                  ", "\n"), "checks:"+within) {
+		t.Errorf("the template does not write the file of the page:\n%s", within)
 	}
 }
 
@@ -195,8 +234,9 @@ func TestDocs_Links(t *testing.T) {
 			if name == "" {
 				continue
 			}
-			headings := heading.FindAllStringSubmatch(prose(read(t, target)), -1)
-			if !slices.ContainsFunc(headings, func(h []string) bool { return anchor(h[1]) == name }) {
+			text := prose(read(t, target))
+			headings := heading.FindAllStringSubmatch(text, -1)
+			if !strings.Contains(text, `<a id="`+name+`">`) && !slices.ContainsFunc(headings, func(h []string) bool { return anchor(h[1]) == name }) {
 				t.Errorf("%s: %s: there is no such heading", page, m[1])
 			}
 		}

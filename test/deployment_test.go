@@ -43,7 +43,13 @@ func shipped(t *testing.T, name string, pairs ...string) string {
 // programs to /run/bin.
 func deploy(t *testing.T, nodes []string, config string, files map[string]string, programs []string) *deployment {
 	t.Helper()
-	d := &deployment{newSiteOf(t, nodes...), map[string]*servicetest.Systemd{}, map[string][]string{}}
+	return deployOn(t, newSiteOf(t, nodes...), nodes, config, files, programs)
+}
+
+// deployOn is the same on hosts that are there.
+func deployOn(t *testing.T, on *site.Site, nodes []string, config string, files map[string]string, programs []string) *deployment {
+	t.Helper()
+	d := &deployment{on, map[string]*servicetest.Systemd{}, map[string][]string{}}
 	for _, name := range nodes {
 		n := add(t, d.Site, name, site.Baton, site.Pair(interval, site.Addresses(1, false)...))
 		must(t, os.WriteFile(filepath.Join(n.Dir, "baton.yaml"), []byte(config), 0o644))

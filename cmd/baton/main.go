@@ -158,6 +158,7 @@ func newRoot() *cobra.Command {
 		newStandbyCommand(), newResumeCommand(), newFailoverCommand(), newTakeoverCommand(), newClearCommand(), newAnnounceCommand())
 	strictDefaults(root)
 	completeNames(root)
+	addExamples(root)
 	return root
 }
 

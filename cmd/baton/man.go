@@ -73,6 +73,27 @@ func (r *roff) term(word, meaning string) {
 	fmt.Fprintf(r, ".TP\n.B %s\n%s\n", escape(word), escape(meaning))
 }
 
+// eachCommand visits the commands that users give, in the order of their names.
+func eachCommand(cmd *cobra.Command, visit func(c *cobra.Command)) {
+	for _, c := range cmd.Commands() {
+		if !c.IsAvailableCommand() || c.Name() == "help" {
+			continue
+		}
+		if c.Runnable() {
+			visit(c)
+		}
+		eachCommand(c, visit)
+	}
+}
+
+// about is what a command does. What cobra says of completion is long, and of shells.
+func about(c *cobra.Command) string {
+	if c.Long == "" || c.HasParent() && c.Parent().Name() == "completion" {
+		return c.Short + "."
+	}
+	return c.Long
+}
+
 // commandsPage is baton(8).
 func commandsPage(root *cobra.Command) string {
 	var r roff
@@ -82,35 +103,22 @@ func commandsPage(root *cobra.Command) string {
 	r.section("Description")
 	r.paragraphs("baton is a daemon, baton run, and the commands by which it is asked and told. Its configuration is in baton.yaml(5).")
 	r.section("Commands")
-	var each func(cmd *cobra.Command)
-	each = func(cmd *cobra.Command) {
-		for _, c := range cmd.Commands() {
-			if !c.IsAvailableCommand() || c.Name() == "help" {
-				continue
+	eachCommand(root, func(c *cobra.Command) {
+		fmt.Fprintf(&r, ".SS %s\n", escape(strings.ReplaceAll(c.UseLine(), "\n", " ")))
+		r.paragraphs(about(c))
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Name != "help" {
+				r.term(flagOf(f), defaultOf(f))
 			}
-			if c.Runnable() {
-				fmt.Fprintf(&r, ".SS %s\n", escape(strings.ReplaceAll(c.UseLine(), "\n", " ")))
-				long := c.Long
-				if long == "" || cmd.Name() == "completion" {
-					long = c.Short + "."
-				}
-				r.paragraphs(long)
-				c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-					if f.Name != "help" {
-						r.term(flagOf(f), defaultOf(f))
-					}
-				})
-			}
-			each(c)
+		})
+		if c.Example != "" {
+			r.paragraphs("Examples:\n\n" + c.Example)
 		}
-	}
-	each(root)
+	})
 	r.section("Exit status")
-	r.term("0", "as wished")
-	r.term("1", "refused, failed, or degraded")
-	r.term("2", "the daemon does not run")
-	r.term("3", "there are mistakes in the configuration")
-	r.term("64", "wrong usage")
+	for _, e := range exitStatuses() {
+		r.term(e[0], e[1])
+	}
 	r.section("Files")
 	r.term(defaultConfig, "the configuration")
 	r.term(defaultRuntimeDir, "the runtime directory: the lock, the control socket and the state files")
@@ -156,13 +164,19 @@ baton validate shows every mistake with its place; baton schema prints a JSON Sc
 			continue
 		}
 		fmt.Fprintf(&r, ".SH %s\n", escape(t.Name))
+		if t.About != "" {
+			r.paragraphs(t.About)
+		}
 		for _, k := range t.Keys {
-			text := k.Want
+			text := k.Does + "\nValue: " + k.Want
 			if k.Default != "" {
 				text += ". Default: " + k.Default
 			}
 			if k.PerNode {
 				text += ". Per node"
+			}
+			if k.Example != "" {
+				text += ". Example: " + k.Name + ": " + k.Example
 			}
 			r.term(k.Name, text+".")
 		}

@@ -274,13 +274,13 @@ func printStandby(out io.Writer, now time.Time, o control.Order, r control.Resul
 	if len(held) == 0 {
 		return finish(out, r, "Nothing is in standby. To leave it without a holder: --force")
 	}
-	until := " until it is resumed"
+	verb, whose := "is", "it is"
+	if len(o.Routers) > 0 && len(held) > 1 {
+		verb, whose = "are", "they are"
+	}
+	until := " until " + whose + " resumed"
 	if r.Standby != nil && !r.Standby.Until.IsZero() {
 		until = " until " + minute(now, r.Standby.Until)
-	}
-	verb := "is"
-	if len(o.Routers) > 0 && len(held) > 1 {
-		verb = "are"
 	}
 	text := fmt.Sprintf("%s %s in standby%s", what, verb, until)
 	if r.Unsaved == "" {

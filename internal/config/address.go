@@ -39,6 +39,9 @@ func (rr *routerReader) addresses(f fields, r *reading) {
 		return
 	case len(n.items) == 0:
 		r.bare = true
+		if s := f.get("services"); s != nil && len(s.items) > 0 {
+			break // no keepalived could be its peer anyway: it has none
+		}
 		w.warnAt(n.place, n.path, "for hooks alone, among batons", "keepalived cannot be the peer of a router without addresses: 2.2.7 drops its advertisements")
 	}
 	r.complete = true

@@ -8,6 +8,7 @@ import (
 type checkKind struct {
 	name     string
 	keys     keys     // beside those of every check
+	passes   string   // when it does, in a sentence
 	needs    []string // one of these must be there
 	hint     string   // what to write where it is not; empty: what the key wants
 	told     bool     // it is told of changes at once: one answer turns the verdict
@@ -20,26 +21,45 @@ type checkKind struct {
 func checkTypes() []checkKind {
 	process := "process: NAME, executable: PATH or pid_file: PATH"
 	return []checkKind{
-		0:               {},
-		CommandCheck:    {name: "command", keys: commandCheckKeys, needs: []string{"command"}, read: (*walk).commandCheck},
-		HAProxyCheck:    {name: "haproxy", keys: haproxyCheckKeys, needs: []string{"socket"}, hint: "socket: /run/haproxy/admin.sock, as `stats socket` in haproxy.cfg", read: (*walk).haproxyCheck},
-		HTTPCheck:       {name: "http", keys: httpCheckKeys, needs: []string{"url"}, hint: "url: http://127.0.0.1:8080/health", read: (*walk).httpCheck},
-		TCPCheck:        {name: "tcp", keys: tcpCheckKeys, needs: []string{"address"}, hint: "address: 127.0.0.1:6379", read: (*walk).tcpCheck},
-		UnixCheck:       {name: "unix", keys: unixCheckKeys, needs: []string{"socket"}, hint: "socket: PATH", read: (*walk).unixCheck},
-		ConnectionCheck: {name: "connection", keys: connectionCheckKeys, needs: processKeys.names(), hint: process, read: (*walk).connectionCheck},
-		PingCheck:       {name: "ping", keys: pingCheckKeys, needs: []string{"address"}, read: (*walk).pingCheck},
-		ProcessCheck:    {name: "process", keys: processCheckKeys, needs: processKeys.names(), hint: process, told: true, read: (*walk).processCheck},
-		FileCheck:       {name: "file", keys: fileCheckKeys, needs: []string{"path"}, told: true, read: (*walk).fileCheck},
-		InterfaceCheck:  {name: "interface", keys: interfaceCheckKeys, needs: []string{"interface"}, read: (*walk).interfaceCheck},
-		AddressCheck:    {name: "address", keys: addressCheckKeys, needs: []string{"address"}, read: (*walk).addressCheck},
-		RouteCheck:      {name: "route", keys: routeCheckKeys, needs: []string{"to"}, read: (*walk).routeCheck},
-		UnitCheck:       {name: "unit", keys: unitCheckKeys, needs: []string{"unit"}, told: true, read: (*walk).unitCheck},
-		ContainerCheck:  {name: "container", keys: containerCheckKeys, needs: []string{"container"}, told: true, read: (*walk).containerCheck},
-		OCFCheck:        {name: "ocf", keys: ocfCheckKeys, needs: []string{"agent"}, interval: "5s", read: (*walk).ocfCheck},
-		QuorumCheck:     {name: "quorum", keys: quorumCheckKeys, interval: "500ms", fall: "3", read: (*walk).quorumCheck},
-		AllCheck:        {name: "all", keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).allCheck},
-		AnyCheck:        {name: "any", keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).anyCheck},
-		AtLeastCheck:    {name: "at_least", keys: atLeastCheckKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK, CHECK]", told: true, read: (*walk).atLeastCheck},
+		0: {},
+		CommandCheck: {name: "command", passes: "Passes when a program exits with status 0.",
+			keys: commandCheckKeys, needs: []string{"command"}, read: (*walk).commandCheck},
+		HAProxyCheck: {name: "haproxy", passes: "Passes when HAProxy answers on its socket and is not stopping, and enough servers of a backend are up.",
+			keys: haproxyCheckKeys, needs: []string{"socket"}, hint: "socket: /run/haproxy/admin.sock, as `stats socket` in haproxy.cfg", read: (*walk).haproxyCheck},
+		HTTPCheck: {name: "http", passes: "Passes when a server answers with an accepted status, and its body matches.",
+			keys: httpCheckKeys, needs: []string{"url"}, hint: "url: http://127.0.0.1:8080/health", read: (*walk).httpCheck},
+		TCPCheck: {name: "tcp", passes: "Passes when a server takes the connection, and says what is expected.",
+			keys: tcpCheckKeys, needs: []string{"address"}, hint: "address: 127.0.0.1:6379", read: (*walk).tcpCheck},
+		UnixCheck: {name: "unix", passes: "The same over a Unix socket.",
+			keys: unixCheckKeys, needs: []string{"socket"}, hint: "socket: PATH", read: (*walk).unixCheck},
+		ConnectionCheck: {name: "connection", passes: "Passes when a process is connected to a port.",
+			keys: connectionCheckKeys, needs: processKeys.names(), hint: process, read: (*walk).connectionCheck},
+		PingCheck: {name: "ping", passes: "Passes when an ICMP echo is answered.",
+			keys: pingCheckKeys, needs: []string{"address"}, read: (*walk).pingCheck},
+		ProcessCheck: {name: "process", passes: "Passes when so many processes run. A death is noticed at once.",
+			keys: processCheckKeys, needs: processKeys.names(), hint: process, told: true, read: (*walk).processCheck},
+		FileCheck: {name: "file", passes: "Passes when a file is there, is not there, or has a number. A change is noticed at once.",
+			keys: fileCheckKeys, needs: []string{"path"}, told: true, read: (*walk).fileCheck},
+		InterfaceCheck: {name: "interface", passes: "Passes when an interface is up and running.",
+			keys: interfaceCheckKeys, needs: []string{"interface"}, read: (*walk).interfaceCheck},
+		AddressCheck: {name: "address", passes: "Passes when this host has an address.",
+			keys: addressCheckKeys, needs: []string{"address"}, read: (*walk).addressCheck},
+		RouteCheck: {name: "route", passes: "Passes when this host has a route.",
+			keys: routeCheckKeys, needs: []string{"to"}, read: (*walk).routeCheck},
+		UnitCheck: {name: "unit", passes: "Passes when a unit of systemd is active. A change is noticed at once.",
+			keys: unitCheckKeys, needs: []string{"unit"}, told: true, read: (*walk).unitCheck},
+		ContainerCheck: {name: "container", passes: "Passes when a container runs, and is healthy where it has a health check. A change is noticed at once.",
+			keys: containerCheckKeys, needs: []string{"container"}, told: true, read: (*walk).containerCheck},
+		OCFCheck: {name: "ocf", passes: "Passes when the monitor action of a resource agent says so.",
+			keys: ocfCheckKeys, needs: []string{"agent"}, interval: "5s", read: (*walk).ocfCheck},
+		QuorumCheck: {name: "quorum", passes: "Passes when more than half of the nodes and witnesses answer.",
+			keys: quorumCheckKeys, interval: "500ms", fall: "3", read: (*walk).quorumCheck},
+		AllCheck: {name: "all", passes: "Passes when all of some checks pass.",
+			keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).allCheck},
+		AnyCheck: {name: "any", passes: "Passes when one of some checks passes.",
+			keys: combinationKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK]", told: true, read: (*walk).anyCheck},
+		AtLeastCheck: {name: "at_least", passes: "Passes when so many of some checks pass.",
+			keys: atLeastCheckKeys, needs: []string{"of"}, hint: "of: [CHECK, CHECK, CHECK]", told: true, read: (*walk).atLeastCheck},
 	}
 }
 

@@ -121,7 +121,7 @@ func (k key) schema(context string) *schema {
 		s = anyOf(&value, &schema{Type: "object", Others: &value, MinEntries: 1})
 	}
 	shown := *s // a reference may have a description of its own
-	shown.Description = k.want
+	shown.Description = k.want + ". " + k.does
 	shown.Default = k.defaultValue(s)
 	return &shown
 }

@@ -134,10 +134,14 @@ virtual_routers:
 
 	text, err := os.ReadFile(file)
 	must(t, err)
-	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "prefer: a", "prefer: d", 1)), 0o600))
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "prefer: a", "prefer: d", 1)+
+		"checks: {nobodys: {type: file, path: /nowhere}}\n"), 0o600)) // a mistake, and a warning
 	signals <- syscall.SIGHUP
 	log.await(t, &at, "reload failed, and nothing has changed", `err="1 mistake"`)
 	log.await(t, &at, "mistake in the configuration", "line=7")
+	if n := strings.Count(log.String(), "mistake in the configuration"); n != 1 {
+		t.Errorf("%d mistakes are logged", n)
+	}
 	must(t, os.WriteFile(file, []byte(strings.Replace(string(text), "[10.77.0.100/24]", "[10.77.0.100/24, 10.77.0.101/24]", 1)), 0o600))
 	signals <- syscall.SIGHUP
 	log.await(t, &at, "configuration changed", `what="addresses: + 10.77.0.101/24" cost="added and announced; stays MASTER"`)

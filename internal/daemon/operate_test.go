@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,15 @@ func TestOperate_Services(t *testing.T) {
 			text = "; the address was held for 300ms"
 		}
 		s.wantOutcomes(got, "web MASTER to BACKUP: osc stopped in 1s, then b was heard after 250ms"+text)
+		what := "10.0.0.100/24 kept until a successor has it"
+		if marked {
+			what = "10.0.0.100/24 removed"
+		}
+		if !slices.ContainsFunc(s.kept, func(e control.Event) bool {
+			return e.What == "MASTER to BACKUP" && strings.HasSuffix(e.Text, "; priority 0 sent, "+what)
+		}) {
+			t.Errorf("no event says that it is %s: %+v", what, s.kept)
+		}
 	}
 }
 

@@ -136,6 +136,9 @@ func (d *daemon) noteReload(r control.Reload, err error, by string) {
 		var mistakes *ConfigError
 		if errors.As(err, &mistakes) {
 			for _, m := range mistakes.Report.Diagnostics {
+				if m.Severity == config.Warning {
+					continue // a warning is none of the reasons; baton validate shows it
+				}
 				d.log.Error("mistake in the configuration", "file", m.File, "line", m.Line, "message", m.Message, "hint", m.Hint)
 			}
 		}

@@ -96,7 +96,7 @@ func (g *group) addressesNow() string {
 	case len(names) > 2:
 		names = []string{names[0], fmt.Sprintf("%d more", len(names)-1)}
 	}
-	if lent {
+	if lent && !g.unplaced() { // else they went in their place among the services
 		return strings.Join(names, " and ") + " kept until a successor has it"
 	}
 	return strings.Join(names, " and ") + " removed"
