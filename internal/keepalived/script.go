@@ -63,13 +63,13 @@ func (c *conversion) scriptCommand(t *tracker, b *Block) {
 	}
 	c.stray(b)
 	line, words := b.Words[1].Text, b.Words[:2]
+	if len(b.Words) > 2 {
+		c.report.words(Ignored, "keepalived reads one word after script: the whole command stands in quotes, with what it is called with", b.Words[2:]...)
+	}
 	if problem := unfitText(line); problem != "" {
 		t.broken = true
 		c.report.words(Unsupported, problem+", and cannot stand in YAML", words...)
 		return
-	}
-	if len(b.Words) > 2 {
-		c.report.words(Ignored, "keepalived reads one word after script: the whole command stands in quotes, with what it is called with", b.Words[2:]...)
 	}
 	if path, is := strings.CutPrefix(strings.TrimSpace(line), "<"); is && strings.HasPrefix(path, "/") {
 		t.script.path = path
