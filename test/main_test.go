@@ -18,8 +18,8 @@ import (
 	"baton/test/site"
 )
 
-// batonBinary is the baton under test, built once for all tests.
-var batonBinary string
+// batonBinary is the baton under test, built once for all tests. scratch is a folder for what else is made once.
+var batonBinary, scratch string
 
 func TestMain(m *testing.M) {
 	if words := strings.Fields(os.Getenv(oscEnv)); len(words) == 3 {
@@ -44,6 +44,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	scratch = dir
 	if batonBinary, err = site.BuildBaton(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -279,7 +279,7 @@ func TestUnit(t *testing.T) {
 func refused(t *testing.T, said string) {
 	t.Helper()
 	for line := range strings.Lines(said) {
-		if strings.Contains(line, "level=WARN") && !strings.Contains(line, "check=nobody") && !strings.Contains(line, "was there at the start") {
+		if (strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR")) && !strings.Contains(line, "check=nobody") && !strings.Contains(line, "was there at the start") {
 			t.Error("it is refused something: ", line)
 		}
 	}

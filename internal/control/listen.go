@@ -64,13 +64,19 @@ func Listen(path string, access Access) (net.Listener, error) {
 
 // share lets a group connect.
 func share(path string, g Group) error {
-	err := os.Chown(path, -1, int(g.ID))
+	// As a rule the file has that group from the start, being the one of the user who runs baton. Then there is nothing to ask for: the
+	// sandbox of the unit refuses every chown.
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	if err == nil && st.Gid != g.ID {
+		err = os.Chown(path, -1, int(g.ID))
+	}
 	if err == nil {
 		err = os.Chmod(path, 0o660)
 	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("give the control socket to the group %s: %w: the user who runs baton must be a member of it", g.Name, err)
+		return fmt.Errorf("give the control socket to the group %s: %w: the user who runs baton must be a member of it, and a unit needs SystemCallFilter=@chown", g.Name, err)
 	case err != nil:
 		return fmt.Errorf("give the control socket to the group %s: %w", g.Name, err)
 	}

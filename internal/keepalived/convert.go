@@ -2,6 +2,7 @@ package keepalived
 
 import (
 	"cmp"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -34,6 +35,7 @@ type conversion struct {
 	checks    mapping // those that are tracked
 	globals   globals
 	user      string // script_user: of commands that name no user; empty: there is none
+	trackers  trackers
 	instances []*instance
 	groups    []*group
 
@@ -62,6 +64,8 @@ type tracked struct {
 	weight  int    // 0: fault
 	report  bool   // shown only: keepalived drops its weight
 	keyword string // the block that it stands in: track_script, track_interface, ...
+	name    string // there, as keepalived has it
+	given   weight // of keepalived
 	pos     Pos    // of its first word
 }
 
@@ -137,6 +141,20 @@ func notifyNode(hooks []hook) *yaml.Node {
 	return m.node
 }
 
+// sort puts the keys into an order, which has all of them.
+func (m mapping) sort(order []string) {
+	type pair struct{ key, value *yaml.Node }
+	var pairs []pair
+	for i := 0; i < len(m.node.Content); i += 2 {
+		pairs = append(pairs, pair{m.node.Content[i], m.node.Content[i+1]})
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return slices.Index(order, a.key.Value) - slices.Index(order, b.key.Value) })
+	m.node.Content = m.node.Content[:0]
+	for _, p := range pairs {
+		m.node.Content = append(m.node.Content, p.key, p.value)
+	}
+}
+
 // with sets a key and returns the mapping.
 func (m mapping) with(key string, value any) mapping {
 	m.set(key, value)
@@ -153,6 +171,7 @@ func (c *conversion) document() *Document {
 		}
 		d.top.set("defaults", defaults)
 	}
+	c.keepTracked()
 	if !c.checks.empty() {
 		d.top.set("checks", c.checks)
 	}

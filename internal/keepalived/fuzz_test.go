@@ -1,10 +1,13 @@
 package keepalived
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"baton/internal/config"
 )
 
 // FuzzRead reads any text as a file, which may include itself and another: it ends in
@@ -57,5 +60,69 @@ func checkBlocks(t *testing.T, blocks []*Block, depth int) {
 			}
 		}
 		checkBlocks(t, b.Children, depth+1)
+	}
+}
+
+// FuzzConvert converts any two files, alone and as the files of two nodes: what comes
+// of it is a configuration that baton takes, or one without routers, and each word is
+// accounted for once.
+func FuzzConvert(f *testing.F) {
+	seeds, err := filepath.Glob("testdata/*/*.conf")
+	if err != nil || len(seeds) == 0 {
+		f.Fatalf("%d seeds, err %v", len(seeds), err)
+	}
+	whole, err := filepath.Glob("testdata/whole/*/*.conf")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range append(seeds, whole...) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text), strings.ReplaceAll(string(text), "priority 1", "priority 9"))
+	}
+	folder := f.TempDir()
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if len(a)+len(b) > 1<<15 {
+			return // what is large is FuzzRead's
+		}
+		var sources []Source
+		for node, text := range map[string]string{"a": a, "b": b} {
+			name := filepath.Join(folder, node)
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			file, err := Read(name, Options{ID: node})
+			if err != nil {
+				return
+			}
+			d := Convert(file)
+			for _, problem := range unaccounted(file.Blocks, d.Report) {
+				t.Error(problem)
+			}
+			checkDocument(t, d)
+			sources = append(sources, Source{Node: node, Document: d})
+		}
+		checkDocument(t, Merge(sources))
+	})
+}
+
+func checkDocument(t *testing.T, d *Document) {
+	t.Helper()
+	var text, report bytes.Buffer
+	if _, err := d.WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Report.Write(&report, true); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text.Bytes(), []byte("\nvirtual_routers:")) {
+		return
+	}
+	if check := config.ValidateText("baton.yaml", text.Bytes()); check.Errors() > 0 {
+		var said bytes.Buffer
+		_, _ = check.WriteTo(&said)
+		t.Errorf("baton does not take it:\n%s\n%s", said.String(), text.String())
 	}
 }

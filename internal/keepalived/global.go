@@ -214,7 +214,11 @@ func (c *conversion) readScriptUser(b *Block) {
 	}
 	c.stray(b)
 	if len(args) > 1 {
-		c.report.words(Unsupported, "a command runs with the groups of its user", args[1])
+		if args[1].Text == args[0].Text {
+			c.report.words(NotNeeded, "a command runs with the groups of its user", args[1])
+		} else {
+			c.report.words(Unsupported, "a command runs with the groups of its user: make it a member of "+short(args[1].Text), args[1])
+		}
 	}
 	if len(args) > 2 {
 		c.report.words(Ignored, "keepalived reads a user and a group", args[2:]...)

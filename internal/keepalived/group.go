@@ -160,16 +160,8 @@ func (c *conversion) together(g *group, members []*instance) (priority int, pree
 // join gives the group what a member tracks, and whom it tells.
 func (c *conversion) join(g *group, in *instance) {
 	for _, t := range in.track {
-		if t.weight != 0 && !g.weights {
-			switch t.keyword {
-			case "track_interface":
-				t.weight = 0
-				c.report.amend(t.pos, Converted, "keepalived takes weights out of members of a sync group: it is a FAULT")
-			case "track_process":
-			default:
-				t.weight, t.report = 0, true
-				c.report.amend(t.pos, Approximated, "keepalived takes what has a weight out of members of a sync group: it is shown only. Track it in the group")
-			}
+		if !g.weights {
+			t = c.unweighted(t, true)
 		}
 		g.track = append(g.track, t)
 	}

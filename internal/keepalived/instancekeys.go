@@ -1,6 +1,9 @@
 package keepalived
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 type instanceKeyword = keyword[*instance]
 
@@ -105,7 +108,8 @@ func (c *conversion) readSource(in *instance, b *Block) {
 	if b.Keyword() == "unicast_src_ip" && in.unicast.said == nil {
 		in.unicast.said = b
 	}
-	a, ok := address(w.Text)
+	text, _, _ := strings.Cut(w.Text, "/") // keepalived takes a length, too
+	a, ok := address(text)
 	switch {
 	case !ok:
 		c.became(Ignored, b, "it is no address")
@@ -219,9 +223,8 @@ func (c *conversion) trackSource(in *instance, b *Block) {
 		return
 	}
 	c.became1(Converted, b, "")
-	name := unused("source-"+nameFor(in.source.String()), func(s string) bool { return c.checks.get(s) != nil })
-	c.checks.set(name, newMapping().with("type", "address").with("address", in.source.String()).with("interval", "1s").flow())
-	c.checks.comment(name, where(b))
+	name, _ := c.checkName("source-" + in.source.String())
+	c.writeCheck(name, newMapping().with("type", "address").with("address", in.source.String()).flow(), where(b))
 	in.track = append(in.track, tracked{check: name, keyword: "track_src_ip", pos: b.Pos()})
 }
 

@@ -89,7 +89,7 @@ func (m *merger) matchRouters(s Source, top mapping, before []known) []known {
 		if names[i] != "" {
 			continue
 		}
-		names[i] = free(r.name, taken)
+		names[i] = unused(r.name, taken)
 		if names[i] != r.name {
 			m.report.add(Approximated, Pos{}, "virtual_routers."+names[i], fmt.Sprintf("%s of %s has VRID %s, which %s has on no other node: is that meant?", r.name, s.Node, r.vrid, r.name))
 		}
@@ -177,13 +177,4 @@ func text(n *yaml.Node, key string) string {
 		return v.Value
 	}
 	return ""
-}
-
-// free is the name, with a number where it is taken.
-func free(name string, taken func(string) bool) string {
-	for i := 2; taken(name); i++ {
-		next := fmt.Sprintf("%s-%d", strings.TrimSuffix(name, fmt.Sprintf("-%d", i-1)), i)
-		name = next
-	}
-	return name
 }

@@ -42,6 +42,7 @@ func Merge(sources []Source) *Document {
 		m.top.node.Content = append(m.top.node.Content, merged.node.Content[i], merged.node.Content[i+1])
 	}
 	m.unicast()
+	m.owners()
 	var names []string
 	for _, s := range sources {
 		names = append(names, s.Document.source+" of "+s.Node)
@@ -65,13 +66,20 @@ func (m *merger) differs(path []string, text string, arguments ...any) {
 // documentation, for the operator to replace.
 func (m *merger) nodes() {
 	nodes := newMapping()
+	virtual := map[netip.Addr]bool{}
+	for _, s := range m.sources {
+		s.Document.virtual(virtual)
+	}
 	for i, s := range m.sources {
 		a := s.Address
 		if !a.IsValid() {
 			a = s.Document.address()
 		}
-		if !a.IsValid() || slices.Contains(m.addresses, a) {
+		if !a.IsValid() || virtual[a] || slices.Contains(m.addresses, a) {
 			a = netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+			for virtual[a] || slices.Contains(m.addresses, a) {
+				a = a.Next()
+			}
 			m.differs([]string{"nodes", s.Node}, "the files do not tell the node's own address: put it in place of %s, or say --nodes %s@ADDRESS=FILE", a, s.Node)
 		}
 		m.addresses = append(m.addresses, a)
@@ -79,6 +87,25 @@ func (m *merger) nodes() {
 	}
 	m.top.set("nodes", nodes.flow())
 	m.top.comment("nodes", "Host names, and each host's own address.")
+}
+
+// virtual adds the addresses of all routers: no node may have one of them.
+func (d *Document) virtual(all map[netip.Addr]bool) {
+	for _, r := range entries(d.top.get("virtual_routers")) {
+		n := mapping{r.value}.get("addresses")
+		if n == nil {
+			continue
+		}
+		for _, a := range n.Content {
+			if written := (mapping{a}).get("address"); a.Kind == yaml.MappingNode && written != nil {
+				a = written
+			}
+			text, _, _ := strings.Cut(a.Value, "/")
+			if parsed, err := netip.ParseAddr(text); err == nil {
+				all[parsed] = true
+			}
+		}
+	}
 }
 
 // address is the first IPv4 address, else the first one, that the routers send from.
@@ -275,6 +302,37 @@ func (m *merger) members(path []string, values []*yaml.Node) *yaml.Node {
 	}
 	m.differs(path, "those of all nodes together; they differ")
 	return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle, Content: union}
+}
+
+// owners leaves one owner, priority 255, to a router or a group: with two of them
+// keepalived has two masters until the one with the higher address goes down to 254.
+func (m *merger) owners() {
+	for _, kind := range []string{"virtual_routers", "groups"} {
+		for _, e := range entries(m.top.get(kind)) {
+			r := mapping{e.value}
+			priorities := newMapping()
+			owners := 0
+			for _, s := range m.sources {
+				p, i := r.get("priority"), r.get("interface")
+				if p != nil && p.Kind == yaml.MappingNode {
+					p = mapping{p}.get(s.Node)
+				}
+				if p == nil || i != nil && i.Kind == yaml.MappingNode && (mapping{i}).get(s.Node) == nil {
+					continue
+				}
+				if priorities.set(s.Node, p); p.Value != "255" {
+					continue
+				}
+				if owners++; owners > 1 {
+					priorities.set(s.Node, 254)
+					m.differs([]string{kind, e.key.Value, "priority"}, "255 is for one owner alone: %s has 254 now, as it would end up with keepalived", s.Node)
+				}
+			}
+			if owners > 1 {
+				r.set("priority", priorities.flow())
+			}
+		}
+	}
 }
 
 // unicast writes `unicast: true` where the peers of every node are the other nodes.

@@ -248,3 +248,6 @@ func (s *Site) StartAll() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Binary is the path of the daemon.
+func (n *Node) Binary() string { return n.argv[0] }
