@@ -20,7 +20,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
 FUZZTIME    ?= 20s
 
-.PHONY: build man demo test race lint fuzz golden soak chaos interop bench install package image clean
+.PHONY: build man demo test race lint fuzz golden soak chaos interop bench pictures install package image clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/baton
@@ -28,8 +28,9 @@ build: ## the binary, in bin/
 demo: build ## two nodes, HAProxy, five faults, half a minute
 	bin/baton demo
 
-test: ## everything; installs the Debian packages that the tests need and that are missing
+test: ## everything; installs the Debian packages that the tests need and that are missing, and makes a Debian root, once
 	test/prepare
+	[ "$$(id -u)" -ne 0 ] || test/root
 	CGO_ENABLED=0 go test -count=1 $$(go list ./... | grep -v -e /test$$ -e /lab$$)
 	CGO_ENABLED=0 go test -count=1 -p 1 -timeout 20m ./internal/lab ./test # by themselves: they count single packets
 
@@ -68,6 +69,10 @@ bench: build ## the figures of the README, keepalived beside them; some minutes,
 	test/prepare
 	go run ./test/bench
 
+pictures: build ## docs/images anew, from a real run with keepalived beside baton; a minute, root
+	test/prepare
+	BATON=bin/baton go run ./test/pictures
+
 man: build ## the manual pages and the completions of shells, in bin/
 	mkdir -p bin/man bin/completion
 	for page in baton.8 baton.yaml.5; do bin/baton man $$page >bin/man/$$page || exit 1; done
@@ -91,6 +96,7 @@ install: man ## under PREFIX; the scripts where baton looks bare names up. DESTD
 	packaging/libraries >bin/LIBRARIES
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton README.md CHANGELOG.md LICENSE bin/LIBRARIES
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs/images docs/images/*
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/docs/guides docs/guides/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs configs/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/baton/configs/monitoring configs/monitoring/*

@@ -137,6 +137,7 @@ func TestPostinstall(t *testing.T) {
 		"first, configured and not enabled": {
 			programs: []string{"systemctl: [ \"$2\" != is-enabled ]", "systemd-sysusers", noUser}, files: []string{systemd, configured}, args: []string{"1"},
 			calls: "systemd-sysusers baton.conf\nsystemctl daemon-reload\ngetent group haproxy\nsystemctl --quiet is-enabled baton.service\n",
+			said:  "baton: it is not started. To do that: baton validate && systemctl enable --now baton\n",
 		},
 		"first, configured, systemd does not run": {
 			programs: []string{"systemctl", "systemd-sysusers", noUser}, files: []string{configured}, args: []string{"1"},

@@ -23,23 +23,16 @@ const (
 )
 
 // packages makes the packages of both versions, once, and returns the folder that they are in. It takes half a minute, in a copy of
-// the tree: what is in bin/ stays what it was.
+// the tree, so that what is in bin/ stays what it was.
 var packages = sync.OnceValues(func() (string, error) {
 	script := `set -e
 mkdir -p "$0/tree"
 tar -C .. --exclude=./.git --exclude=./bin -cf - . | tar -C "$0/tree" -xf -
-cd "$0/tree"
-shift
 for version; do
-    make --no-print-directory -s package ARCHITECTURES=amd64 VERSION="$version"
-    mkdir "../$version"
-    mv bin/packages/*.deb bin/packages/*.rpm "../$version"
+    make --no-print-directory -s -C "$0/tree" package ARCHITECTURES=amd64 VERSION="$version" PACKAGES="$0/$version"
 done`
 	dir := filepath.Join(scratch, "packages")
-	if d := os.Getenv("TMP_PACKAGES"); d != "" {
-		return d, nil
-	}
-	out, err := exec.Command("sh", "-c", script, dir, "", older, newer).CombinedOutput()
+	out, err := exec.Command("sh", "-c", script, dir, older, newer).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make the packages: %w\n%s", err, out)
 	}
@@ -88,6 +81,20 @@ func (f format) of(m *machine, version string) string {
 func (f format) installed(m *machine, command []string, version string) string {
 	m.t.Helper()
 	return m.do(append(slices.Clone(command), f.of(m, version))...)
+}
+
+// gone takes away what a removal keeps: the configuration by hand, since it is the operator's own, and the rest by the purge.
+func (f format) gone(m *machine) {
+	m.t.Helper()
+	must(m.t, os.Remove(m.dir+"/etc/baton/baton.yaml"))
+	if f.purge == nil {
+		must(m.t, os.Remove(m.dir+"/etc/baton")) // nothing else is in it
+		return
+	}
+	m.do(f.purge...)
+	if left := m.do("find", "/var/lib/dpkg/info", "-name", "baton.*"); left != "" {
+		m.t.Error("dpkg keeps ", left)
+	}
 }
 
 // A packaged is a pair whose node a is a machine on which baton comes from a package, and b baton as it is built.
@@ -198,11 +205,10 @@ func TestPackage_Life(t *testing.T) {
 			if p.has("usr/sbin/baton") || p.has("run/baton") || p.property("LoadState") != "not-found" {
 				t.Error("after the removal there is still something")
 			}
-
-			must(t, os.Remove(p.dir+"/etc/baton/baton.yaml")) // the operator's own
-			if f.purge != nil {
-				p.do(f.purge...)
+			if left := p.do("sh", "-c", "systemctl list-units --no-legend 'baton*'; cat /proc/[0-9]*/comm | grep -x baton || true"); left != "" {
+				t.Errorf("after the removal there is still:\n%s", left)
 			}
+			f.gone(p.machine)
 			if left := differences(before, p.written(), slices.Concat(f.leaves, ofDebian)...); len(left) != 0 {
 				t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 			}
@@ -330,10 +336,7 @@ func TestPackage_WithoutSystemd(t *testing.T) {
 			if _, err := daemon.Wait(site.StopTimeout); err != nil {
 				t.Error(err)
 			}
-			must(t, os.Remove(p.dir+"/etc/baton/baton.yaml"))
-			if f.purge != nil {
-				p.do(f.purge...)
-			}
+			f.gone(p.machine)
 			if left := differences(before, p.written(), slices.Concat(f.leaves, ofDebian, []string{"/run/baton"})...); len(left) != 0 {
 				t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 			}

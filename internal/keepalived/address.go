@@ -21,7 +21,7 @@ type vip struct {
 	noRoute   bool
 	source    bool // IPv6: may be chosen as a source address
 	noTrack   bool
-	pos       Pos
+	line      *Block
 }
 
 // node is the address as baton has it.
@@ -90,10 +90,10 @@ func (c *conversion) readAddress(in *instance, b *Block, excluded bool) {
 		c.report.line(Ignored, b, "keepalived leaves it out: the addresses of an instance are of one family. Write it into virtual_ipaddress_excluded, or into an instance of its own; a router of baton's may have both")
 		return
 	}
-	v := vip{prefix: p, excluded: excluded, pos: b.Pos()}
+	v := vip{prefix: p, excluded: excluded, line: b}
 	outcome, text := Converted, ""
 	if !fits {
-		outcome, text = Ignored, fmt.Sprintf("the length is a number from 0 to %d: keepalived has /%d", a.BitLen(), a.BitLen())
+		outcome, text = Ignored, fmt.Sprintf("the length is a number from 0 to %d: keepalived has /%d", a.BitLen(), p.Bits())
 	}
 	if v.prefix, ok = fitting(p); !ok {
 		c.report.line(Unsupported, b, "it is no address that one host can have: leave it out")
@@ -116,11 +116,6 @@ func (c *conversion) readAddress(in *instance, b *Block, excluded bool) {
 		f := &c.report.Findings[at]
 		f.Outcome, f.Text = Ignored, "keepalived leaves the address out, for what stands behind it"
 		return
-	}
-	if v.iface != "" && v.iface != in.ifaceSaid() && c.report.Findings[at].Outcome == Converted {
-		f := &c.report.Findings[at]
-		f.Outcome = Approximated
-		f.Text = fmt.Sprintf("with keepalived the loss of %s is a FAULT as well: track a check {type: interface, interface: %s} for that", short(v.iface), short(v.iface))
 	}
 	in.addresses = append(in.addresses, v)
 }
@@ -158,8 +153,17 @@ func (c *conversion) addressOption(in *instance, v *vip, words []Word, keep *boo
 	pair, value := words[:2], words[1].Text
 	switch words[0].Text {
 	case "dev":
+		if v.iface != "" {
+			*keep = false
+			c.report.words(Ignored, "there is a dev already", pair...)
+			break
+		}
 		if !isInterface(value) {
 			c.report.words(Unsupported, "it cannot be the name of an interface: the address is on the router's", pair...)
+			break
+		}
+		if value == "lo" {
+			c.report.words(Approximated, "baton puts no address on the loopback: it is on the router's interface, and announced there", pair...)
 			break
 		}
 		v.iface = value
@@ -168,7 +172,7 @@ func (c *conversion) addressOption(in *instance, v *vip, words []Word, keep *boo
 		switch {
 		case six:
 			c.report.words(Ignored, "IPv6 addresses have no label", pair...)
-		case len(value) > 15:
+		case len(value) > 15 || unfitText(value) != "":
 			*keep = false
 			c.report.words(Ignored, "it is longer than 15 characters", pair...)
 		default:
@@ -292,7 +296,7 @@ func (c *conversion) limits(in *instance) {
 		if v := &in.addresses[i]; !v.excluded {
 			if n++; n > most {
 				v.excluded = true
-				c.report.add(NotNeeded, v.pos, v.prefix.String(), fmt.Sprintf("an advertisement carries %d addresses: keepalived and baton have the others without telling of them", most))
+				c.report.add(NotNeeded, v.line.Pos(), v.prefix.String(), fmt.Sprintf("an advertisement carries %d addresses: keepalived and baton have the others without telling of them", most))
 			}
 		}
 	}
@@ -307,6 +311,21 @@ func (c *conversion) limits(in *instance) {
 	}
 	in.six = six
 	c.report.add(Approximated, in.block.Pos(), in.what(), "it advertises no address, and baton advertises one at least: those of virtual_ipaddress_excluded are advertised. keepalived 2.2.7 as a peer would want the same")
+}
+
+// trackAddresses tracks the interfaces of addresses that are not the router's: their
+// loss is a FAULT in keepalived.
+func (c *conversion) trackAddresses(in *instance) {
+	for _, v := range in.addresses {
+		if v.iface == "" || v.iface == in.iface || v.iface == in.virtualMAC || unfitText(v.iface) != "" {
+			continue
+		}
+		check := c.linkCheck(v.line, v.iface, false)
+		if slices.ContainsFunc(in.track, func(t tracked) bool { return t.check == check }) {
+			continue
+		}
+		in.track = append(in.track, tracked{check: check, keyword: "track_interface", name: v.iface, pos: v.line.Pos()})
+	}
 }
 
 // elsewhere tells whether an address is on another interface than the router's.

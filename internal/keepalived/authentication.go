@@ -80,7 +80,7 @@ func (c *conversion) readAuthentication(in *instance, b *Block) {
 // authenticate writes `authentication` of version 2, and accounts for its lines.
 func (c *conversion) authenticate(in *instance) {
 	a := in.auth
-	outcome, kind, pass := Converted, "", ""
+	outcome, kind, pass, cut := Converted, "", "", false
 	switch {
 	case in.authAt == nil:
 		return
@@ -96,7 +96,7 @@ func (c *conversion) authenticate(in *instance) {
 		outcome, kind = Unsupported, "baton does not speak AH: before you replace the first node, change all to auth_type PASS, or to version 3. A mixture has two masters"
 	case len(a.password) > mostPassword:
 		a.password = a.password[:mostPassword]
-		pass = "keepalived sends the first 8 bytes, and so does baton"
+		pass, cut = "keepalived sends the first 8 bytes, and so does baton", true
 	}
 	if outcome == Converted && !(utf8.ValidString(a.password) && !strings.ContainsRune(a.password, 0)) {
 		outcome, kind = Unsupported, "it is no text that YAML can carry: write it into a file, and password_file: FILE"
@@ -116,6 +116,9 @@ func (c *conversion) authenticate(in *instance) {
 	}
 	c.secret(Converted, a.passAt, pass)
 	in.router.set("authentication", newMapping().with("type", "pass").with("password", a.password).flow())
+	if cut {
+		in.router.comment("authentication", "# The first 8 bytes, which keepalived sends.")
+	}
 }
 
 // readHMAC reads auth_hmac of keepalived 2.4. Its keys may stand in the file itself,
@@ -176,7 +179,7 @@ func (c *conversion) readKey(h *hmac, b *Block) {
 	switch file := args[1].Text; {
 	case err != nil || id < 1 || id > 255:
 		hide(Ignored, "the number of a key is 1 to 255")
-	case !strings.HasPrefix(file, "/") || !utf8.ValidString(file):
+	case !strings.HasPrefix(file, "/") || unfitText(file) != "":
 		hide(Unsupported, fmt.Sprintf("write the key into a file that only its owner may read, and keys: {%d: FILE}", id))
 	default:
 		h.keys = append(h.keys, hmacKey{itoa(id), file})

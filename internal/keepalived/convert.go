@@ -2,6 +2,7 @@ package keepalived
 
 import (
 	"cmp"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -138,6 +139,20 @@ func notifyNode(hooks []hook) *yaml.Node {
 		return nil
 	}
 	return m.node
+}
+
+// sort puts the keys into an order, which has all of them.
+func (m mapping) sort(order []string) {
+	type pair struct{ key, value *yaml.Node }
+	var pairs []pair
+	for i := 0; i < len(m.node.Content); i += 2 {
+		pairs = append(pairs, pair{m.node.Content[i], m.node.Content[i+1]})
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int { return slices.Index(order, a.key.Value) - slices.Index(order, b.key.Value) })
+	m.node.Content = m.node.Content[:0]
+	for _, p := range pairs {
+		m.node.Content = append(m.node.Content, p.key, p.value)
+	}
 }
 
 // with sets a key and returns the mapping.

@@ -214,10 +214,18 @@ func (c *conversion) readScriptUser(b *Block) {
 	}
 	c.stray(b)
 	if len(args) > 1 {
-		c.report.words(Unsupported, "a command runs with the groups of its user", args[1])
+		if args[1].Text == args[0].Text {
+			c.report.words(NotNeeded, "a command runs with the groups of its user", args[1])
+		} else {
+			c.report.words(Unsupported, "a command runs with the groups of its user: make it a member of "+short(args[1].Text), args[1])
+		}
 	}
 	if len(args) > 2 {
 		c.report.words(Ignored, "keepalived reads a user and a group", args[2:]...)
+	}
+	if why := unfitUser(args[0].Text); why != "" {
+		c.report.words(Ignored, why, b.Words[:2]...)
+		return
 	}
 	c.user = args[0].Text
 	c.became(Converted, b, "")
@@ -235,7 +243,7 @@ func (c *conversion) readFIFO(g *globals, b *Block) {
 	}
 	path := args[0].Text
 	switch {
-	case len(path) == 0 || path[0] != '/':
+	case len(path) == 0 || path[0] != '/' || unfitText(path) != "":
 		c.became(Unsupported, b, "baton wants its whole path: notify: {fifo: /run/baton/notify}")
 	case g.fifo != "" && g.fifo != path:
 		c.became(Unsupported, b, "baton has one named pipe: "+short(g.fifo))

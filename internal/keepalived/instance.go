@@ -66,14 +66,6 @@ func (in *instance) takes(a netip.Addr) bool {
 	return a.Is6() == in.six
 }
 
-// ifaceSaid is the interface that the file names.
-func (in *instance) ifaceSaid() string {
-	if b := in.said["interface"]; b != nil && len(b.Arguments()) > 0 {
-		return b.Arguments()[0].Text
-	}
-	return ""
-}
-
 // readInstances reads vrrp_instance and vrrp_sync_group, and accounts for every block
 // that nobody else has.
 func (c *conversion) readInstances(blocks []*Block) {
@@ -116,17 +108,30 @@ func (c *conversion) readInstance(b *Block, others []*instance, groups []*group)
 	in := &instance{election: election{block: b, name: args[0].Text}, router: newMapping(), said: map[string]*Block{}}
 	in.strict, in.announce = c.globals.strict, c.globals.announce
 	in.group = groupOf(in.name, groups)
-	at := len(c.report.Findings)
+	at, vips := len(c.report.Findings), len(c.vips)
 	c.nameInstance(in)
 	readBlock(c, in, b.Children, instanceKeywords())
 	if why := c.finishInstance(in); why != "" {
-		delete(c.names, in.key)
+		c.release(in, vips)
 		c.report.Findings = c.report.Findings[:at]
 		c.report.block(Unsupported, b, why)
 		return in
 	}
 	c.instances = append(c.instances, in)
 	return in
+}
+
+// release gives back what an instance has taken that is not in the output.
+func (c *conversion) release(in *instance, vips int) {
+	delete(c.names, in.key)
+	c.vips = c.vips[:vips]
+	for _, r := range in.routes {
+		delete(c.routes, routeKey{r.to, r.table, r.metric})
+	}
+	for _, r := range in.rules {
+		r.repair = false
+		delete(c.rules, r)
+	}
 }
 
 // nameInstance gives it a name of baton's.
@@ -170,8 +175,8 @@ func (c *conversion) finishInstance(in *instance) (why string) {
 		return why
 	}
 	c.elect(in)
-	c.timing(in)
 	c.list(in)
+	c.timing(in)
 	if in.six && len(in.addresses) == 0 && len(in.unicast.peers) == 0 {
 		return "an IPv6 instance without addresses is none in baton: it would not know the family"
 	}
@@ -187,10 +192,19 @@ func (c *conversion) finishInstance(in *instance) (why string) {
 	}
 	c.macAndAccept(in)
 	c.extras(in)
+	c.trackAddresses(in)
 	if in.group == nil {
 		c.writeElection(in.router, &in.election, in.priority, in.preempt, in.preemptDelay)
 	}
+	in.router.sort(routerOrder)
 	return ""
+}
+
+// routerOrder is the order of a router's keys: where it is, who is master, how it
+// talks, what it has.
+var routerOrder = []string{
+	"interface", "vrid", "version", "priority", "preempt", "preempt_delay", "start_delay", "advertisement_interval", "missed_advertisements", "checksum", "authentication",
+	"source_address", "peers", "min_ttl", "max_ttl", "virtual_mac", "accept", "track_link", "addresses", "announce", "routes", "rules", "track", "notify",
 }
 
 // place finds where the router is: its interface, its VRID.
@@ -229,6 +243,9 @@ func (c *conversion) place(in *instance) (why string) {
 		return short(in.iface) + " cannot be the name of an interface"
 	}
 	in.router.set("interface", in.iface)
+	if b == nil {
+		in.router.comment("interface", "# The file names none: where the addresses go.")
+	}
 	if b = in.said["virtual_router_id"]; b == nil {
 		return "it has no virtual_router_id: keepalived does not start"
 	}
@@ -360,6 +377,9 @@ func (c *conversion) timing(in *instance) {
 	c.became(Converted, b, text)
 	if interval != time.Second {
 		in.router.set("advertisement_interval", duration(interval))
+		if interval != d {
+			in.router.comment("advertisement_interval", "# keepalived makes this of "+decimal(d))
+		}
 	}
 }
 
@@ -372,7 +392,7 @@ func (c *conversion) list(in *instance) {
 		}
 		for _, other := range c.vips {
 			if mine.clashes(other) {
-				c.report.amend(v.pos, Unsupported, "the address is there already: it can be on a host once")
+				c.report.amend(v.line.Pos(), Unsupported, "the address is there already: it can be on a host once")
 				return true
 			}
 		}
@@ -429,6 +449,9 @@ func cmpOr(a, b string) string {
 // writeElection writes what stands on a router, or on a group in place of its members.
 func (c *conversion) writeElection(m mapping, e *election, priority int, preempt bool, delay time.Duration) {
 	m.set("priority", priority)
+	if priority == 255 {
+		m.comment("priority", "# The owner of the addresses: master whenever it runs.")
+	}
 	if !preempt {
 		m.set("preempt", false)
 	}

@@ -1,6 +1,9 @@
 package keepalived
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 type instanceKeyword = keyword[*instance]
 
@@ -105,7 +108,8 @@ func (c *conversion) readSource(in *instance, b *Block) {
 	if b.Keyword() == "unicast_src_ip" && in.unicast.said == nil {
 		in.unicast.said = b
 	}
-	a, ok := address(w.Text)
+	text, _, _ := strings.Cut(w.Text, "/") // keepalived takes a length, too
+	a, ok := address(text)
 	switch {
 	case !ok:
 		c.became(Ignored, b, "it is no address")

@@ -2,6 +2,7 @@ package keepalived
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -56,9 +57,15 @@ func (r *Report) words(o Outcome, text string, words ...Word) *Finding {
 		what = append(what, w.Text)
 	}
 	f.What = short(strings.Join(what, " "))
+	if len(words) > 1 && secretWord.MatchString(what[0]) {
+		f.What = short(what[0]) + " ..."
+	}
 	r.Findings = append(r.Findings, f)
 	return &r.Findings[len(r.Findings)-1]
 }
+
+// secretWord is a keyword, or one that was meant for it, whose value is not shown.
+var secretWord = regexp.MustCompile(`(?i)pass|secret|^key`)
 
 // line accounts for the words of a line, and for nothing below it.
 func (r *Report) line(o Outcome, b *Block, text string) *Finding {

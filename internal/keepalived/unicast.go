@@ -8,10 +8,14 @@ import (
 
 // unicast is to whom an instance sends in place of all.
 type unicast struct {
-	said           *Block // a keyword of unicast
-	peers          []netip.Addr
-	minTTL, maxTTL int // 0: any
-	differ         bool
+	said  *Block // a keyword of unicast
+	peers []peer
+}
+
+type peer struct {
+	addr        netip.Addr
+	least, most int // of its TTL; 0: any
+	pos         Pos
 }
 
 // readPeers reads unicast_peer.
@@ -39,14 +43,12 @@ func (c *conversion) readPeer(in *instance, b *Block) {
 	case !in.takes(a):
 		c.report.line(Ignored, b, "it is of another family than the instance: keepalived leaves it out")
 		return
-	case slices.Contains(in.unicast.peers, a):
+	case slices.ContainsFunc(in.unicast.peers, func(p peer) bool { return p.addr == a }):
 		c.report.line(NotNeeded, b, "it stands there already")
 		return
 	}
-	first := len(in.unicast.peers) == 0
-	in.unicast.peers = append(in.unicast.peers, a)
+	p := peer{addr: a, pos: b.Pos()}
 	c.report.words(Converted, "", b.Words[0])
-	least, most := 0, 0
 	for words := b.Arguments(); len(words) > 0; {
 		word := words[0].Text
 		if word != "min_ttl" && word != "max_ttl" {
@@ -66,29 +68,38 @@ func (c *conversion) readPeer(in *instance, b *Block) {
 			c.report.words(NotNeeded, "it bounds nothing", words[:2]...)
 		default:
 			if word == "min_ttl" {
-				least = n
+				p.least = n
 			} else {
-				most = n
+				p.most = n
 			}
 			c.report.words(Converted, "", words[:2]...)
 		}
 		words = words[2:]
 	}
-	u := &in.unicast
-	if first {
-		u.minTTL, u.maxTTL = least, most
-		return
+	in.unicast.peers = append(in.unicast.peers, p)
+}
+
+// bounds are the widest of the TTL that all peers may have; 0 is any.
+func (c *conversion) bounds(peers []peer) (least, most int) {
+	for i, p := range peers {
+		if i == 0 {
+			least, most = p.least, p.most
+			continue
+		}
+		if p.least != peers[0].least || p.most != peers[0].most {
+			c.report.amend(p.pos, Approximated, "min_ttl and max_ttl hold for all peers of a router: the widest bounds are taken")
+		}
+		least = min(least, p.least)
+		if most == 0 || p.most == 0 {
+			most = 0
+		} else {
+			most = max(most, p.most)
+		}
 	}
-	if least != u.minTTL || most != u.maxTTL {
-		u.differ = true
-		c.report.amend(b.Pos(), Approximated, "min_ttl and max_ttl hold for all peers of a router: the widest bounds are taken")
+	if most == 255 {
+		most = 0
 	}
-	u.minTTL = min(u.minTTL, least) // 0, any, is the widest
-	if most == 0 || u.maxTTL == 0 {
-		u.maxTTL = 0
-	} else {
-		u.maxTTL = max(u.maxTTL, most)
-	}
+	return least, most
 }
 
 // send writes peers and source_address.
@@ -110,33 +121,39 @@ func (c *conversion) send(in *instance) {
 		}
 	}
 	u := &in.unicast
-	u.peers = slices.DeleteFunc(u.peers, func(a netip.Addr) bool {
-		if a.Is6() != in.six {
+	u.peers = slices.DeleteFunc(u.peers, func(p peer) bool {
+		if p.addr.Is6() != in.six {
+			c.report.amend(p.pos, Ignored, "it is of another family than the addresses")
 			return true
 		}
-		own := in.priority != 255 && slices.ContainsFunc(in.addresses, func(v vip) bool { return v.prefix.Addr() == a })
+		own := in.priority != 255 && slices.ContainsFunc(in.addresses, func(v vip) bool { return v.prefix.Addr() == p.addr })
 		if own {
-			c.report.add(Unsupported, in.unicast.said.Pos(), a.String(), "it is a virtual address of this instance: name the peer by an address of its own")
+			c.report.amend(p.pos, Unsupported, "it is a virtual address of this instance: name the peer by an address of its own")
 		}
 		return own
 	})
-	others := slices.DeleteFunc(slices.Clone(u.peers), func(a netip.Addr) bool { return a == in.source })
-	if len(u.peers) > 0 && len(others) == 0 {
-		c.report.add(Unsupported, u.said.Pos(), "unicast_peer", "no peer is left but this node itself: it sends to all by multicast")
+	others := slices.DeleteFunc(slices.Clone(u.peers), func(p peer) bool { return p.addr == in.source })
+	if len(others) == 0 {
+		for _, p := range u.peers {
+			c.report.amend(p.pos, Unsupported, "no peer is left but this node itself: it sends to all by multicast")
+		}
 		u.peers = nil
-	}
-	if len(u.peers) == 0 {
 		return
 	}
 	peers := list(true)
-	for _, a := range u.peers {
-		peers.Content = append(peers.Content, valueNode(a.String()))
+	for _, p := range u.peers {
+		peers.Content = append(peers.Content, valueNode(p.addr.String()))
 	}
 	m.set("peers", peers)
-	if u.minTTL > 0 {
-		m.set("min_ttl", u.minTTL)
+	least, most := c.bounds(others)
+	if most != 0 && most < least {
+		c.report.add(Unsupported, u.said.Pos(), "max_ttl", "it is below min_ttl, and nobody would be believed")
+		most = 0
 	}
-	if u.maxTTL > 0 && u.maxTTL < 255 && u.maxTTL >= u.minTTL {
-		m.set("max_ttl", u.maxTTL)
+	if least > 0 {
+		m.set("min_ttl", least)
+	}
+	if most > 0 {
+		m.set("max_ttl", most)
 	}
 }

@@ -32,16 +32,20 @@ func (c *conversion) leading(b *Block, least int) (n int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	digits := w.Text[:len(w.Text)-len(strings.TrimLeft(w.Text, "0123456789"))]
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < least {
+	digits := leadingDigits(w.Text)
+	n, err := strconv.Atoi("0" + digits)
+	if err != nil || n < least || strings.HasPrefix(w.Text, "-") {
 		c.became(Ignored, b, fmt.Sprintf("keepalived wants a whole number of at least %d", least))
 		return 0, false
 	}
-	if digits != w.Text {
-		c.report.add(Ignored, w.Pos, short(w.Text), "keepalived wants a whole number, and reads "+digits)
+	if digits != w.Text || digits == "" {
+		c.report.add(Ignored, w.Pos, short(w.Text), fmt.Sprintf("keepalived wants a whole number, and reads %d", n))
 	}
 	return n, true
+}
+
+func leadingDigits(s string) string {
+	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
 }
 
 // seconds is the argument of a line that is a decimal number of seconds.
@@ -82,8 +86,9 @@ func address(s string) (netip.Addr, bool) {
 	return a, err == nil && a.Zone() == ""
 }
 
-// prefix reads ADDRESS/LEN. Without a length, and with one that is none, it is that of
-// a host, as keepalived has it; fits tells of the latter.
+// prefix reads ADDRESS/LEN. Without a length, and with one that is too long, it is that
+// of a host; what does not begin with a digit is 0, and what follows the digits counts
+// for nothing: so keepalived has it. fits tells of a length that is one.
 func prefix(s string) (p netip.Prefix, fits, ok bool) {
 	text, length, has := strings.Cut(s, "/")
 	a, ok := address(text)
@@ -93,17 +98,18 @@ func prefix(s string) (p netip.Prefix, fits, ok bool) {
 	if !has {
 		return netip.PrefixFrom(a, a.BitLen()), true, true
 	}
-	n, err := strconv.Atoi(length)
-	if err != nil || n < 0 || n > a.BitLen() {
+	digits := leadingDigits(length)
+	n, err := strconv.Atoi("0" + digits)
+	if err != nil || n > a.BitLen() {
 		return netip.PrefixFrom(a, a.BitLen()), false, true
 	}
-	return netip.PrefixFrom(a, n), true, true
+	return netip.PrefixFrom(a, n), length == digits && digits != "", true
 }
 
 // isInterface tells whether a text can be the name of an interface in baton.yaml.
 func isInterface(s string) bool {
 	_, err := netip.ParseAddr(s)
-	return err != nil && len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t\n\v\f\r\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb")
+	return err != nil && unfitText(s) == "" && len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t\n\v\f\r\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb")
 }
 
 // baton's names have these characters, begin with a letter or a digit, and are no
@@ -125,7 +131,7 @@ func nameFor(s string) string {
 	}
 	switch strings.ToLower(s) {
 	case "yes", "no", "on", "off", "null", "true", "false", "y", "n", "default":
-		s += "-"
+		s = "router-" + s
 	}
 	return s[:min(len(s), mostName)]
 }
