@@ -1,6 +1,7 @@
 package keepalived
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -27,6 +28,25 @@ func (m *merger) router(name string) *yaml.Node {
 		return r
 	}
 	return newMapping().node
+}
+
+// alike tells whether checks ask the same kind of thing: they have the same type, and
+// the same keys but for those of time.
+func alike(checks []*yaml.Node) bool {
+	kind := func(check *yaml.Node) string {
+		keys := []string{""}
+		if t := (mapping{check}).get("type"); t != nil {
+			keys[0] = t.Value
+		}
+		for _, e := range entries(check) {
+			if !slices.Contains([]string{"interval", "timeout", "rise", "fall"}, e.key.Value) {
+				keys = append(keys, e.key.Value)
+			}
+		}
+		slices.Sort(keys[1:])
+		return strings.Join(keys, " ")
+	}
+	return !slices.ContainsFunc(checks, func(n *yaml.Node) bool { return n == nil || kind(n) != kind(checks[0]) })
 }
 
 // elected are the keys of an election: a group has them in place of its members.
