@@ -172,7 +172,7 @@ func (c *conversion) addressOption(in *instance, v *vip, words []Word, keep *boo
 		switch {
 		case six:
 			c.report.words(Ignored, "IPv6 addresses have no label", pair...)
-		case len(value) > 15:
+		case len(value) > 15 || unfitText(value) != "":
 			*keep = false
 			c.report.words(Ignored, "it is longer than 15 characters", pair...)
 		default:

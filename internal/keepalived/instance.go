@@ -108,17 +108,30 @@ func (c *conversion) readInstance(b *Block, others []*instance, groups []*group)
 	in := &instance{election: election{block: b, name: args[0].Text}, router: newMapping(), said: map[string]*Block{}}
 	in.strict, in.announce = c.globals.strict, c.globals.announce
 	in.group = groupOf(in.name, groups)
-	at := len(c.report.Findings)
+	at, vips := len(c.report.Findings), len(c.vips)
 	c.nameInstance(in)
 	readBlock(c, in, b.Children, instanceKeywords())
 	if why := c.finishInstance(in); why != "" {
-		delete(c.names, in.key)
+		c.release(in, vips)
 		c.report.Findings = c.report.Findings[:at]
 		c.report.block(Unsupported, b, why)
 		return in
 	}
 	c.instances = append(c.instances, in)
 	return in
+}
+
+// release gives back what an instance has taken that is not in the output.
+func (c *conversion) release(in *instance, vips int) {
+	delete(c.names, in.key)
+	c.vips = c.vips[:vips]
+	for _, r := range in.routes {
+		delete(c.routes, routeKey{r.to, r.table, r.metric})
+	}
+	for _, r := range in.rules {
+		r.repair = false
+		delete(c.rules, r)
+	}
 }
 
 // nameInstance gives it a name of baton's.
@@ -162,8 +175,8 @@ func (c *conversion) finishInstance(in *instance) (why string) {
 		return why
 	}
 	c.elect(in)
-	c.timing(in)
 	c.list(in)
+	c.timing(in)
 	if in.six && len(in.addresses) == 0 && len(in.unicast.peers) == 0 {
 		return "an IPv6 instance without addresses is none in baton: it would not know the family"
 	}
