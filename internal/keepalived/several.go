@@ -29,8 +29,12 @@ func (m *merger) router(name string) *yaml.Node {
 	return newMapping().node
 }
 
+// elected are the keys of an election: a group has them in place of its members.
+var elected = []string{"priority", "preempt", "preempt_delay", "track", "notify"}
+
 // groups leaves those members in a group that run on the nodes of the first one: a
-// group changes its role as one. The others are elected as the group is.
+// group changes its role as one. The others are elected as the group is. What a member
+// says of its election on another node, where it is none, falls to the group.
 func (m *merger) groups() {
 	for _, e := range entries(m.top.get("groups")) {
 		g := mapping{e.value}
@@ -43,10 +47,11 @@ func (m *merger) groups() {
 		for _, n := range members.Content {
 			if m.runs(n.Value) == m.runs(first) {
 				stay = append(stay, n)
+				m.dropElection(n.Value, e.key.Value)
 				continue
 			}
 			r := mapping{m.router(n.Value)}
-			for _, key := range []string{"priority", "preempt", "preempt_delay", "track", "notify"} {
+			for _, key := range elected {
 				if v := g.get(key); v != nil && r.get(key) == nil {
 					r.set(key, v)
 				}
@@ -57,6 +62,16 @@ func (m *merger) groups() {
 			fewer := *members
 			fewer.Content = stay
 			g.set("members", &fewer)
+		}
+	}
+}
+
+func (m *merger) dropElection(router, group string) {
+	r := m.router(router)
+	for _, key := range elected {
+		if v := (mapping{r}).get(key); v != nil {
+			*r = *without(r, key)
+			m.differs([]string{"virtual_routers", router, key}, "%s is left out: the router is a member of the group %s, whose own stands for all nodes", shown(v), group)
 		}
 	}
 }
