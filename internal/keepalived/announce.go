@@ -9,15 +9,14 @@ import (
 // announce is how often gratuitous ARP and unsolicited neighbour advertisements are
 // sent.
 type announce struct {
-	count                  int
-	againAfter             time.Duration // 0: not
-	every                  time.Duration // 0: never
-	gap                    time.Duration // 0: none
-	extra                  time.Duration // garp_extra_if; 0: not
-	counted, delayed       bool          // count and againAfter were said
-	lowerCount             int           // after a lower advertisement; -1: as the others
-	lowerAfter             time.Duration // -1: as the others
-	lowerLines, extraLines []*Block      // not yet accounted for
+	count            int
+	againAfter       time.Duration // 0: not
+	every            time.Duration // 0: never
+	gap              time.Duration // 0: none
+	extra            time.Duration // garp_extra_if; 0: not
+	counted, delayed bool          // count and againAfter were said
+	lowerCount       int           // after a lower advertisement; -1: as the others
+	lowerAfter       time.Duration // -1: as the others
 }
 
 // The bounds of baton's `announce`.
