@@ -49,6 +49,32 @@ func alike(checks []*yaml.Node) bool {
 	return !slices.ContainsFunc(checks, func(n *yaml.Node) bool { return n == nil || kind(n) != kind(checks[0]) })
 }
 
+// sameVersion tells whether all speak the same version: what else they can say hangs
+// on it.
+func sameVersion(routers []*yaml.Node) bool {
+	return !slices.ContainsFunc(routers, func(n *yaml.Node) bool {
+		return !equal(mapping{n}.get("version"), mapping{routers[0]}.get("version"))
+	})
+}
+
+// asFirst are routers that are the first one but for what is by node.
+func asFirst(routers []*yaml.Node) []*yaml.Node {
+	all := make([]*yaml.Node, len(routers))
+	for i, n := range routers {
+		r := newMapping()
+		for _, e := range entries(routers[0]) {
+			r.set(e.key.Value, e.value)
+		}
+		for _, key := range perNode["virtual_routers"] {
+			if v := (mapping{n}).get(key); v != nil {
+				r.set(key, v)
+			}
+		}
+		all[i] = r.node
+	}
+	return all
+}
+
 // elected are the keys of an election: a group has them in place of its members.
 var elected = []string{"priority", "preempt", "preempt_delay", "track", "notify"}
 
