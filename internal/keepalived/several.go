@@ -82,34 +82,46 @@ var elected = []string{"priority", "preempt", "preempt_delay", "track", "notify"
 // group changes its role as one. The others are elected as the group is. What a member
 // says of its election on another node, where it is none, falls to the group.
 func (m *merger) groups() {
-	for _, e := range entries(m.top.get("groups")) {
-		g := mapping{e.value}
-		members := g.get("members")
-		if members == nil || len(members.Content) == 0 {
-			continue
-		}
-		first := members.Content[0].Value
-		var stay []*yaml.Node
-		for _, n := range members.Content {
-			if m.runs(n.Value) == m.runs(first) {
-				stay = append(stay, n)
-				m.dropElection(n.Value, e.key.Value)
-				continue
-			}
-			r := mapping{m.router(n.Value)}
-			for _, key := range elected {
-				if v := g.get(key); v != nil && r.get(key) == nil {
-					r.set(key, v)
-				}
-			}
-			m.differs([]string{"groups", e.key.Value, "members"}, "%s is none any more: it runs on %s, and %s on %s", n.Value, m.runs(n.Value), first, m.runs(first))
-		}
-		if len(stay) < len(members.Content) {
+	of := map[string]string{} // the group of a router
+	groups := m.top.get("groups")
+	for _, e := range entries(groups) {
+		if members := (mapping{e.value}).get("members"); members != nil {
 			fewer := *members
-			fewer.Content = stay
-			g.set("members", &fewer)
+			if fewer.Content = m.stay(e, members.Content, of); len(fewer.Content) == 0 {
+				*groups = *without(groups, e.key.Value)
+			}
+			mapping{e.value}.set("members", &fewer)
 		}
 	}
+	if len(entries(groups)) == 0 {
+		m.top = mapping{without(m.top.node, "groups")}
+	}
+}
+
+// stay gives the routers that can be members of one group together.
+func (m *merger) stay(group entry, members []*yaml.Node, of map[string]string) (stay []*yaml.Node) {
+	at := []string{"groups", group.key.Value, "members"}
+	for _, n := range members {
+		name := n.Value
+		if other, ok := of[name]; ok {
+			m.differs(at, "%s is none any more: it is one of %s", name, other)
+			continue
+		}
+		if len(stay) == 0 || m.runs(name) == m.runs(stay[0].Value) {
+			stay = append(stay, n)
+			of[name] = group.key.Value
+			m.dropElection(name, group.key.Value)
+			continue
+		}
+		r := mapping{m.router(name)}
+		for _, key := range elected {
+			if v := (mapping{group.value}).get(key); v != nil && r.get(key) == nil {
+				r.set(key, v)
+			}
+		}
+		m.differs(at, "%s is none any more: it runs on %s, and %s on %s", name, m.runs(name), stay[0].Value, m.runs(stay[0].Value))
+	}
+	return stay
 }
 
 func (m *merger) dropElection(router, group string) {
