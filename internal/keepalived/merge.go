@@ -150,6 +150,12 @@ func (m *merger) merge(path []string, values []*yaml.Node) *yaml.Node {
 		return m.mappings(path, effects(values))
 	case len(path) == 3 && path[0] == "groups" && path[2] == "members":
 		return m.members(path, values)
+	case len(path) == 2 && path[0] == "checks" && !alike(values):
+		m.differs(path, "the check of %s stands for all nodes; the others ask something else under this name", m.sources[first].Node)
+		return values[first]
+	case len(path) == 2 && path[0] == "virtual_routers" && first == 0 && !sameVersion(values):
+		m.differs(path, "its version is not the same on all nodes: but for what is by node, all is as on %s", m.sources[0].Node)
+		return m.mappings(path, asFirst(values))
 	case all(values, yaml.MappingNode):
 		return m.mappings(path, values)
 	}
