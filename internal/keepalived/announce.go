@@ -9,15 +9,14 @@ import (
 // announce is how often gratuitous ARP and unsolicited neighbour advertisements are
 // sent.
 type announce struct {
-	count                  int
-	againAfter             time.Duration // 0: not
-	every                  time.Duration // 0: never
-	gap                    time.Duration // 0: none
-	extra                  time.Duration // garp_extra_if; 0: not
-	counted, delayed       bool          // count and againAfter were said
-	lowerCount             int           // after a lower advertisement; -1: as the others
-	lowerAfter             time.Duration // -1: as the others
-	lowerLines, extraLines []*Block      // not yet accounted for
+	count            int
+	againAfter       time.Duration // 0: not
+	every            time.Duration // 0: never
+	gap              time.Duration // 0: none
+	extra            time.Duration // garp_extra_if; 0: not
+	counted, delayed bool          // count and againAfter were said
+	lowerCount       int           // after a lower advertisement; -1: as the others
+	lowerAfter       time.Duration // -1: as the others
 }
 
 // The bounds of baton's `announce`.
@@ -188,6 +187,13 @@ func (c *conversion) announceOf(in *instance) mapping {
 	every := a.every
 	if a.extra > 0 && (every == 0 || a.extra < every) && in.elsewhere() {
 		every = max(a.extra.Round(time.Second), time.Second)
+	}
+	if !in.elsewhere() {
+		for _, b := range in.block.Children {
+			if b.Keyword() == "garp_extra_if" || b.Keyword() == "vmac_garp_intvl" {
+				c.report.amend(b.Pos(), NotNeeded, "no address is on another interface")
+			}
+		}
 	}
 	if every > 0 {
 		m.set("every", duration(every))

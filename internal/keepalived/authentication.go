@@ -179,7 +179,7 @@ func (c *conversion) readKey(h *hmac, b *Block) {
 	switch file := args[1].Text; {
 	case err != nil || id < 1 || id > 255:
 		hide(Ignored, "the number of a key is 1 to 255")
-	case !strings.HasPrefix(file, "/") || !utf8.ValidString(file):
+	case !strings.HasPrefix(file, "/") || unfitText(file) != "":
 		hide(Unsupported, fmt.Sprintf("write the key into a file that only its owner may read, and keys: {%d: FILE}", id))
 	default:
 		h.keys = append(h.keys, hmacKey{itoa(id), file})

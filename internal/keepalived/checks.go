@@ -31,8 +31,9 @@ type tracker struct {
 	process process
 	file    trackFile
 
-	broken bool              // keepalived drops it, or nothing can be made of it: it has been said
-	forms  map[string]string // its checks that are written, by what is put behind the name
+	broken  bool              // keepalived drops it, or nothing can be made of it: it has been said
+	outcome Outcome           // of all that is of it, then
+	forms   map[string]string // its checks that are written, by what is put behind the name
 }
 
 // trackingBlocks are the keywords of the blocks that track something.
@@ -111,9 +112,22 @@ func (c *conversion) readTracker(kind string, b *Block, wanted map[string]map[st
 	case "track_file":
 		c.readTrackFile(t)
 	}
-	for i := begin; t.broken && i < len(c.report.Findings); i++ {
-		if f := &c.report.Findings[i]; f.Outcome < Unsupported {
-			f.Outcome, f.Text = Ignored, "nothing is made of the "+b.Keyword()
+	if t.broken {
+		c.drop(t, c.report.Findings[begin:])
+	}
+}
+
+// drop says of all lines of a tracker that nothing is made of them.
+func (c *conversion) drop(t *tracker, findings []Finding) {
+	t.outcome = Ignored
+	for _, f := range findings {
+		if f.Text == noText { // keepalived would take it
+			t.outcome = Unsupported
+		}
+	}
+	for i := range findings {
+		if f := &findings[i]; f.Outcome < Unsupported {
+			f.Outcome, f.Text = t.outcome, "nothing is made of the "+t.block.Keyword()
 		}
 	}
 }

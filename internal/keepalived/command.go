@@ -20,7 +20,7 @@ func command(line string) (argv []string, note, problem string) {
 	case err != nil:
 		return nil, "", err.Error()
 	case slices.ContainsFunc(argv, func(w string) bool { return unfitText(w) != "" }):
-		return nil, "", "a word of it is no text"
+		return nil, "", noText
 	case len(argv) == 0 || argv[0] == "":
 		return nil, "", "it names no program"
 	}
@@ -68,15 +68,24 @@ func shellWord(argv []string) string {
 	return ""
 }
 
-// unfitText tells why a text cannot stand in a command of baton.
+// noText is why a command, a path or a name cannot stand in baton.yaml.
+const noText = "it is no text that YAML can carry: UTF-8, without a byte 0"
+
+// unfitText tells why a text cannot stand there; it is empty where it can.
 func unfitText(text string) string {
-	switch {
-	case !utf8.ValidString(text):
-		return "it is no UTF-8"
-	case strings.ContainsRune(text, 0):
-		return "it has a zero byte"
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		return noText
 	}
 	return ""
+}
+
+// refused is the outcome of what keepalived does not take, for the reason given and
+// with this consequence; or of what baton alone does not.
+func refused(problem, consequence string) (Outcome, string) {
+	if problem == noText {
+		return Unsupported, problem
+	}
+	return Ignored, problem + consequence
 }
 
 // plain are the characters of a word that needs no quotes, and has no meaning to

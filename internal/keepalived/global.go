@@ -223,6 +223,10 @@ func (c *conversion) readScriptUser(b *Block) {
 	if len(args) > 2 {
 		c.report.words(Ignored, "keepalived reads a user and a group", args[2:]...)
 	}
+	if why := unfitUser(args[0].Text); why != "" {
+		c.report.words(Ignored, why, b.Words[:2]...)
+		return
+	}
 	c.user = args[0].Text
 	c.became(Converted, b, "")
 }
@@ -239,7 +243,7 @@ func (c *conversion) readFIFO(g *globals, b *Block) {
 	}
 	path := args[0].Text
 	switch {
-	case len(path) == 0 || path[0] != '/':
+	case len(path) == 0 || path[0] != '/' || unfitText(path) != "":
 		c.became(Unsupported, b, "baton wants its whole path: notify: {fifo: /run/baton/notify}")
 	case g.fifo != "" && g.fifo != path:
 		c.became(Unsupported, b, "baton has one named pipe: "+short(g.fifo))

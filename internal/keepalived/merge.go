@@ -42,6 +42,7 @@ func Merge(sources []Source) *Document {
 		m.top.node.Content = append(m.top.node.Content, merged.node.Content[i], merged.node.Content[i+1])
 	}
 	m.unicast()
+	m.groups()
 	m.owners()
 	var names []string
 	for _, s := range sources {
@@ -149,6 +150,12 @@ func (m *merger) merge(path []string, values []*yaml.Node) *yaml.Node {
 		return m.mappings(path, effects(values))
 	case len(path) == 3 && path[0] == "groups" && path[2] == "members":
 		return m.members(path, values)
+	case len(path) == 2 && path[0] == "checks" && !alike(values):
+		m.differs(path, "the check of %s stands for all nodes; the others ask something else under this name", m.sources[first].Node)
+		return values[first]
+	case len(path) == 2 && path[0] == "virtual_routers" && first == 0 && !sameVersion(values):
+		m.differs(path, "its version is not the same on all nodes: but for what is by node, all is as on %s", m.sources[0].Node)
+		return m.mappings(path, asFirst(values))
 	case all(values, yaml.MappingNode):
 		return m.mappings(path, values)
 	}
@@ -302,37 +309,6 @@ func (m *merger) members(path []string, values []*yaml.Node) *yaml.Node {
 	}
 	m.differs(path, "those of all nodes together; they differ")
 	return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle, Content: union}
-}
-
-// owners leaves one owner, priority 255, to a router or a group: with two of them
-// keepalived has two masters until the one with the higher address goes down to 254.
-func (m *merger) owners() {
-	for _, kind := range []string{"virtual_routers", "groups"} {
-		for _, e := range entries(m.top.get(kind)) {
-			r := mapping{e.value}
-			priorities := newMapping()
-			owners := 0
-			for _, s := range m.sources {
-				p, i := r.get("priority"), r.get("interface")
-				if p != nil && p.Kind == yaml.MappingNode {
-					p = mapping{p}.get(s.Node)
-				}
-				if p == nil || i != nil && i.Kind == yaml.MappingNode && (mapping{i}).get(s.Node) == nil {
-					continue
-				}
-				if priorities.set(s.Node, p); p.Value != "255" {
-					continue
-				}
-				if owners++; owners > 1 {
-					priorities.set(s.Node, 254)
-					m.differs([]string{kind, e.key.Value, "priority"}, "255 is for one owner alone: %s has 254 now, as it would end up with keepalived", s.Node)
-				}
-			}
-			if owners > 1 {
-				r.set("priority", priorities.flow())
-			}
-		}
-	}
 }
 
 // unicast writes `unicast: true` where the peers of every node are the other nodes.

@@ -37,7 +37,8 @@ func (c *conversion) readNotify(e *election, b *Block) {
 		problem = "it is empty"
 	}
 	if problem != "" {
-		c.report.block(Ignored, b, problem+": keepalived runs nothing")
+		outcome, text := refused(problem, ": keepalived runs nothing")
+		c.report.block(outcome, b, text)
 		return
 	}
 	user := c.readUser(b, 2)

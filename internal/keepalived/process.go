@@ -77,7 +77,8 @@ func (c *conversion) processName(t *tracker, b *Block) {
 	name := args[0].Text
 	if problem := unfitText(name); problem != "" || name == "" || name == "." || name == "/" {
 		t.broken = true
-		c.report.line(Ignored, b, firstOf(problem, "it names no process"))
+		outcome, text := refused(firstOf(problem, "it names no process"), ": keepalived removes it")
+		c.report.line(outcome, b, text)
 		return
 	}
 	t.process.name = name

@@ -295,6 +295,12 @@ d y
 13:1 ignored by keepalived: ~LST: no ( follows it
 14:1 ignored by keepalived: ~LST({a},{1,2}): a set has more values than there are names
 `},
+		{"a definition too long", "$A=" + strings.Repeat("x", 600) + "\na ${A} b\nc ${A}${A}\n", "\na " + strings.Repeat("x", 600) + " b\nc " + strings.Repeat("x", 600) + "$\nA\n", `
+1:1 converted: $A
+3:7 ignored by keepalived: $A: the line would have more than 1023 bytes with its definition: keepalived does not replace it
+3:8 ignored by keepalived: {: keepalived knows no block c: it reads what is in the braces as if it stood outside of them
+3:10 ignored by keepalived: }: it closes nothing
+`},
 		{"a long line", "a" + strings.Repeat(" ", 1021) + "bc\n# " + strings.Repeat("x", 1021) + "d\n", `
 a b
 c

@@ -63,15 +63,10 @@ func (c *conversion) scriptCommand(t *tracker, b *Block) {
 	}
 	c.stray(b)
 	line, words := b.Words[1].Text, b.Words[:2]
-	if problem := unfitText(line); problem != "" {
-		t.broken = true
-		c.report.words(Unsupported, problem+", and cannot stand in YAML", words...)
-		return
-	}
 	if len(b.Words) > 2 {
 		c.report.words(Ignored, "keepalived reads one word after script: the whole command stands in quotes, with what it is called with", b.Words[2:]...)
 	}
-	if path, is := strings.CutPrefix(strings.TrimSpace(line), "<"); is && strings.HasPrefix(path, "/") {
+	if path, is := strings.CutPrefix(strings.TrimSpace(line), "<"); is && strings.HasPrefix(path, "/") && unfitText(path) == "" {
 		t.script.path = path
 		c.report.words(Approximated, "baton looks whether the file is there, and not whether it can be read", words...)
 		return
@@ -79,7 +74,8 @@ func (c *conversion) scriptCommand(t *tracker, b *Block) {
 	argv, note, problem := command(line)
 	if problem != "" {
 		t.broken = true
-		c.report.words(Ignored, problem+": keepalived drops the script", words...)
+		outcome, text := refused(problem, ": keepalived drops the script")
+		c.report.words(outcome, text, words...)
 		return
 	}
 	t.script.argv = argv

@@ -38,7 +38,7 @@ func (c *conversion) trackTracker(e *election, b, line *Block) {
 		c.report.block(Ignored, line, "there is no "+definedBy(b.Keyword())+" of that name: keepalived tracks nothing"+c.nearTracker(b.Keyword(), line.Keyword()))
 		return
 	case t.broken:
-		c.report.block(Ignored, line, "keepalived has removed it, see there: nothing is tracked")
+		c.report.block(t.outcome, line, "nothing is made of it, see there")
 		return
 	case c.again(e, b.Keyword(), line.Keyword()):
 		c.report.block(Ignored, line, "it is tracked already")
@@ -178,7 +178,7 @@ func (c *conversion) entry(line *Block, w *weight, most int) Pos {
 func (c *conversion) trackInterface(e *election, b, line *Block) {
 	name := line.Keyword()
 	switch {
-	case !isInterface(name) || unfitText(name) != "":
+	case !isInterface(name):
 		c.report.block(Ignored, line, "no interface has that name: keepalived does not find it")
 		return
 	case c.again(e, "track_interface", name):

@@ -1,7 +1,6 @@
 package keepalived
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,7 +149,7 @@ func TestCheckName(t *testing.T) {
 		want := []string{"a+b", "a-b", "a-b-2", long, long + strconv.Itoa(i), "no", "-", ""}[i%8]
 		name, _ := c.checkName(want)
 		if seen[name] || len(name) > mostName || name == "" {
-			t.Fatal(fmt.Sprintf("%q gives %q", want, name))
+			t.Fatalf("%q gives %q", want, name)
 		}
 		seen[name] = true
 	}

@@ -34,7 +34,8 @@ func (c *conversion) filePath(t *tracker, b *Block) {
 	switch {
 	case unfitText(w.Text) != "" || w.Text == "":
 		t.broken = true
-		c.became(Ignored, b, firstOf(unfitText(w.Text), "it names no file"))
+		outcome, text := refused(firstOf(unfitText(w.Text), "it names no file"), ": keepalived removes it")
+		c.became(outcome, b, text)
 	case !strings.HasPrefix(w.Text, "/"):
 		t.file.path = "/" + strings.TrimPrefix(w.Text, "./")
 		c.became(Approximated, b, "it is relative: keepalived looks from the folder that it was started in, / where it is a service")

@@ -109,7 +109,7 @@ func prefix(s string) (p netip.Prefix, fits, ok bool) {
 // isInterface tells whether a text can be the name of an interface in baton.yaml.
 func isInterface(s string) bool {
 	_, err := netip.ParseAddr(s)
-	return err != nil && len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t\n\v\f\r\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb")
+	return err != nil && unfitText(s) == "" && len(s) <= 15 && s != "" && s != "." && s != ".." && !strings.ContainsAny(s, "/: \t\n\v\f\r\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb")
 }
 
 // baton's names have these characters, begin with a letter or a digit, and are no
