@@ -63,7 +63,7 @@ func TestGettingStarted(t *testing.T) {
 	for _, program := range []string{"haproxy", "nft", "curl", "systemd-analyze", "setpriv", "chrt", "unshare", "make"} {
 		need(t, program)
 	}
-	t.Parallel()
+	// Not beside others: it builds baton, and they count single packets.
 	all := pageSteps(t, "../docs/getting-started.md")
 	if len(all) < 30 {
 		t.Errorf("%d steps: are they found?", len(all))

@@ -133,6 +133,9 @@ func writeConverted(cmd *cobra.Command, d *keepalived.Document, everything bool)
 	if err := d.Report.Write(cmd.ErrOrStderr(), everything); err != nil {
 		return err
 	}
+	if d.Routers() == 0 {
+		return errors.New("no vrrp_instance is there that baton could run: nothing was written")
+	}
 	if check := config.ValidateText("baton.yaml", text.Bytes()); check.Errors() > 0 {
 		_, _ = check.WriteTo(cmd.ErrOrStderr())
 		return errors.New("what came of it is not a configuration of baton: this is a mistake of `baton convert`, please report it with the file; nothing was written")

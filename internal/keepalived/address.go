@@ -289,7 +289,7 @@ func fitting(p netip.Prefix) (netip.Prefix, bool) {
 func (c *conversion) limits(in *instance) {
 	most := 255
 	if in.six {
-		most = 90 // of an Ethernet frame: (1500 - 40 - 8) / 16
+		most = 89 // of an Ethernet frame, which has place for 90: a peer of 2.2.7 wants the same ones
 	}
 	n := 0
 	for i := range in.addresses {

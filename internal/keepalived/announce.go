@@ -188,6 +188,13 @@ func (c *conversion) announceOf(in *instance) mapping {
 	if a.extra > 0 && (every == 0 || a.extra < every) && in.elsewhere() {
 		every = max(a.extra.Round(time.Second), time.Second)
 	}
+	if !in.elsewhere() {
+		for _, b := range in.block.Children {
+			if b.Keyword() == "garp_extra_if" || b.Keyword() == "vmac_garp_intvl" {
+				c.report.amend(b.Pos(), NotNeeded, "no address is on another interface")
+			}
+		}
+	}
 	if every > 0 {
 		m.set("every", duration(every))
 	}

@@ -19,7 +19,7 @@ type Document struct {
 func Convert(f *File) *Document {
 	c := &conversion{
 		report: f.Report, checks: newMapping(),
-		names: map[string]bool{}, vrids: map[vridKey]string{}, routes: map[routeKey]bool{}, rules: map[rule]bool{}, macs: map[string]bool{},
+		names: map[string]bool{}, instanceNames: map[string]bool{}, vrids: map[vridKey]string{}, routes: map[routeKey]bool{}, rules: map[rule]bool{}, macs: map[string]bool{},
 	}
 	c.readGlobals(f.Blocks)
 	c.readChecks(f.Blocks)
@@ -40,13 +40,14 @@ type conversion struct {
 	groups    []*group
 
 	// What the instances read so far have taken.
-	names      map[string]bool // of routers and groups
-	vrids      map[vridKey]string
-	vips       []claim
-	routes     map[routeKey]bool
-	rules      map[rule]bool
-	macs       map[string]bool // names of virtual MACs
-	unnumbered int             // rules that keepalived gives a priority
+	names         map[string]bool // of routers and groups
+	instanceNames map[string]bool // those of the file: a name that is made must be none of them
+	vrids         map[vridKey]string
+	vips          []claim
+	routes        map[routeKey]bool
+	rules         map[rule]bool
+	macs          map[string]bool // names of virtual MACs
+	unnumbered    int             // rules that keepalived gives a priority
 }
 
 // election is what an instance, or a sync group, says of its election, and what baton

@@ -34,8 +34,7 @@ func (c *conversion) readOther(b *Block) {
 	known := append([]string(nil), blocksOfOthers...)
 	for _, k := range others {
 		if k.name == b.Keyword() {
-			f := c.report.block(k.outcome, b, k.text)
-			_ = f
+			c.report.block(k.outcome, b, k.text)
 			return
 		}
 		known = append(known, k.name)

@@ -65,7 +65,7 @@ func (r *Report) words(o Outcome, text string, words ...Word) *Finding {
 }
 
 // secretWord is a keyword, or one that was meant for it, whose value is not shown.
-var secretWord = regexp.MustCompile(`(?i)pass|secret|^key`)
+var secretWord = regexp.MustCompile(`(?i)pas|psa|secret|key|^auth_[^t]`)
 
 // line accounts for the words of a line, and for nothing below it.
 func (r *Report) line(o Outcome, b *Block, text string) *Finding {

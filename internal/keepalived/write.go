@@ -9,6 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// Routers is how many virtual routers the Document has.
+func (d *Document) Routers() int { return len(entries(d.top.get("virtual_routers"))) }
+
 // WriteTo writes the YAML, with a comment that tells where it is from.
 func (d *Document) WriteTo(w io.Writer) (int64, error) {
 	var b bytes.Buffer
