@@ -108,7 +108,8 @@ func convertFile(path, id string) (*keepalived.Document, error) {
 func convertNodes(cmd *cobra.Command, files []namedFile, everything bool) error {
 	var sources []keepalived.Source
 	for _, f := range files {
-		d, err := convertFile(f.path, f.node)
+		id, _, _ := strings.Cut(f.node, ".") // keepalived takes the short host name
+		d, err := convertFile(f.path, id)
 		if err != nil {
 			return notRead(cmd, fmt.Errorf("%s: %w", f.node, err))
 		}
