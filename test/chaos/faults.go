@@ -96,9 +96,6 @@ func kill(w *world, n *site.Node, choice *rand.Rand) (string, error) {
 		return "", err
 	}
 	time.Sleep(d)
-	if n.Kind == site.Keepalived { // it leaves its addresses, and takes them off when it starts
-		return fmt.Sprintf("back after %v", round(d)), n.Start()
-	}
 	return fmt.Sprintf("back after %v", round(d)), n.Start()
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -20,7 +19,7 @@ func (w *world) leftovers(n *site.Node) ([]string, error) {
 		return nil, err
 	}
 	for _, word := range strings.Fields(text) {
-		if p, err := netip.ParsePrefix(word); err == nil && slices.Contains(w.addresses, p.Addr()) {
+		if p, err := netip.ParsePrefix(word); err == nil && w.isVirtual(p.Addr()) {
 			left = append(left, "address "+word)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -237,14 +238,7 @@ func (w *world) end() error {
 	return nil
 }
 
-func (w *world) isVirtual(a netip.Addr) bool {
-	for _, v := range w.addresses {
-		if v == a {
-			return true
-		}
-	}
-	return false
-}
+func (w *world) isVirtual(a netip.Addr) bool { return slices.Contains(w.addresses, a) }
 
 // own is the address that a node sends from; IPv6 advertisements come from another one, which stays.
 func (w *world) own(n *site.Node) (netip.Prefix, error) {
