@@ -34,8 +34,6 @@ with NAME@ADDRESS its own address, where the file does not tell it.
 
 Exit status 0: all of it is in the output; 1: something is not, or not exactly; 3: the
 file cannot be read as keepalived reads it, and nothing is written.`,
-		Example: `  baton convert >baton.yaml
-  baton convert --nodes lb1=keepalived.conf,lb2@10.0.0.12=lb2.conf >baton.yaml`,
 		Args: atMostOne("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flag := cmd.Flags().Lookup

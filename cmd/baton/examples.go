@@ -13,6 +13,7 @@ func examples() map[string]string {
 		"run":          "baton run --config /etc/baton/baton.yaml --node lb1",
 		"runner":       "baton runner --user baton",
 		"validate":     "baton validate baton.yaml\nbaton validate --here",
+		"convert":      "baton convert >baton.yaml\nbaton convert --nodes lb1=keepalived.conf,lb2@10.0.0.12=lb2.conf >baton.yaml",
 		"scan":         "baton scan eth0 --for 10s",
 		"status":       "baton status\nbaton status web\nbaton status --cluster\nbaton status --json",
 		"events":       "baton events --since 10m\nbaton events --follow --json",
